@@ -90,8 +90,12 @@ pub trait Port {
     ///
     /// # Panics
     /// If the frame is in flight, or the range leaves the buffer (a bug of the caller).
-    fn tx_submit(&mut self, frame: &mut TxFrame, start: usize, len: usize)
-    -> Result<(), TxRingFull>;
+    fn tx_submit(
+        &mut self,
+        frame: &mut TxFrame,
+        start: usize,
+        len: usize,
+    ) -> Result<(), TxRingFull>;
 
     /// Whether the device still owns the frame's bytes. Exact as of the last `tx_flush`.
     fn tx_in_flight(&self, frame: &TxFrame) -> bool;

@@ -22,6 +22,9 @@ use std::os::fd::BorrowedFd;
 
 use coney_base::Instant;
 
+pub mod conn_table;
+pub mod epoll;
+
 /// What an application may hold unprocessed of one connection before the transport stops the peer.
 /// A transport may overshoot by one burst: what was already received is still delivered.
 pub const HELD_BYTES_MAX: usize = 256 * 1024;

@@ -4,6 +4,7 @@
 //! Protocol and storage logic takes [`Instant`] and [`UnixMillis`] as arguments, so that the same
 //! code runs under the real clock and in the simulator.
 
+pub mod glob;
 pub mod time;
 
 pub use time::{Clock, Instant, UnixMillis};

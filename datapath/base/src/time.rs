@@ -23,9 +23,7 @@ impl Instant {
 
     /// The moment `ms` milliseconds after the origin.
     pub const fn from_millis(ms: u64) -> Self {
-        Self {
-            ns: ms.saturating_mul(1_000_000),
-        }
+        Self { ns: ms.saturating_mul(1_000_000) }
     }
 
     /// Nanoseconds since the origin.
@@ -49,9 +47,7 @@ impl Add<Duration> for Instant {
 
     fn add(self, rhs: Duration) -> Self {
         let ns = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            ns: self.ns.saturating_add(ns),
-        }
+        Self { ns: self.ns.saturating_add(ns) }
     }
 }
 
@@ -60,9 +56,7 @@ impl Sub<Duration> for Instant {
 
     fn sub(self, rhs: Duration) -> Self {
         let ns = u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            ns: self.ns.saturating_sub(ns),
-        }
+        Self { ns: self.ns.saturating_sub(ns) }
     }
 }
 
@@ -85,22 +79,14 @@ pub struct Clock {
 impl Clock {
     /// A clock whose origin is one second before now, so that no real moment equals
     /// [`Instant::ZERO`].
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one reader of the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     pub fn new() -> Self {
         let now = std::time::Instant::now();
-        Self {
-            origin: now.checked_sub(Duration::from_secs(1)).unwrap_or(now),
-        }
+        Self { origin: now.checked_sub(Duration::from_secs(1)).unwrap_or(now) }
     }
 
     /// The present moment on the monotonic clock.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one reader of the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     pub fn now(&self) -> Instant {
         let elapsed = std::time::Instant::now().duration_since(self.origin);
         Instant::ZERO + elapsed
@@ -116,14 +102,9 @@ impl Clock {
         u64::try_from(Self::since_epoch().as_micros()).unwrap_or(u64::MAX)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one reader of the clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     fn since_epoch() -> Duration {
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO)
     }
 }
 
@@ -140,10 +121,7 @@ mod tests {
     #[test]
     fn arithmetic_saturates_at_both_ends() {
         assert_eq!(Instant::ZERO - Duration::from_secs(1), Instant::ZERO);
-        assert_eq!(
-            Instant::from_nanos(u64::MAX) + Duration::MAX,
-            Instant::from_nanos(u64::MAX)
-        );
+        assert_eq!(Instant::from_nanos(u64::MAX) + Duration::MAX, Instant::from_nanos(u64::MAX));
         assert_eq!(Instant::ZERO.since(Instant::from_millis(5)), Duration::ZERO);
     }
 

@@ -52,10 +52,7 @@ impl<'a> Args<'a> {
 
     /// The arguments from `first` on; empty if there are fewer.
     pub fn skip(&self, first: usize) -> Self {
-        Self {
-            buf: self.buf,
-            ranges: self.ranges.get(first..).unwrap_or_default(),
-        }
+        Self { buf: self.buf, ranges: self.ranges.get(first..).unwrap_or_default() }
     }
 
     /// Bytes of all arguments together.
@@ -69,18 +66,12 @@ impl<'a> Args<'a> {
         let ranges = self
             .iter()
             .map(|arg| {
-                let range = ArgRange {
-                    start: len_u32(buf.len()),
-                    len: len_u32(arg.len()),
-                };
+                let range = ArgRange { start: len_u32(buf.len()), len: len_u32(arg.len()) };
                 buf.extend_from_slice(arg);
                 range
             })
             .collect();
-        OwnedArgs {
-            buf: buf.into_boxed_slice(),
-            ranges,
-        }
+        OwnedArgs { buf: buf.into_boxed_slice(), ranges }
     }
 }
 
@@ -90,16 +81,13 @@ impl Index<usize> for Args<'_> {
     /// # Panics
     /// If there is no such argument: handlers index only below the arity that was checked.
     fn index(&self, index: usize) -> &[u8] {
-        self.get(index)
-            .expect("handlers index below the checked arity")
+        self.get(index).expect("handlers index below the checked arity")
     }
 }
 
 impl std::fmt::Debug for Args<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.iter().map(String::from_utf8_lossy))
-            .finish()
+        f.debug_list().entries(self.iter().map(String::from_utf8_lossy)).finish()
     }
 }
 
@@ -117,24 +105,15 @@ impl OwnedArgs {
         let mut ranges = Vec::with_capacity(parts.len());
         for part in parts {
             let part = part.as_ref();
-            ranges.push(ArgRange {
-                start: len_u32(buf.len()),
-                len: len_u32(part.len()),
-            });
+            ranges.push(ArgRange { start: len_u32(buf.len()), len: len_u32(part.len()) });
             buf.extend_from_slice(part);
         }
-        Self {
-            buf: buf.into_boxed_slice(),
-            ranges: ranges.into_boxed_slice(),
-        }
+        Self { buf: buf.into_boxed_slice(), ranges: ranges.into_boxed_slice() }
     }
 
     /// Borrows the arguments.
     pub fn as_args(&self) -> Args<'_> {
-        Args {
-            buf: &self.buf,
-            ranges: &self.ranges,
-        }
+        Args { buf: &self.buf, ranges: &self.ranges }
     }
 
     /// Heap bytes that these arguments hold.

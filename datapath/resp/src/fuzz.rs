@@ -26,9 +26,7 @@ pub fn feed(bytes: &[u8], splits: &[usize], limits: Limits) -> Outcome {
             match parser.next(unconsumed, limits, &mut scratch) {
                 Ok(Step::Command { consumed }) => {
                     let args = scratch.args(unconsumed);
-                    outcome
-                        .commands
-                        .push(args.iter().map(<[u8]>::to_vec).collect());
+                    outcome.commands.push(args.iter().map(<[u8]>::to_vec).collect());
                     start += consumed;
                 }
                 Ok(Step::Nothing { consumed }) => start += consumed,
@@ -49,10 +47,7 @@ pub fn feed(bytes: &[u8], splits: &[usize], limits: Limits) -> Outcome {
 /// # Panics
 /// If it does.
 pub fn resp_stream(data: &[u8]) {
-    let limits = Limits {
-        bulk_len_max: 1 << 20,
-        authenticated: true,
-    };
+    let limits = Limits { bulk_len_max: 1 << 20, authenticated: true };
     let (splits, stream) = data.split_at(data.len().min(8));
     let splits: Vec<usize> = splits.iter().map(|&at| usize::from(at)).collect();
     assert_eq!(feed(stream, &splits, limits), feed(stream, &[], limits));

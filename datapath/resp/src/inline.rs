@@ -24,10 +24,7 @@ pub fn split(
         }
         let start = bytes.len();
         rest = word(rest, bytes)?;
-        ranges.push(ArgRange {
-            start: len_u32(start),
-            len: len_u32(bytes.len() - start),
-        });
+        ranges.push(ArgRange { start: len_u32(start), len: len_u32(bytes.len() - start) });
     }
 }
 
@@ -116,27 +113,18 @@ mod tests {
     fn words(line: &str) -> Result<Vec<Vec<u8>>, UnbalancedQuotes> {
         let (mut bytes, mut ranges) = (Vec::new(), Vec::new());
         split(line.as_bytes(), &mut bytes, &mut ranges)?;
-        Ok(Args::new(&bytes, &ranges)
-            .iter()
-            .map(<[u8]>::to_vec)
-            .collect())
+        Ok(Args::new(&bytes, &ranges).iter().map(<[u8]>::to_vec).collect())
     }
 
     #[test]
     fn words_are_separated_by_any_white_space() {
-        assert_eq!(
-            words("  SET a\t b "),
-            Ok(vec![b"SET".to_vec(), b"a".to_vec(), b"b".to_vec()])
-        );
+        assert_eq!(words("  SET a\t b "), Ok(vec![b"SET".to_vec(), b"a".to_vec(), b"b".to_vec()]));
         assert_eq!(words("   "), Ok(vec![]));
     }
 
     #[test]
     fn quotes_keep_spaces_and_know_escapes() {
-        assert_eq!(
-            words(r#"a "b c""#),
-            Ok(vec![b"a".to_vec(), b"b c".to_vec()])
-        );
+        assert_eq!(words(r#"a "b c""#), Ok(vec![b"a".to_vec(), b"b c".to_vec()]));
         assert_eq!(words(r#""\x41\n\"\q""#), Ok(vec![b"A\n\"q".to_vec()]));
         assert_eq!(words(r"'it\'s \n'"), Ok(vec![br"it's \n".to_vec()]));
         assert_eq!(words(r#""""#), Ok(vec![vec![]]));

@@ -17,15 +17,9 @@ pub fn parse_i64(bytes: &[u8]) -> Option<i64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        magnitude = magnitude
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
     }
-    if negative {
-        0_i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0_i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Writes a double in the shortest form that reads back the same, laid out as Redis 7.2 does
@@ -80,17 +74,11 @@ fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
     let last_power = exponent - count + 1;
     if last_power >= 0 && exponent < count + 7 {
         out.extend_from_slice(digits);
-        out.extend(std::iter::repeat_n(
-            b'0',
-            last_power.unsigned_abs() as usize,
-        ));
+        out.extend(std::iter::repeat_n(b'0', last_power.unsigned_abs() as usize));
     } else if last_power < 0 && (last_power > -7 || exponent.abs() < 4) {
         if exponent < 0 {
             out.extend_from_slice(b"0.");
-            out.extend(std::iter::repeat_n(
-                b'0',
-                exponent.unsigned_abs() as usize - 1,
-            ));
+            out.extend(std::iter::repeat_n(b'0', exponent.unsigned_abs() as usize - 1));
             out.extend_from_slice(digits);
         } else {
             let (whole, fraction) = digits.split_at(exponent.unsigned_abs() as usize + 1);
@@ -105,11 +93,7 @@ fn lay_out(out: &mut Vec<u8>, digits: &[u8], exponent: i32) {
             out.extend_from_slice(&digits[1..]);
         }
         out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-        out.extend_from_slice(
-            itoa::Buffer::new()
-                .format(exponent.unsigned_abs())
-                .as_bytes(),
-        );
+        out.extend_from_slice(itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes());
     }
 }
 
@@ -129,18 +113,7 @@ mod tests {
         assert_eq!(parse_i64(b"0"), Some(0));
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
         assert_eq!(parse_i64(b"9223372036854775807"), Some(i64::MAX));
-        for bad in [
-            "",
-            "-",
-            "+1",
-            "01",
-            "-0",
-            " 1",
-            "1 ",
-            "1a",
-            "9223372036854775808",
-            "1e3",
-        ] {
+        for bad in ["", "-", "+1", "01", "-0", " 1", "1 ", "1a", "9223372036854775808", "1e3"] {
             assert_eq!(parse_i64(bad.as_bytes()), None, "{bad:?}");
         }
     }

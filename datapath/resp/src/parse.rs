@@ -93,10 +93,7 @@ pub struct Scratch {
 impl Scratch {
     /// The arguments of the command that [`Parser::next`] just found in `buf`.
     pub fn args<'a>(&'a self, buf: &'a [u8]) -> Args<'a> {
-        Args::new(
-            if self.is_inline { &self.inline } else { buf },
-            &self.ranges,
-        )
+        Args::new(if self.is_inline { &self.inline } else { buf }, &self.ranges)
     }
 }
 
@@ -159,9 +156,7 @@ impl Parser {
             },
         }
         if partial.parse_bulks(buf, limits, &mut scratch.ranges)? {
-            return Ok(Step::Command {
-                consumed: partial.at,
-            });
+            return Ok(Step::Command { consumed: partial.at });
         }
         std::mem::swap(&mut scratch.ranges, &mut partial.ranges);
         self.partial = Some(Box::new(partial));
@@ -172,11 +167,7 @@ impl Parser {
     /// [`Parser::next`] again; lets the caller size its buffer. Zero if unknown.
     pub fn wanted_len(&self) -> usize {
         match self.partial.as_deref() {
-            Some(Partial {
-                at,
-                bulk_len: Some(len),
-                ..
-            }) => at.saturating_add(*len) + 2,
+            Some(Partial { at, bulk_len: Some(len), .. }) => at.saturating_add(*len) + 2,
             _ => 0,
         }
     }
@@ -215,10 +206,7 @@ impl Partial {
             if buf.len() < end + 2 {
                 return Ok(false);
             }
-            ranges.push(ArgRange {
-                start: len_u32(self.at),
-                len: len_u32(len),
-            });
+            ranges.push(ArgRange { start: len_u32(self.at), len: len_u32(len) });
             self.at = end + 2;
             self.bulk_len = None;
             self.missing -= 1;
@@ -230,11 +218,7 @@ impl Partial {
 /// Reads `*<count>\r\n`: the count and the line's length.
 fn count_line(buf: &[u8]) -> Result<Option<(i64, usize)>, ProtocolError> {
     let Some((digits, len)) = line(buf) else {
-        return if buf.len() > INLINE_LEN_MAX {
-            Err(ProtocolError::CountTooBig)
-        } else {
-            Ok(None)
-        };
+        return if buf.len() > INLINE_LEN_MAX { Err(ProtocolError::CountTooBig) } else { Ok(None) };
     };
     match parse_i64(digits) {
         Some(count) if count <= ARGS_MAX => Ok(Some((count, len))),
@@ -248,19 +232,12 @@ fn bulk_header(buf: &[u8], limits: Limits) -> Result<Option<(usize, usize)>, Pro
     match buf {
         [b'$', a @ b'0'..=b'9', b'\r', _, ..] => return Ok(Some((usize::from(a - b'0'), 4))),
         [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => {
-            return Ok(Some((
-                usize::from(a - b'0') * 10 + usize::from(b - b'0'),
-                5,
-            )));
+            return Ok(Some((usize::from(a - b'0') * 10 + usize::from(b - b'0'), 5)));
         }
         _ => {}
     }
     let Some((digits, header_len)) = line(buf) else {
-        return if buf.len() > INLINE_LEN_MAX {
-            Err(ProtocolError::BulkTooBig)
-        } else {
-            Ok(None)
-        };
+        return if buf.len() > INLINE_LEN_MAX { Err(ProtocolError::BulkTooBig) } else { Ok(None) };
     };
     match buf.first() {
         Some(b'$') => {}

@@ -187,11 +187,7 @@ impl<'a> Reply<'a> {
     fn line(&mut self, kind: u8, text: &[u8]) {
         self.out.push(kind);
         let clean = |byte: &u8| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                *byte
-            }
+            if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }
         };
         self.out.extend(text.iter().map(clean));
         self.out.extend_from_slice(b"\r\n");
@@ -203,8 +199,7 @@ impl<'a> Reply<'a> {
 
     fn prefixed(&mut self, kind: u8, value: i64) {
         self.out.push(kind);
-        self.out
-            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.out.extend_from_slice(b"\r\n");
     }
 }

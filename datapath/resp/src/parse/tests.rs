@@ -2,10 +2,7 @@ use super::*;
 use crate::fuzz::{Outcome, feed};
 use proptest::prelude::*;
 
-const LIMITS: Limits = Limits {
-    bulk_len_max: 512 * 1024 * 1024,
-    authenticated: true,
-};
+const LIMITS: Limits = Limits { bulk_len_max: 512 * 1024 * 1024, authenticated: true };
 
 fn run(bytes: &[u8]) -> Outcome {
     feed(bytes, &[], LIMITS)
@@ -22,30 +19,20 @@ fn error(bytes: &[u8]) -> ProtocolError {
 }
 
 fn words(text: &str) -> Vec<Vec<u8>> {
-    text.split(' ')
-        .map(|word| word.as_bytes().to_vec())
-        .collect()
+    text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
 #[test]
 fn pipelined_multibulk_and_inline_commands_follow_each_other() {
     assert_eq!(
         commands(b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\nPING\r\n*1\r\n$4\r\nQUIT\r\nECHO 'a b'\n"),
-        vec![
-            words("GET k"),
-            words("PING"),
-            words("QUIT"),
-            vec![b"ECHO".to_vec(), b"a b".to_vec()]
-        ]
+        vec![words("GET k"), words("PING"), words("QUIT"), vec![b"ECHO".to_vec(), b"a b".to_vec()]]
     );
 }
 
 #[test]
 fn empty_commands_are_skipped() {
-    assert_eq!(
-        commands(b"\r\n*0\r\n*-1\r\n   \r\nPING\r\n"),
-        vec![words("PING")]
-    );
+    assert_eq!(commands(b"\r\n*0\r\n*-1\r\n   \r\nPING\r\n"), vec![words("PING")]);
 }
 
 #[test]
@@ -61,10 +48,7 @@ fn bad_counts_and_lengths_give_redis_errors() {
     assert_eq!(error(b"*3000000000\r\n"), ProtocolError::InvalidCount);
     assert_eq!(error(b"*1048577\r\n"), ProtocolError::InvalidCount);
     assert_eq!(error(b"*x\r\n"), ProtocolError::InvalidCount);
-    assert_eq!(
-        error(b"*1\r\nfooo\r\n"),
-        ProtocolError::ExpectedDollar(b'f')
-    );
+    assert_eq!(error(b"*1\r\nfooo\r\n"), ProtocolError::ExpectedDollar(b'f'));
     assert_eq!(error(b"*1\r\n$-1\r\n"), ProtocolError::InvalidBulk);
     assert_eq!(error(b"*1\r\n$blabla\r\n"), ProtocolError::InvalidBulk);
     assert_eq!(error(b"*1\r\n$536870913\r\n"), ProtocolError::InvalidBulk);
@@ -92,16 +76,10 @@ fn lines_without_an_end_are_refused_at_64_kib() {
 
 #[test]
 fn an_unauthenticated_client_has_small_limits() {
-    let limits = Limits {
-        authenticated: false,
-        ..LIMITS
-    };
+    let limits = Limits { authenticated: false, ..LIMITS };
     let error = |bytes: &[u8]| feed(bytes, &[], limits).error;
     assert_eq!(error(b"*11\r\n"), Some(ProtocolError::UnauthenticatedCount));
-    assert_eq!(
-        error(b"*1\r\n$16385\r\n"),
-        Some(ProtocolError::UnauthenticatedBulk)
-    );
+    assert_eq!(error(b"*1\r\n$16385\r\n"), Some(ProtocolError::UnauthenticatedBulk));
     assert_eq!(error(b"*10\r\n$16384\r\n"), None);
 }
 

@@ -1,0 +1,84 @@
+//! Listening sockets.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+
+/// Why an address cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error(
+        "another program already listens on {0}: stop it, or choose another address with --bind \
+         or --port"
+    )]
+    InUse(SocketAddr),
+    /// The address is not one of this host's.
+    #[error("{0} is not an address of this host: `ip address` lists them")]
+    NotLocal(SocketAddr),
+    /// The port is reserved for root.
+    #[error("no permission to listen on {0}: ports below 1024 need root or CAP_NET_BIND_SERVICE")]
+    NotPermitted(SocketAddr),
+    /// Anything else.
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, Errno),
+}
+
+impl BindError {
+    fn new(addr: SocketAddr, errno: Errno) -> Self {
+        match errno {
+            Errno::ADDRINUSE => Self::InUse(addr),
+            Errno::ADDRNOTAVAIL => Self::NotLocal(addr),
+            Errno::ACCESS | Errno::PERM => Self::NotPermitted(addr),
+            other => Self::Other(addr, other),
+        }
+    }
+}
+
+/// Opens `count` listening sockets on `addr`, one for each worker. Port 0 chooses a free port, the
+/// same for all; [`local_addr`] tells which.
+///
+/// # Errors
+/// [`BindError`], also when another program already listens there with `SO_REUSEPORT`: two servers
+/// must not share their clients by accident.
+pub fn bind(addr: SocketAddr, count: usize, backlog: u32) -> Result<Vec<OwnedFd>, BindError> {
+    let refused = |errno| BindError::new(addr, errno);
+    // A socket without SO_REUSEPORT finds out whether the address is free for us alone. It has
+    // SO_REUSEADDR, so that connections of a server that just stopped do not count.
+    let probe = open(addr, false).map_err(refused)?;
+    net::listen(&probe, 1).map_err(refused)?;
+    let addr = local_addr(&probe).map_err(refused)?;
+    drop(probe);
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    (0..count)
+        .map(|_| {
+            let listener = open(addr, true)?;
+            net::listen(&listener, backlog)?;
+            Ok(listener)
+        })
+        .collect::<Result<_, Errno>>()
+        .map_err(refused)
+}
+
+/// The address a socket is bound to.
+///
+/// # Errors
+/// What the kernel answers, or `EAFNOSUPPORT` if it is no IP socket.
+pub fn local_addr(fd: &OwnedFd) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(net::getsockname(fd)?).map_err(|_not_ip| Errno::AFNOSUPPORT)
+}
+
+fn open(addr: SocketAddr, reuse_port: bool) -> Result<OwnedFd, Errno> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, reuse_port)?;
+    if addr.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    net::bind(&socket, &addr)?;
+    Ok(socket)
+}
