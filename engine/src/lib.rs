@@ -1,1 +1,80 @@
-//! Placeholder.
+//! Commands and storage: what a request means and where its data lives.
+//!
+//! - [`Engine`]: the database, shared by all workers; and [`Executor`]: one worker's way to it.
+//! - [`command`]: the command table and the handlers.
+//! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
+//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
+//!
+//! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
+//! may wait goes out as a [`Job`].
+
+use std::path::PathBuf;
+
+pub mod batch;
+pub mod cache;
+pub mod client;
+pub mod command;
+pub mod counts;
+pub mod engine;
+pub mod executor;
+pub mod expiry;
+pub mod job;
+pub mod key;
+pub mod meta;
+pub mod store;
+pub mod stripe;
+
+pub use client::Client;
+pub use engine::Engine;
+pub use executor::{CommitOutcome, Executor, Outcome, Park};
+pub use expiry::DueKey;
+pub use job::{Job, JobDone};
+pub use store::{OpenError, StoreError};
+
+/// Which structure RocksDB keeps new entries in until they are flushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Memtable {
+    /// Ordered.
+    #[default]
+    SkipList,
+    /// A hash table of sorted lists: faster point reads and writes, slower iteration and flush.
+    HashLinkList,
+}
+
+/// How an [`Engine`] is opened.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Where the data lives; created if missing.
+    pub dir: PathBuf,
+    /// RocksDB's block cache, index and filters included, in bytes.
+    pub block_cache_bytes: usize,
+    /// Size of one memtable in bytes.
+    pub write_buffer_bytes: usize,
+    /// The hot-key caches of all workers together, in bytes.
+    pub hot_cache_bytes: u64,
+    /// Tables that SELECT can choose (`databases`).
+    pub tables: u16,
+    /// Threads for flushes and compactions.
+    pub background_jobs: i32,
+    /// Executors that there will be.
+    pub workers: usize,
+    /// Memtable of the meta family.
+    pub memtable: Memtable,
+}
+
+impl EngineConfig {
+    /// The defaults, with data in `dir` and one worker.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            block_cache_bytes: 256 << 20,
+            write_buffer_bytes: 64 << 20,
+            hot_cache_bytes: 256 << 20,
+            tables: 16,
+            background_jobs: 2,
+            workers: 1,
+            memtable: Memtable::default(),
+        }
+    }
+}

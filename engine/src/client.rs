@@ -1,0 +1,96 @@
+//! What a connection carries from command to command.
+
+use coney_resp::Protocol;
+
+/// The database user that everybody is until ACL users exist.
+pub const DEFAULT_USER: &str = "default";
+
+/// State of one client. The server owns it, and lends it to each command.
+#[derive(Debug)]
+pub struct Client {
+    /// CLIENT ID: unique over all workers and never reused.
+    pub id: u64,
+    /// Protocol version, changed by HELLO.
+    pub protocol: Protocol,
+    /// Table (database), changed by SELECT.
+    pub table: u16,
+    /// The client has given the password, or none is required.
+    pub authenticated: bool,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// Name of the last command, for CLIENT LIST.
+    pub last_command: &'static str,
+    /// Commands executed.
+    pub commands: u64,
+}
+
+/// Whether replies are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// Every reply.
+    #[default]
+    On,
+    /// No reply until CLIENT REPLY ON.
+    Off,
+    /// CLIENT REPLY SKIP is being executed.
+    SkipNext,
+    /// The reply of the present command is skipped.
+    Skip,
+}
+
+impl Client {
+    /// A client that just connected.
+    pub fn new(id: u64) -> Self {
+        Self {
+            id,
+            protocol: Protocol::Resp2,
+            table: 0,
+            authenticated: true,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            no_evict: false,
+            no_touch: false,
+            reply_mode: ReplyMode::On,
+            last_command: "NULL",
+            commands: 0,
+        }
+    }
+
+    /// RESET: everything but identity and library back to the beginning.
+    pub fn reset(&mut self, authenticated: bool) {
+        self.protocol = Protocol::Resp2;
+        self.table = 0;
+        self.authenticated = authenticated;
+        self.name = Vec::new();
+        self.no_evict = false;
+        self.no_touch = false;
+        self.reply_mode = ReplyMode::On;
+    }
+
+    /// Whether the reply of the command that just ended may be sent; asked once for each.
+    pub fn take_reply_permission(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On => true,
+            ReplyMode::Off => false,
+            ReplyMode::SkipNext => {
+                self.reply_mode = ReplyMode::Skip;
+                false
+            }
+            ReplyMode::Skip => {
+                self.reply_mode = ReplyMode::On;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What all workers share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use crate::EngineConfig;
+use crate::batch::Family;
+use crate::counts::{Count, Counts};
+use crate::store::{OpenError, Store, StoreError, Tier};
+use crate::stripe::Stripes;
+
+/// The database and what keeps the workers' ways to it in order.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) store: Store,
+    pub(crate) stripes: Stripes,
+    pub(crate) counts: Counts,
+    pub(crate) config: EngineConfig,
+    /// `requirepass`; read by AUTH and HELLO only.
+    password: RwLock<Option<Vec<u8>>>,
+    /// `proto-max-bulk-len`: longest string in bytes.
+    value_len_max: AtomicU64,
+    /// Batches written so far: each has its number as its ticket.
+    written: AtomicU64,
+    /// The newest ticket that is on the disk.
+    durable: AtomicU64,
+    /// The last write failed.
+    is_failing: AtomicBool,
+    failure: Mutex<Option<String>>,
+}
+
+impl Engine {
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// [`OpenError`]: in use, damaged, of another version, or not accessible.
+    pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
+        let store = Store::open(&config)?;
+        let counts =
+            Counts::load(&store, config.workers, usize::from(config.tables)).map_err(|error| {
+                OpenError::Damaged { path: config.dir.clone(), message: error.to_string() }
+            })?;
+        Ok(Self {
+            store,
+            stripes: Stripes::new(config.workers),
+            counts,
+            config,
+            password: RwLock::new(None),
+            value_len_max: AtomicU64::new(512 << 20),
+            written: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            is_failing: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// Keys of a table.
+    pub fn count(&self, table: u16) -> Count {
+        self.counts.total(table)
+    }
+
+    /// Tables that SELECT can choose.
+    pub fn tables(&self) -> u16 {
+        self.config.tables
+    }
+
+    /// Sets the password that AUTH compares with; `None`: everybody is welcome.
+    pub fn set_password(&self, password: Option<Vec<u8>>) {
+        *self.password.write().unwrap_or_else(PoisonError::into_inner) = password;
+    }
+
+    /// Whether there is a password.
+    pub(crate) fn has_password(&self) -> bool {
+        self.password.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Compares in a time that does not depend on where the first difference is.
+    pub(crate) fn password_is(&self, given: &[u8]) -> bool {
+        let password = self.password.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(expected) = password.as_deref() else { return true };
+        let difference = expected
+            .iter()
+            .zip(given.iter().chain(std::iter::repeat(&0)))
+            .fold(expected.len() ^ given.len(), |sum, (a, b)| sum | usize::from(a ^ b));
+        difference == 0
+    }
+
+    /// Longest string value in bytes.
+    pub(crate) fn value_len_max(&self) -> u64 {
+        self.value_len_max.load(Ordering::Relaxed)
+    }
+
+    /// Changes the longest string value.
+    pub fn set_value_len_max(&self, bytes: u64) {
+        self.value_len_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a written batch and returns its ticket.
+    pub(crate) fn next_ticket(&self) -> u64 {
+        if self.is_failing.swap(false, Ordering::Relaxed) {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        self.written.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    pub(crate) fn note_failure(&self, error: &StoreError) {
+        self.is_failing.store(true, Ordering::Relaxed);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        *failure = Some(error.to_string());
+    }
+
+    /// Why writes fail, if they do.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The ticket of the newest written batch.
+    pub fn written_ticket(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// The newest ticket that survives a power failure.
+    pub fn durable_ticket(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Brings everything written so far to the disk and returns the newest durable ticket. Waits.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was written may not survive a power failure.
+    pub fn sync_wal(&self) -> Result<u64, StoreError> {
+        let written = self.written_ticket();
+        if written > self.durable_ticket() {
+            self.store.sync_wal()?;
+            self.durable.fetch_max(written, Ordering::AcqRel);
+        }
+        Ok(written)
+    }
+
+    /// Figures about RocksDB, as name and value.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.store.figures()
+    }
+
+    /// Writes all memtables to tables on disk. Waits.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush()
+    }
+
+    /// Makes closing fast: no compaction is waited for.
+    pub fn stop_background_work(&self) {
+        self.store.stop_background_work();
+    }
+
+    /// Brings entries into the block cache. A read that fails, fails again when the command that
+    /// needs it is executed, and is reported there.
+    pub(crate) fn fetch(&self, meta_keys: &[Vec<u8>]) {
+        for meta_key in meta_keys {
+            drop(self.store.get(Family::Meta, meta_key, Tier::Device));
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! One worker's way to the database.
+//!
+//! [`Executor::execute`] runs a command against, in this order, the writes of the present
+//! iteration ([`crate::batch`]), the hot-key cache, and what RocksDB holds in memory. What would
+//! have to wait comes back as [`Park`], with nothing written. [`Executor::commit`] brings the
+//! iteration's writes to the log and makes them visible, all or none.
+
+use std::sync::Arc;
+
+use coney_base::UnixMillis;
+use coney_resp::{Args, Reply};
+
+use crate::batch::{Batch, Family, Pending};
+use crate::cache::Cache;
+use crate::client::Client;
+use crate::command::{self, CommandSpec, Context, Handler, Stop};
+use crate::counts::Changes;
+use crate::engine::Engine;
+use crate::job::{Job, SlowCommand};
+use crate::key::{self, MetaKey};
+use crate::store::{Found, StoreError, Tier, Written};
+use crate::stripe::{Known, Stripes};
+
+/// How often the keys of one command are fetched before it may read the device on the worker.
+/// Fetched keys are in the block cache when the command runs again; only a cache far too small for
+/// the load throws them out that fast, and then a command must still end.
+pub const FETCH_ROUNDS_MAX: u32 = 3;
+
+/// What became of a command.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The reply is written.
+    Done,
+    /// The reply is written, and the connection ends after it.
+    Close,
+    /// The command has to wait; nothing is written.
+    Park(Park),
+}
+
+/// What a parked command waits for.
+#[derive(Debug)]
+pub enum Park {
+    /// Somebody else's commit, or one's own: try again in the next iteration.
+    Latch,
+    /// RocksDB's compactions, which are behind: try again in the next iteration.
+    Stall,
+    /// A job for the I/O pool.
+    Job(Box<Job>),
+    /// The control plane, which answers the command itself.
+    Admin,
+}
+
+/// What became of the iteration's writes.
+#[derive(Debug)]
+pub enum CommitOutcome {
+    /// There were none.
+    Nothing,
+    /// They are in the log and visible. `ticket` tells when they are on the disk.
+    Committed {
+        /// Compare with [`Engine::durable_ticket`].
+        ticket: u64,
+    },
+    /// RocksDB would have to wait: the batch is kept, call again.
+    Stalled,
+    /// They are gone.
+    Failed(StoreError),
+}
+
+/// What an executor counts.
+#[derive(Debug, Default, Clone)]
+pub struct ExecutorStats {
+    /// Commands executed.
+    pub commands: u64,
+    /// Commands that replied an error.
+    pub errors: u64,
+    /// Commands refused before they ran: unknown, wrong number of arguments, not authenticated.
+    pub rejected: u64,
+    /// Reads that found their key.
+    pub keyspace_hits: u64,
+    /// Reads that did not.
+    pub keyspace_misses: u64,
+    /// Keys removed because their deadline passed.
+    pub expired_keys: u64,
+    /// Commands that had to fetch keys from the device.
+    pub fetches: u64,
+    /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
+    pub blocking_reads: u64,
+    /// Commands parked for a latch.
+    pub latch_waits: u64,
+    /// Calls, by the command's index in the table.
+    pub calls: Vec<u64>,
+    /// Calls that replied an error.
+    pub failed_calls: Vec<u64>,
+    /// Calls refused before they ran.
+    pub rejected_calls: Vec<u64>,
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Executor {
+    pub(crate) engine: Arc<Engine>,
+    id: usize,
+    /// There are other workers: latches and versions matter.
+    is_shared: bool,
+    pub(crate) batch: Batch,
+    pub(crate) changes: Changes,
+    cache: Cache,
+    known: Known,
+    /// Stripes that this iteration has latched.
+    latched: Vec<usize>,
+    is_batch_open: bool,
+    /// The counters' new values are in the batch already (its commit stalled).
+    is_sealed: bool,
+    commit_requested: bool,
+    /// The batch empties whole tables.
+    empties_tables: bool,
+    /// A command asked for exclusive mode in this iteration.
+    asked_exclusive: bool,
+    holds_exclusive: bool,
+    /// The meta key looked at last.
+    pub(crate) meta_key: Vec<u8>,
+    pub(crate) index_key: Vec<u8>,
+    /// For handlers that need a value while they write.
+    pub(crate) value: Vec<u8>,
+    /// Counters.
+    pub stats: ExecutorStats,
+}
+
+impl Executor {
+    /// The executor of worker `id`.
+    ///
+    /// # Panics
+    /// If the engine was opened for fewer workers.
+    pub fn new(engine: Arc<Engine>, id: usize) -> Self {
+        let workers = engine.config.workers;
+        assert!(id < workers, "the engine was opened for {workers} workers");
+        let commands = command::table::ALL.len();
+        let stats = ExecutorStats {
+            calls: vec![0; commands],
+            failed_calls: vec![0; commands],
+            rejected_calls: vec![0; commands],
+            ..ExecutorStats::default()
+        };
+        Self {
+            cache: Cache::new(engine.config.hot_cache_bytes / workers as u64),
+            is_shared: workers > 1,
+            known: Known::new(),
+            engine,
+            id,
+            batch: Batch::new(),
+            changes: Changes::default(),
+            latched: Vec::new(),
+            is_batch_open: false,
+            is_sealed: false,
+            commit_requested: false,
+            empties_tables: false,
+            asked_exclusive: false,
+            holds_exclusive: false,
+            meta_key: Vec::new(),
+            index_key: Vec::new(),
+            value: Vec::new(),
+            stats,
+        }
+    }
+
+    /// Executes one command. `attempt` counts the answers of the pool it has had.
+    pub fn execute(
+        &mut self,
+        now: UnixMillis,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+        attempt: u32,
+    ) -> Outcome {
+        let start = reply.len();
+        let spec = match command::resolve(args, client) {
+            Ok(spec) => spec,
+            Err(refusal) => {
+                self.stats.rejected += 1;
+                if let Some(spec) = refusal.spec {
+                    self.stats.rejected_calls[spec.index()] += 1;
+                }
+                refusal.error.write(reply, refusal.spec.map_or("", |spec| spec.full_name));
+                if !client.take_reply_permission() {
+                    reply.truncate(start);
+                }
+                return Outcome::Done;
+            }
+        };
+        let batch_before = self.batch.count();
+        let stopped = match spec.handler {
+            Handler::Fast(handler) => {
+                let mut context = Context::new(self, client, now, attempt);
+                match handler(&mut context, args, reply) {
+                    Ok(()) => None,
+                    Err(stop) => Some(stop),
+                }
+            }
+            Handler::Slow(_) if self.has_writes() => {
+                // It reads committed data only, and must see what this client wrote before it.
+                self.commit_requested = true;
+                Some(Stop::Latch)
+            }
+            Handler::Slow(_) => return self.park_slow(spec, client, now, args),
+            Handler::Admin => return Outcome::Park(Park::Admin),
+        };
+        let mut outcome = Outcome::Done;
+        match stopped {
+            None => {}
+            Some(Stop::Close) => outcome = Outcome::Close,
+            Some(Stop::Error(error)) => {
+                assert_eq!(
+                    self.batch.count(),
+                    batch_before,
+                    "{} wrote and then failed",
+                    spec.full_name
+                );
+                self.stats.errors += 1;
+                self.stats.failed_calls[spec.index()] += 1;
+                reply.truncate(start);
+                error.write(reply, spec.full_name);
+            }
+            Some(stop) => {
+                assert_eq!(
+                    self.batch.count(),
+                    batch_before,
+                    "{} wrote and then parked",
+                    spec.full_name
+                );
+                reply.truncate(start);
+                return Outcome::Park(self.park(spec, client, args, stop));
+            }
+        }
+        self.stats.commands += 1;
+        self.stats.calls[spec.index()] += 1;
+        client.commands += 1;
+        client.last_command = spec.full_name;
+        if !client.take_reply_permission() {
+            reply.truncate(start);
+        }
+        outcome
+    }
+
+    fn park(&mut self, spec: &CommandSpec, client: &Client, args: Args<'_>, stop: Stop) -> Park {
+        match stop {
+            Stop::Latch => {
+                self.stats.latch_waits += 1;
+                Park::Latch
+            }
+            Stop::Stall => Park::Stall,
+            Stop::Fetch => {
+                self.stats.fetches += 1;
+                let keys = spec.keys.of(args).map(|user_key| {
+                    let mut meta_key = Vec::new();
+                    key::write_meta_key(&mut meta_key, client.table, user_key);
+                    meta_key
+                });
+                Park::Job(Box::new(Job::Fetch(keys.collect())))
+            }
+            Stop::Error(_) | Stop::Close => unreachable!("these end the command"),
+        }
+    }
+
+    fn park_slow(
+        &mut self,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        now: UnixMillis,
+        args: Args<'_>,
+    ) -> Outcome {
+        self.stats.commands += 1;
+        self.stats.calls[spec.index()] += 1;
+        client.commands += 1;
+        client.last_command = spec.full_name;
+        let command = SlowCommand {
+            spec,
+            args: args.to_owned(),
+            table: client.table,
+            protocol: client.protocol,
+            now,
+        };
+        Outcome::Park(Park::Job(Box::new(Job::Command(command))))
+    }
+
+    /// Records in the open batch.
+    pub fn write_count(&self) -> u32 {
+        self.batch.count()
+    }
+
+    /// Whether [`Executor::commit`] has something to do.
+    pub fn has_writes(&self) -> bool {
+        !self.batch.is_empty() || self.is_batch_open || self.holds_exclusive
+    }
+
+    /// Whether the batch should be committed before the next command.
+    pub fn wants_commit(&self) -> bool {
+        self.commit_requested || self.batch.is_full()
+    }
+
+    /// Commits the writes since the last commit.
+    pub fn commit(&mut self) -> CommitOutcome {
+        self.commit_requested = false;
+        if self.batch.is_empty() {
+            self.finish(false);
+            return CommitOutcome::Nothing;
+        }
+        if !self.is_sealed {
+            self.is_sealed = true;
+            self.changes.write(&self.engine.counts, self.id, &mut self.batch);
+        }
+        match self.engine.store.write(self.batch.as_bytes()) {
+            Ok(Written::Yes) => {
+                let ticket = self.engine.next_ticket();
+                self.changes.apply(&self.engine.counts, self.id);
+                self.finish(true);
+                CommitOutcome::Committed { ticket }
+            }
+            Ok(Written::Stalled) => CommitOutcome::Stalled,
+            Err(error) => {
+                self.engine.note_failure(&error);
+                self.changes.clear();
+                self.finish(false);
+                CommitOutcome::Failed(error)
+            }
+        }
+    }
+
+    /// Updates the cache, releases the latches and forgets the batch.
+    fn finish(&mut self, committed: bool) {
+        let emptied = std::mem::take(&mut self.empties_tables);
+        if emptied {
+            self.cache.clear();
+            if self.is_shared {
+                self.engine.stripes.invalidate_all();
+            }
+        }
+        for (meta_key, pending) in self.batch.all_pending() {
+            match pending {
+                Pending::Put(value) if committed => {
+                    let epoch = if self.is_shared {
+                        // The batch holds the latch, and saw this version when it took it.
+                        let stripe = stripe_of(meta_key);
+                        let version = self.engine.stripes.version(stripe, self.id);
+                        self.known.epoch(stripe, version.unwrap_or_default())
+                    } else {
+                        0
+                    };
+                    self.cache.put(meta_key, value, epoch);
+                }
+                Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
+            }
+        }
+        self.batch.clear();
+        self.is_sealed = false;
+        if !self.is_shared {
+            return;
+        }
+        for stripe in self.latched.drain(..) {
+            let version = self.engine.stripes.release(stripe, self.id);
+            self.known.wrote(stripe, version);
+        }
+        if std::mem::take(&mut self.is_batch_open) {
+            self.engine.stripes.close_batch(self.id);
+        }
+        // A command that still waits for exclusive mode asked for it in this iteration too; one
+        // whose client is gone did not, and must not keep the others waiting.
+        if self.holds_exclusive && (emptied || !self.asked_exclusive) {
+            self.holds_exclusive = false;
+            self.engine.stripes.end_exclusive(self.id);
+        }
+        self.asked_exclusive = false;
+    }
+
+    /// Finds the raw meta value of the key in `self.meta_key` and hands it to `f`.
+    pub(crate) fn find<R>(
+        &mut self,
+        tier: Tier,
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        let meta_key = self.meta_key.as_slice();
+        match self.batch.pending(meta_key) {
+            // Its fate is open: whoever reads it has to wait for it.
+            Some(_) if self.is_sealed => return Err(Stop::Stall),
+            Some(Pending::Put(value)) => return Ok(f(Some(value))),
+            Some(Pending::Deleted) => return Ok(f(None)),
+            None => {}
+        }
+        let epoch = if self.is_shared {
+            let stripe = stripe_of(meta_key);
+            let version = self.engine.stripes.version(stripe, self.id);
+            version.map(|version| self.known.epoch(stripe, version))
+        } else {
+            Some(0)
+        };
+        if let Some(epoch) = epoch
+            && let Some(value) = self.cache.get(meta_key, epoch)
+        {
+            return Ok(f(Some(value)));
+        }
+        match self.engine.store.get(Family::Meta, meta_key, tier)? {
+            Found::Value(value) => {
+                if let Some(epoch) = epoch {
+                    self.cache.put(meta_key, &value, epoch);
+                }
+                if tier == Tier::Device {
+                    self.stats.blocking_reads += 1;
+                }
+                Ok(f(Some(&value)))
+            }
+            Found::Absent => Ok(f(None)),
+            Found::NeedsDevice => Err(Stop::Fetch),
+        }
+    }
+
+    /// Points `self.meta_key` to a key.
+    pub(crate) fn look_at(&mut self, table: u16, user_key: &[u8]) {
+        let is_there = MetaKey::parse(&self.meta_key)
+            .is_some_and(|key| key.table == table && key.user_key == user_key);
+        if !is_there {
+            key::write_meta_key(&mut self.meta_key, table, user_key);
+        }
+    }
+
+    /// Gets ready to write the key in `self.meta_key`.
+    pub(crate) fn latch(&mut self) -> Result<(), Stop> {
+        if self.is_sealed {
+            return Err(Stop::Stall);
+        }
+        if !self.is_shared {
+            return Ok(());
+        }
+        self.open_batch()?;
+        let stripe = stripe_of(&self.meta_key);
+        if let Some(version) = self.engine.stripes.latch(stripe, self.id)? {
+            self.latched.push(stripe);
+            self.known.epoch(stripe, version);
+        }
+        Ok(())
+    }
+
+    fn open_batch(&mut self) -> Result<(), Stop> {
+        if !self.is_batch_open {
+            self.engine.stripes.open_batch(self.id)?;
+            self.is_batch_open = true;
+        }
+        Ok(())
+    }
+
+    /// Empties tables, alone: other workers have no open batch meanwhile.
+    pub(crate) fn empty_tables(&mut self, tables: std::ops::Range<u16>) -> Result<(), Stop> {
+        self.asked_exclusive = self.holds_exclusive;
+        if !self.batch.is_empty() || self.is_batch_open {
+            self.commit_requested = true;
+            return Err(Stop::Latch);
+        }
+        if self.is_shared {
+            self.asked_exclusive = true;
+            self.holds_exclusive = true;
+            self.engine.stripes.begin_exclusive(self.id)?;
+            self.open_batch()?;
+        }
+        let (begin, end) = (tables.start.to_be_bytes(), tables.end.to_be_bytes());
+        self.batch.delete_range(Family::Meta, &begin, &end);
+        for table in tables {
+            self.changes.empty(table);
+        }
+        self.empties_tables = true;
+        self.commit_requested = true;
+        Ok(())
+    }
+
+    /// Bytes and entries in the cache, hits and misses.
+    pub fn cache_usage(&self) -> CacheUsage {
+        let (bytes, entries) = self.cache.usage();
+        CacheUsage { bytes, entries, hits: self.cache.hits, misses: self.cache.misses }
+    }
+
+    /// Changes the size of all workers' caches together.
+    pub fn set_hot_cache_bytes(&mut self, bytes: u64) {
+        self.cache.set_capacity(bytes / self.engine.config.workers as u64);
+    }
+
+    /// Sets the counters back to zero.
+    pub fn reset_stats(&mut self) {
+        let commands = self.stats.calls.len();
+        self.stats = ExecutorStats {
+            calls: vec![0; commands],
+            failed_calls: vec![0; commands],
+            rejected_calls: vec![0; commands],
+            ..ExecutorStats::default()
+        };
+        (self.cache.hits, self.cache.misses) = (0, 0);
+    }
+}
+
+/// See [`Executor::cache_usage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Entries.
+    pub entries: usize,
+    /// Lookups that found a valid entry.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+}
+
+fn stripe_of(meta_key: &[u8]) -> usize {
+    let key = MetaKey::parse(meta_key).expect("executors look only at keys they encoded");
+    Stripes::of(key.hash)
+}

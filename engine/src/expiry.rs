@@ -1,0 +1,134 @@
+//! Active expiry: removing keys whose deadline passed although nobody reads them.
+//!
+//! A thread that may wait asks [`Engine::due`] for what is due, in order of deadline; workers
+//! remove it through [`Executor::expire`], with latches and exact counts like any other write.
+
+use coney_base::UnixMillis;
+
+use crate::batch::Family;
+use crate::engine::Engine;
+use crate::executor::Executor;
+use crate::key;
+use crate::meta::Header;
+use crate::store::{StoreError, Tier};
+
+/// One record of the expiry index whose deadline has passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueKey {
+    deadline_ms: u64,
+    meta_key: Vec<u8>,
+}
+
+impl Engine {
+    /// At most `limit` records that are due at `now`, oldest first, with their entries brought
+    /// into memory. Waits for the device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn due(&self, now: UnixMillis, limit: usize) -> Result<Vec<DueKey>, StoreError> {
+        let mut due = Vec::new();
+        let mut iter = self.store.iter(Family::Expiry);
+        iter.seek_to_first();
+        while due.len() < limit
+            && let Some(index_key) = iter.key()
+        {
+            let Some((deadline_ms, meta_key)) = key::parse_expiry_key(index_key) else {
+                return Err(StoreError::Corruption(format!(
+                    "record {} of the expiry index",
+                    index_key.escape_ascii()
+                )));
+            };
+            if deadline_ms > now.0 {
+                break;
+            }
+            let meta_key = meta_key.to_vec();
+            drop(self.store.get(Family::Meta, &meta_key, Tier::Device));
+            due.push(DueKey { deadline_ms, meta_key });
+            iter.next();
+        }
+        iter.status().map_err(|error| StoreError::Io(error.to_string()))?;
+        Ok(due)
+    }
+}
+
+impl Executor {
+    /// Removes what is really due at `now`; forgets records that no longer mean anything. A key
+    /// that cannot be written now stays in the index, and comes again.
+    pub fn expire(&mut self, now: UnixMillis, due: &[DueKey]) {
+        for record in due {
+            let Some(meta) = key::MetaKey::parse(&record.meta_key) else { continue };
+            self.look_at(meta.table, meta.user_key);
+            if self.latch().is_err() {
+                continue;
+            }
+            let header = self.find(Tier::Memory, |value| {
+                value.map(|value| Header::parse(value).map(|(header, _)| header))
+            });
+            match header {
+                Ok(Some(Ok(header)))
+                    if header.expire_at == Some(UnixMillis(record.deadline_ms)) =>
+                {
+                    if header.is_expired(now) {
+                        self.remove(&header);
+                        self.stats.expired_keys += 1;
+                    }
+                }
+                // The key is gone, or has another deadline and another record.
+                Ok(None | Some(Ok(_))) => {
+                    key::write_expiry_key(
+                        &mut self.index_key,
+                        record.deadline_ms,
+                        &record.meta_key,
+                    );
+                    self.batch.delete(Family::Expiry, &self.index_key);
+                }
+                Ok(Some(Err(_))) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Adds the removal of the key in `self.meta_key`, whose header is `header`, to the batch.
+    pub(crate) fn remove(&mut self, header: &Header) {
+        self.batch.delete_meta(&self.meta_key);
+        self.change_deadline(header.expire_at, None);
+        self.changes.add(self.table(), -1, -i64::from(header.expire_at.is_some()));
+    }
+
+    /// Adds a new value of the key in `self.meta_key` to the batch.
+    pub(crate) fn store(&mut self, old: Option<&Header>, new: &Header, body: &[&[u8]]) {
+        let (header, header_len) = new.to_bytes();
+        let header = &header[..header_len];
+        match body {
+            [body] => self.batch.put_meta(&self.meta_key, &[header, body]),
+            [first, second] => self.batch.put_meta(&self.meta_key, &[header, first, second]),
+            parts => {
+                let mut all = vec![header];
+                all.extend_from_slice(parts);
+                self.batch.put_meta(&self.meta_key, &all);
+            }
+        }
+        let old_deadline = old.and_then(|old| old.expire_at);
+        self.change_deadline(old_deadline, new.expire_at);
+        let expires = i64::from(new.expire_at.is_some()) - i64::from(old_deadline.is_some());
+        self.changes.add(self.table(), i64::from(old.is_none()), expires);
+    }
+
+    /// Keeps the expiry index exact.
+    fn change_deadline(&mut self, old: Option<UnixMillis>, new: Option<UnixMillis>) {
+        if old == new {
+            return;
+        }
+        if let Some(old) = old {
+            key::write_expiry_key(&mut self.index_key, old.0, &self.meta_key);
+            self.batch.delete(Family::Expiry, &self.index_key);
+        }
+        if let Some(new) = new {
+            key::write_expiry_key(&mut self.index_key, new.0, &self.meta_key);
+            self.batch.put(Family::Expiry, &self.index_key, b"");
+        }
+    }
+
+    fn table(&self) -> u16 {
+        key::MetaKey::parse(&self.meta_key).map_or(0, |key| key.table)
+    }
+}

@@ -1,0 +1,294 @@
+//! RocksDB: opening it, its column families, reads in two tiers, and its errors in our words.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, ReadOptions, ReadTier, WriteBatch};
+use rocksdb::{WriteOptions, properties};
+
+use crate::EngineConfig;
+use crate::batch::Family;
+
+pub mod options;
+
+/// Version of everything on disk that this build writes. See `docs/storage-format.md`.
+pub const FORMAT_VERSION: u32 = 1;
+
+const FORMAT_KEY: &[u8] = b"format";
+
+/// Why a data directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error(
+        "{}: in use by another process (RocksDB's LOCK file is held): stop it, or choose another \
+         directory with --dir", .0.display()
+    )]
+    InUse(PathBuf),
+    /// The directory was written by a version that this one does not know.
+    #[error(
+        "{}: format version {found}, but this build of coney reads version {FORMAT_VERSION}: use \
+         the version that wrote it", path.display()
+    )]
+    Format {
+        /// The data directory.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+    },
+    /// The directory cannot be created.
+    #[error("{}: {source}: choose a directory that can be written with --dir", path.display())]
+    Directory {
+        /// The data directory.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: std::io::Error,
+    },
+    /// The data is damaged.
+    #[error("{}: damaged: {message}", path.display())]
+    Damaged {
+        /// The data directory.
+        path: PathBuf,
+        /// RocksDB's words.
+        message: String,
+    },
+    /// Anything else.
+    #[error("{}: {message}", path.display())]
+    Other {
+        /// The data directory.
+        path: PathBuf,
+        /// RocksDB's words.
+        message: String,
+    },
+}
+
+/// Why a read or a write failed. The message is RocksDB's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full.
+    #[error("{0}")]
+    NoSpace(String),
+    /// The device failed.
+    #[error("{0}")]
+    Io(String),
+    /// Bytes on disk are not what was written.
+    #[error("{0}")]
+    Corruption(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StoreError {
+    fn new(error: &rocksdb::Error) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            ErrorKind::IOError if message.contains("No space left") => Self::NoSpace(message),
+            ErrorKind::IOError => Self::Io(message),
+            ErrorKind::Corruption => Self::Corruption(message),
+            _ => Self::Other(message),
+        }
+    }
+
+    /// The error that a client reads whose write failed.
+    pub fn write_reply(&self) -> String {
+        match self {
+            Self::NoSpace(message) => format!(
+                "MISCONF Coney cannot write, the disk is full: {message}. Nothing was changed. \
+                 Reads go on, and writes resume when there is space"
+            ),
+            _ => format!(
+                "MISCONF Coney cannot write to its database: {self}. Nothing was changed. Reads \
+                 go on; see the server's log"
+            ),
+        }
+    }
+}
+
+/// How far a read may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    /// Memtable and block cache: never waits for the device.
+    Memory,
+    /// Everything.
+    Device,
+}
+
+/// What a read in [`Tier::Memory`] may find out.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// The value.
+    Value(DBPinnableSlice<'a>),
+    /// There is none.
+    Absent,
+    /// Only the device knows.
+    NeedsDevice,
+}
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is in the log and visible.
+    Yes,
+    /// RocksDB would have to wait for compactions: try again later. Nothing was written.
+    Stalled,
+}
+
+/// The database.
+pub struct Store {
+    db: DB,
+    memory_reads: ReadOptions,
+    device_reads: ReadOptions,
+    writes: WriteOptions,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.db.path()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the database in `config.dir`, or creates it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(config: &EngineConfig) -> Result<Self, OpenError> {
+        let path = config.dir.as_path();
+        std::fs::create_dir_all(path)
+            .map_err(|source| OpenError::Directory { path: path.to_owned(), source })?;
+        let shared = options::Shared::new(config);
+        let db = DB::open_cf_descriptors(
+            &options::database(config),
+            path,
+            options::families(config, &shared),
+        )
+        .map_err(|error| open_error(path, &error))?;
+        let mut memory_reads = options::reads();
+        memory_reads.set_read_tier(ReadTier::BlockCache);
+        let mut writes = WriteOptions::default();
+        // A worker never waits for compactions; it gets `Incomplete` and tries again.
+        writes.set_no_slowdown(true);
+        let store = Self { db, memory_reads, device_reads: options::reads(), writes };
+        store.check_format(path)?;
+        Ok(store)
+    }
+
+    fn check_format(&self, path: &Path) -> Result<(), OpenError> {
+        let other = |error: &rocksdb::Error| open_error(path, error);
+        let family = self.family(Family::System);
+        match self.db.get_pinned_cf(family, FORMAT_KEY).map_err(|error| other(&error))? {
+            None => {
+                let version = FORMAT_VERSION.to_be_bytes();
+                self.db.put_cf(family, FORMAT_KEY, version).map_err(|error| other(&error))
+            }
+            Some(bytes) => match <[u8; 4]>::try_from(&*bytes).map(u32::from_be_bytes) {
+                Ok(FORMAT_VERSION) => Ok(()),
+                Ok(found) => Err(OpenError::Format { path: path.to_owned(), found }),
+                Err(_) => Err(OpenError::Damaged {
+                    path: path.to_owned(),
+                    message: "the record of the format version is not four bytes long".to_owned(),
+                }),
+            },
+        }
+    }
+
+    /// Reads one key, as far as `tier` allows.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the device or RocksDB fails.
+    pub fn get(&self, family: Family, key: &[u8], tier: Tier) -> Result<Found<'_>, StoreError> {
+        let reads = match tier {
+            Tier::Memory => &self.memory_reads,
+            Tier::Device => &self.device_reads,
+        };
+        match self.db.get_pinned_cf_opt(self.family(family), key, reads) {
+            Ok(Some(value)) => Ok(Found::Value(value)),
+            Ok(None) => Ok(Found::Absent),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Found::NeedsDevice),
+            Err(error) => Err(StoreError::new(&error)),
+        }
+    }
+
+    /// Writes a batch in RocksDB's own representation, without syncing the log.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing of the batch is visible.
+    pub fn write(&self, batch: &[u8]) -> Result<Written, StoreError> {
+        match self.db.write_opt(WriteBatch::from_data(batch), &self.writes) {
+            Ok(()) => Ok(Written::Yes),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Written::Stalled),
+            Err(error) => Err(StoreError::new(&error)),
+        }
+    }
+
+    /// Brings the log to the disk. Waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was written may not survive a power failure.
+    pub fn sync_wal(&self) -> Result<(), StoreError> {
+        self.db.flush_wal(true).map_err(|error| StoreError::new(&error))
+    }
+
+    /// Writes all memtables to tables on disk. Waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        for family in [Family::Meta, Family::Expiry, Family::System] {
+            self.db.flush_cf(self.family(family)).map_err(|error| StoreError::new(&error))?;
+        }
+        Ok(())
+    }
+
+    /// An iterator over one family as of now. Only on threads that may wait.
+    pub fn iter(&self, family: Family) -> rocksdb::DBRawIterator<'_> {
+        let mut reads = options::reads();
+        // Memtables that hash by whole key must still be iterated in order.
+        reads.set_total_order_seek(true);
+        reads.set_auto_readahead_size(true);
+        self.db.raw_iterator_cf_opt(self.family(family), reads)
+    }
+
+    /// Figures that INFO shows, as name and value.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let family = self.family(Family::Meta);
+        let of_meta = |name: &properties::PropName| {
+            self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0)
+        };
+        vec![
+            ("estimated_keys", of_meta(properties::ESTIMATE_NUM_KEYS)),
+            ("sst_bytes", of_meta(properties::TOTAL_SST_FILES_SIZE)),
+            ("memtable_bytes", of_meta(properties::CUR_SIZE_ALL_MEM_TABLES)),
+            ("table_reader_bytes", of_meta(properties::ESTIMATE_TABLE_READERS_MEM)),
+            ("block_cache_bytes", of_meta(properties::BLOCK_CACHE_USAGE)),
+            ("pending_compaction_bytes", of_meta(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
+            ("running_compactions", of_meta(properties::NUM_RUNNING_COMPACTIONS)),
+            ("running_flushes", of_meta(properties::NUM_RUNNING_FLUSHES)),
+            ("background_errors", of_meta(properties::BACKGROUND_ERRORS)),
+            ("write_stopped", of_meta(properties::IS_WRITE_STOPPED)),
+            ("sequence", self.db.latest_sequence_number()),
+        ]
+    }
+
+    /// Stops background work, so that closing does not wait for a long compaction.
+    pub fn stop_background_work(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
+    fn family(&self, family: Family) -> &ColumnFamily {
+        self.db
+            .cf_handle(options::family_name(family))
+            .expect("every family is opened with the database")
+    }
+}
+
+fn open_error(path: &Path, error: &rocksdb::Error) -> OpenError {
+    let (path, message) = (path.to_owned(), error.to_string());
+    if message.contains("lock") && message.contains("LOCK") {
+        return OpenError::InUse(path);
+    }
+    match error.kind() {
+        ErrorKind::Corruption => OpenError::Damaged { path, message },
+        _ => OpenError::Other { path, message },
+    }
+}

@@ -1,0 +1,580 @@
+//! From received bytes to replies: sessions, and the commands they execute.
+//!
+//! One iteration of the worker calls, in this order: [`Core::on_data`] and its siblings for what
+//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::send_dirty`].
+//! Replies leave only in the last step, after the writes of the iteration are in the log.
+//!
+//! A command that cannot be executed at once (a cold key, a latch, an answer of the control plane)
+//! is parked with its own copy of the arguments; its session executes nothing else meanwhile, so
+//! replies keep their order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use coney_base::{Instant, UnixMillis};
+use coney_datapath::transport::{CloseReason, ConnId, Transport};
+use coney_engine::{Client, CommitOutcome, Executor, JobDone, Outcome, Park};
+use coney_resp::{Args, Limits, Reply, Scratch, Step};
+
+use super::inbox::WorkerHandle;
+use super::session::{Parked, Session, SessionKey, State};
+use super::sessions::Sessions;
+use super::stats::Stats;
+use crate::admin::{AdminClient, AdminRequest};
+use crate::pool::{PoolClient, Request};
+use crate::runtime::{Runtime, SyncPolicy};
+
+/// A session with more unsent output than this executes nothing until some was sent.
+pub(crate) const OUTPUT_PAUSE_BYTES: usize = 32 * 1024 * 1024;
+/// Once all sessions of a worker hold more unsent output than this, each is allowed only
+/// [`OUTPUT_SHARE_BYTES`].
+pub(crate) const OUTPUT_TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// See [`OUTPUT_TOTAL_BYTES_MAX`].
+pub(crate) const OUTPUT_SHARE_BYTES: usize = 64 * 1024;
+/// Output buffers kept for reuse, and how large one may be to be kept.
+const SPARE_BUFFERS_MAX: usize = 1024;
+const SPARE_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// The transports of a worker, in the order that [`SessionKey::transport`] counts.
+pub(crate) type Transports = [Box<dyn Transport>];
+
+/// See the module page.
+pub(crate) struct Core {
+    pub(crate) executor: Executor,
+    pub(crate) sessions: Sessions,
+    pub(crate) stats: Stats,
+    /// The moment of this iteration, on both clocks.
+    pub(crate) now: Instant,
+    pub(crate) unix_now: UnixMillis,
+    runtime: Arc<Runtime>,
+    handle: Arc<WorkerHandle>,
+    pool: PoolClient,
+    admin: AdminClient,
+    scratch: Scratch,
+    due: Due,
+    /// Unsent output of all sessions after the last iteration, in bytes.
+    output_bytes: usize,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("sessions", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
+/// Sessions with something to do at the end of this iteration or in a later one.
+#[derive(Default)]
+struct Due {
+    /// Output to send.
+    dirty: Vec<SessionKey>,
+    /// Replies that depend on the open batch.
+    uncommitted: Vec<SessionKey>,
+    /// A parked command to be tried again.
+    retry: Vec<SessionKey>,
+    /// Replies that wait for the disk.
+    awaiting_disk: Vec<SessionKey>,
+    /// Output buffers that no session uses now.
+    spare_buffers: Vec<Vec<u8>>,
+}
+
+impl Due {
+    fn mark_dirty(&mut self, session: &mut Session) {
+        if !session.is_dirty {
+            session.is_dirty = true;
+            self.dirty.push(session.key);
+        }
+    }
+}
+
+/// What a core is made of.
+pub(crate) struct CoreParts {
+    pub(crate) executor: Executor,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) handle: Arc<WorkerHandle>,
+    pub(crate) pool: PoolClient,
+    pub(crate) admin: AdminClient,
+    pub(crate) transports: usize,
+}
+
+impl Core {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        Self {
+            executor: parts.executor,
+            sessions: Sessions::new(parts.transports),
+            stats: Stats::default(),
+            now: Instant::ZERO,
+            unix_now: UnixMillis::default(),
+            runtime: parts.runtime,
+            handle: parts.handle,
+            pool: parts.pool,
+            admin: parts.admin,
+            scratch: Scratch::default(),
+            due: Due::default(),
+            output_bytes: 0,
+        }
+    }
+
+    /// A client connected.
+    pub(crate) fn on_accept(&mut self, key: SessionKey, peer: SocketAddr, local: SocketAddr) {
+        let clients = self.runtime.clients.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
+        let mut client = Client::new(id);
+        client.authenticated = !self.runtime.requires_auth.load(Ordering::Relaxed);
+        let session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
+        self.sessions.insert(session);
+        self.stats.connections_received += 1;
+        let refusal = if clients > self.runtime.clients_max.load(Ordering::Relaxed) {
+            Some(&b"-ERR max number of clients reached\r\n"[..])
+        } else if self.runtime.refuses_remote.load(Ordering::Relaxed) && !is_local(peer, local) {
+            Some(PROTECTED_MODE_ERROR)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            self.stats.rejected_connections += 1;
+            self.end_with(key, error);
+        }
+    }
+
+    /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.
+    pub(crate) fn on_data(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(key) else { return 0 };
+        if matches!(session.state, State::Closing | State::Closed) {
+            return 0;
+        }
+        session.last_active = now;
+        session.rx_bytes += bytes.len() as u64;
+        self.stats.rx_bytes += bytes.len() as u64;
+        if session.input.is_empty() {
+            let consumed = self.process(key, bytes);
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.keep_input(bytes.get(consumed..).unwrap_or_default());
+            }
+        } else {
+            session.keep_input(bytes);
+            self.process_input(key);
+        }
+        self.report_held(key)
+    }
+
+    /// The peer sends nothing more: what it sent is still executed and answered.
+    pub(crate) fn on_eof(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && session.state == State::Open
+        {
+            session.state = State::PeerClosed;
+        }
+        self.mark_dirty(key);
+    }
+
+    /// The transport has room again.
+    pub(crate) fn on_writable(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.is_blocked = false;
+        }
+        self.mark_dirty(key);
+    }
+
+    /// The connection is gone.
+    pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
+        if let Some(session) = self.sessions.remove(key) {
+            self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
+            self.stats.count_close(reason);
+            self.output_bytes = self.output_bytes.saturating_sub(session.counted_output);
+        }
+    }
+
+    /// The I/O pool has done a job for the session's parked command.
+    pub(crate) fn on_job_done(&mut self, key: SessionKey, done: JobDone) {
+        match done {
+            JobDone::Fetched(fetched) => {
+                // Also for a session that is gone: the next reader finds the keys in the cache.
+                self.executor.absorb(fetched);
+                self.run_parked(key);
+            }
+            JobDone::Replied(reply) => self.on_answer(key, &reply, false),
+        }
+    }
+
+    /// A parked command was answered elsewhere with `reply`.
+    pub(crate) fn on_answer(&mut self, key: SessionKey, reply: &[u8], close: bool) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.parked.take().is_none() {
+            return;
+        }
+        if session.client.take_reply_permission() {
+            session.outbox.buf_mut().extend_from_slice(reply);
+        }
+        if close {
+            session.state = State::Closing;
+        }
+        self.mark_dirty(key);
+        self.process_input(key);
+    }
+
+    /// Tries the parked commands again that wait for a latch, a stall or room in a queue.
+    pub(crate) fn retry_parked(&mut self) -> usize {
+        if self.due.retry.is_empty() {
+            return 0;
+        }
+        let retry = std::mem::take(&mut self.due.retry);
+        for &key in &retry {
+            self.run_parked(key);
+        }
+        retry.len()
+    }
+
+    /// Whether a parked command waits for its next try.
+    pub(crate) fn wants_retry(&self) -> bool {
+        !self.due.retry.is_empty() || self.executor.has_writes()
+    }
+
+    /// Commits what the iteration wrote.
+    pub(crate) fn commit(&mut self) {
+        if !self.executor.has_writes() {
+            // Replies may wait for a batch that turned out to be empty.
+            self.finish_uncommitted(|session, _| session.outbox.committed(None));
+            return;
+        }
+        match self.executor.commit() {
+            CommitOutcome::Nothing => {
+                self.finish_uncommitted(|session, _| session.outbox.committed(None));
+            }
+            CommitOutcome::Committed { ticket } => {
+                self.stats.commits += 1;
+                let always = self.runtime.sync_policy() == SyncPolicy::Always;
+                self.finish_uncommitted(|session, awaiting_disk| {
+                    let waits = always && session.wrote;
+                    if waits && !session.outbox.awaits_disk() {
+                        awaiting_disk.push(session.key);
+                    }
+                    session.outbox.committed(waits.then_some(ticket));
+                });
+            }
+            CommitOutcome::Stalled => self.stats.commit_stalls += 1,
+            CommitOutcome::Failed(error) => {
+                self.stats.commit_failures += 1;
+                let mut text = Vec::new();
+                Reply::new(&mut text, coney_resp::Protocol::Resp2).error(&error.reply_text());
+                self.finish_uncommitted(|session, _| session.outbox.failed(&text));
+            }
+        }
+    }
+
+    fn finish_uncommitted(&mut self, finish: impl Fn(&mut Session, &mut Vec<SessionKey>)) {
+        let mut uncommitted = std::mem::take(&mut self.due.uncommitted);
+        for key in uncommitted.drain(..) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                finish(session, &mut self.due.awaiting_disk);
+                session.wrote = false;
+                self.due.mark_dirty(session);
+            }
+        }
+        self.due.uncommitted = uncommitted;
+    }
+
+    /// Everything up to `ticket` is on the disk: replies that waited for it may leave.
+    pub(crate) fn on_durable(&mut self, ticket: u64) {
+        let mut awaiting_disk = std::mem::take(&mut self.due.awaiting_disk);
+        awaiting_disk.retain(|&key| {
+            let Some(session) = self.sessions.get_mut(key) else { return false };
+            session.outbox.durable(ticket);
+            self.due.mark_dirty(session);
+            session.outbox.awaits_disk()
+        });
+        self.due.awaiting_disk = awaiting_disk;
+    }
+
+    /// Whether replies wait for the disk.
+    pub(crate) fn awaits_disk(&self) -> bool {
+        !self.due.awaiting_disk.is_empty()
+    }
+
+    /// Sends what may leave, and closes what is finished.
+    pub(crate) fn send_dirty(&mut self, transports: &mut Transports) {
+        let mut dirty = std::mem::take(&mut self.due.dirty);
+        for &key in &dirty {
+            self.send(key, transports);
+        }
+        dirty.clear();
+        // Sessions that resumed may have produced output again: it leaves in the next iteration.
+        dirty.append(&mut self.due.dirty);
+        self.due.dirty = dirty;
+    }
+
+    /// Whether output is due at once.
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.due.dirty.is_empty()
+    }
+
+    fn send(&mut self, key: SessionKey, transports: &mut Transports) {
+        let Some(transport) = transports.get_mut(key.transport) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.is_dirty = false;
+        if session.state == State::Closed {
+            return;
+        }
+        let was_paused = is_paused(session, self.output_bytes);
+        let sendable = session.outbox.sendable();
+        if !sendable.is_empty() && !session.is_blocked {
+            let offered = sendable.len();
+            let taken = transport.send(self.now, key.conn, sendable);
+            session.outbox.advance(taken);
+            session.tx_bytes += taken as u64;
+            self.stats.tx_bytes += taken as u64;
+            session.is_blocked = taken < offered;
+        }
+        let pending = session.outbox.pending_len();
+        self.output_bytes = self.output_bytes + pending - session.counted_output;
+        session.counted_output = pending;
+        let limit = self.runtime.output_buffer_len_max.load(Ordering::Relaxed);
+        if limit > 0 && pending > limit {
+            self.stats.output_limit_disconnections += 1;
+            session.state = State::Closed;
+            transport.abort(self.now, key.conn);
+            return;
+        }
+        if pending == 0
+            && let Some(buf) = session.outbox.surrender()
+            && buf.capacity() <= SPARE_BUFFER_BYTES_MAX
+            && self.due.spare_buffers.len() < SPARE_BUFFERS_MAX
+        {
+            self.due.spare_buffers.push(buf);
+        }
+        if was_paused {
+            self.process_input(key);
+        }
+        let output_bytes = self.output_bytes;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.is_finished() {
+            session.state = State::Closed;
+            transport.close(self.now, key.conn);
+            return;
+        }
+        let held = held(session, output_bytes);
+        if session.told_held != held {
+            session.told_held = held;
+            transport.set_held(self.now, key.conn, held);
+        }
+    }
+
+    /// Executes the commands in `bytes` and returns how many bytes they were.
+    fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
+        loop {
+            let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
+            if !session.may_execute() || is_paused(session, self.output_bytes) {
+                return at;
+            }
+            let limits = Limits { bulk_len_max, authenticated: session.client.authenticated };
+            let rest = bytes.get(at..).unwrap_or_default();
+            match session.parser.next(rest, limits, &mut self.scratch) {
+                Ok(Step::Command { consumed }) => {
+                    at += consumed;
+                    let args = self.scratch.args(rest);
+                    let executor = &mut self.executor;
+                    if let Some(park) =
+                        execute(executor, session, &mut self.due, self.unix_now, args, 0)
+                    {
+                        let args = args.to_owned();
+                        self.stats.parked += 1;
+                        self.park(key, Box::new(Parked { args, attempt: 0 }), park);
+                    }
+                    if self.executor.wants_commit() {
+                        self.commit();
+                    }
+                }
+                Ok(Step::Nothing { consumed }) => at += consumed,
+                Ok(Step::Incomplete) => return at,
+                Err(error) => {
+                    self.stats.protocol_errors += 1;
+                    self.end_with(key, format!("-ERR Protocol error: {error}\r\n").as_bytes());
+                    return bytes.len();
+                }
+            }
+        }
+    }
+
+    /// Executes what the session received earlier.
+    fn process_input(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.input.is_empty() {
+            return;
+        }
+        let mut input = std::mem::take(&mut session.input);
+        let consumed = self.process(key, &input);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        // An input buffer lives only as long as there is something in it.
+        if consumed < input.len() {
+            input.drain(..consumed);
+            session.input = input;
+        }
+        let limit = self.runtime.query_buffer_len_max.load(Ordering::Relaxed);
+        if session.input.len() > limit {
+            self.stats.query_limit_disconnections += 1;
+            session.input = Vec::new();
+            session.state = State::Closing;
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Lets the session wait for what its command needs.
+    fn park(&mut self, key: SessionKey, mut parked: Box<Parked>, park: Park) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let answer_will_come = match park {
+            Park::Latch | Park::Stall => false,
+            Park::Job(job) => {
+                let worker = Arc::clone(&self.handle);
+                self.pool.submit(Request { worker, session: key, job: *job }).is_ok()
+            }
+            Park::Admin => {
+                let request = AdminRequest::new(&self.handle, session, parked.args.clone());
+                self.admin.submit(request).is_ok()
+            }
+        };
+        if answer_will_come {
+            parked.attempt += 1;
+        } else {
+            self.due.retry.push(key);
+        }
+        session.parked = Some(parked);
+    }
+
+    /// Executes the session's parked command again, and what follows it if that worked.
+    fn run_parked(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(parked) = session.parked.take() else { return };
+        let args = parked.args.as_args();
+        let executor = &mut self.executor;
+        let attempt = parked.attempt;
+        if let Some(park) = execute(executor, session, &mut self.due, self.unix_now, args, attempt)
+        {
+            self.park(key, parked, park);
+            return;
+        }
+        if self.executor.wants_commit() {
+            self.commit();
+        }
+        self.process_input(key);
+    }
+
+    /// Lets the session end after `last_words`, whatever else it sent.
+    pub(crate) fn end_with(&mut self, key: SessionKey, last_words: &[u8]) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.outbox.buf_mut().extend_from_slice(last_words);
+        session.input = Vec::new();
+        session.state = State::Closing;
+        self.mark_dirty(key);
+    }
+
+    fn mark_dirty(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            self.due.mark_dirty(session);
+        }
+    }
+
+    /// Tells the caller, a transport, what the session holds.
+    fn report_held(&mut self, key: SessionKey) -> usize {
+        let output_bytes = self.output_bytes;
+        let Some(session) = self.sessions.get_mut(key) else { return 0 };
+        session.told_held = held(session, output_bytes);
+        session.told_held
+    }
+
+    /// Ends the sessions of these clients.
+    pub(crate) fn kill(&mut self, ids: &[u64], transports: &mut Transports) {
+        for key in self.sessions.keys_where(|session| ids.contains(&session.client.id)) {
+            self.abort(key, transports);
+        }
+    }
+
+    /// Ends sessions that executed nothing for `timeout`.
+    pub(crate) fn close_idle(&mut self, timeout: std::time::Duration, transports: &mut Transports) {
+        let now = self.now;
+        let is_idle = |session: &Session| {
+            session.parked.is_none() && now.since(session.last_active) > timeout
+        };
+        for key in self.sessions.keys_where(is_idle) {
+            self.stats.idle_disconnections += 1;
+            self.abort(key, transports);
+        }
+    }
+
+    fn abort(&mut self, key: SessionKey, transports: &mut Transports) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.state = State::Closed;
+        if let Some(transport) = transports.get_mut(key.transport) {
+            transport.close(self.now, key.conn);
+        }
+    }
+
+    /// Names a connection of the transport at `transport`.
+    pub(crate) fn key(transport: usize, conn: ConnId) -> SessionKey {
+        SessionKey { transport, conn }
+    }
+}
+
+/// Executes one command and notes what its reply waits for. `Some`: it has to wait itself.
+fn execute(
+    executor: &mut Executor,
+    session: &mut Session,
+    due: &mut Due,
+    unix_now: UnixMillis,
+    args: Args<'_>,
+    attempt: u32,
+) -> Option<Park> {
+    if session.outbox.has_no_buffer()
+        && let Some(buf) = due.spare_buffers.pop()
+    {
+        session.outbox.adopt(buf);
+    }
+    let start = session.outbox.end();
+    let writes_before = executor.write_count();
+    let protocol = session.client.protocol;
+    let mut reply = Reply::new(session.outbox.buf_mut(), protocol);
+    let outcome = executor.execute(unix_now, &mut session.client, args, &mut reply, attempt);
+    let writes = executor.write_count();
+    if writes > 0 && session.outbox.end() > start {
+        if !session.outbox.is_uncommitted() {
+            due.uncommitted.push(session.key);
+        }
+        session.outbox.mark_uncommitted(start);
+        session.wrote |= writes > writes_before;
+    }
+    due.mark_dirty(session);
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Close => {
+            session.state = State::Closing;
+            None
+        }
+        Outcome::Park(park) => Some(park),
+    }
+}
+
+/// Bytes that the transport must count against the peer. An incomplete command does not count: it
+/// needs more bytes to become complete, not fewer.
+fn held(session: &Session, output_bytes: usize) -> usize {
+    let waits = session.parked.is_some() || is_paused(session, output_bytes);
+    if waits { session.input.len() } else { 0 }
+}
+
+/// Whether the session has so much unsent output that it must not produce more.
+fn is_paused(session: &Session, output_bytes: usize) -> bool {
+    let pending = session.outbox.pending_len();
+    pending > OUTPUT_PAUSE_BYTES
+        || (output_bytes > OUTPUT_TOTAL_BYTES_MAX && pending > OUTPUT_SHARE_BYTES)
+}
+
+fn is_local(peer: SocketAddr, local: SocketAddr) -> bool {
+    peer.ip().is_loopback() || peer.ip() == local.ip()
+}
+
+/// What a client from another host reads in protected mode.
+const PROTECTED_MODE_ERROR: &[u8] = b"-DENIED Coney runs in protected mode: it has no password \
+and refuses clients from other hosts. To let them in, set a password (requirepass), or turn the \
+protection off (protected-mode no), in the configuration file, with --set, or with CONFIG SET \
+from this host.\r\n";
