@@ -85,10 +85,8 @@ impl ClientRow {
             ),
         );
         out.extend_from_slice(&self.name);
-        let total = SESSION_BYTES
-            + self.query_buffer_capacity
-            + self.argument_bytes
-            + self.output_capacity;
+        let total =
+            SESSION_BYTES + self.query_buffer_capacity + self.argument_bytes + self.output_capacity;
         text(
             out,
             format!(
@@ -304,9 +302,8 @@ mod tests {
     #[test]
     fn list_filters_by_type_or_by_ids() {
         let now = UnixMillis(15_000);
-        let accepts = |args: &[&[u8]]| {
-            Filter::parse_list(args).map(|filter| filter.accepts(&row(), 7, now))
-        };
+        let accepts =
+            |args: &[&[u8]]| Filter::parse_list(args).map(|filter| filter.accepts(&row(), 7, now));
         assert_eq!(accepts(&[]), Ok(true));
         assert_eq!(accepts(&[b"type", b"normal"]), Ok(true));
         assert_eq!(accepts(&[b"TYPE", b"pubsub"]), Ok(false));

@@ -172,11 +172,7 @@ pub struct OutputLimits {
 
 impl Default for OutputLimits {
     fn default() -> Self {
-        Self {
-            normal: [0; 3],
-            replica: [256 << 20, 64 << 20, 60],
-            pubsub: [32 << 20, 8 << 20, 60],
-        }
+        Self { normal: [0; 3], replica: [256 << 20, 64 << 20, 60], pubsub: [32 << 20, 8 << 20, 60] }
     }
 }
 

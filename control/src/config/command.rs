@@ -20,9 +20,7 @@ pub enum SetError {
     #[error("ERR CONFIG SET failed (possibly related to argument '{0}') - duplicate parameter")]
     Duplicate(String),
     /// It does not take the value.
-    #[error(
-        "ERR CONFIG SET failed (possibly related to argument '{name}') - {}", redis_words(bad)
-    )]
+    #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - {}", redis_words(bad))]
     Bad {
         /// The setting.
         name: String,
@@ -40,13 +38,9 @@ fn redis_words(bad: &BadValue) -> String {
 
 /// Names and values of the settings that match one of the patterns.
 pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
-    let wanted = |name: &str| {
-        patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true))
-    };
-    let own = KEYS
-        .iter()
-        .filter(|key| wanted(key.name))
-        .map(|key| (key.name, (key.get)(config)));
+    let wanted =
+        |name: &str| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true));
+    let own = KEYS.iter().filter(|key| wanted(key.name)).map(|key| (key.name, (key.get)(config)));
     let echoed = config.echoed.iter().filter(|(name, _)| wanted(name)).cloned();
     own.chain(echoed).collect()
 }
@@ -146,7 +140,8 @@ mod tests {
         );
         assert_eq!(
             error(&[("appendfsync", "maybe")]),
-            failed("appendfsync") + "argument(s) must be one of the following: no, everysec, always"
+            failed("appendfsync")
+                + "argument(s) must be one of the following: no, everysec, always"
         );
         assert_eq!(
             error(&[("timeout", "1"), ("TIMEOUT", "2")]),

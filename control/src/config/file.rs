@@ -65,9 +65,7 @@ pub fn read(config: &mut Config, file: &str, text: &str) -> Result<(), FileError
             return Err(error(Some(name.span()), unknown.into()));
         };
         let text = text_of(key, value).map_err(|problem| error(Some(value.span()), problem))?;
-        config
-            .set(key.name, &text)
-            .map_err(|problem| error(Some(value.span()), problem.into()))?;
+        config.set(key.name, &text).map_err(|problem| error(Some(value.span()), problem.into()))?;
     }
     Ok(())
 }
@@ -122,8 +120,11 @@ pub fn rewrite(config: &Config, file: &str, text: &str) -> Result<String, FileEr
         let problem = Problem::Syntax(found.message().to_owned());
         FileError { file: file.to_owned(), line, column, problem }
     })?;
-    let spans: BTreeMap<&str, Range<usize>> =
-        table.get_ref().iter().map(|(name, value)| (name.get_ref().as_ref(), value.span())).collect();
+    let spans: BTreeMap<&str, Range<usize>> = table
+        .get_ref()
+        .iter()
+        .map(|(name, value)| (name.get_ref().as_ref(), value.span()))
+        .collect();
     let mut changed = Vec::new();
     let mut added = String::new();
     for key in keys::KEYS.iter().filter(|key| key.in_file) {

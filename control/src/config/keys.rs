@@ -112,9 +112,7 @@ pub static KEYS: &[Key] = &[
         in_file: true,
         form: Form::Number,
         get: |config| config.tcp_keepalive_secs.to_string(),
-        set: |config, text| {
-            integer(text, 0, 32_767).map(|value| config.tcp_keepalive_secs = value)
-        },
+        set: |config, text| integer(text, 0, 32_767).map(|value| config.tcp_keepalive_secs = value),
     },
     Key {
         name: "timeout",
@@ -371,9 +369,7 @@ pub static KEYS: &[Key] = &[
         in_file: false,
         form: Form::Text,
         get: |config| word(config.sync, APPENDFSYNC_WORDS, SYNC).to_owned(),
-        set: |config, text| {
-            choice(text, APPENDFSYNC_WORDS, SYNC).map(|value| config.sync = value)
-        },
+        set: |config, text| choice(text, APPENDFSYNC_WORDS, SYNC).map(|value| config.sync = value),
     },
 ];
 

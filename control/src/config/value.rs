@@ -190,12 +190,8 @@ pub(super) fn output_limits(limits: &mut OutputLimits, text: &str) -> Result<(),
 
 pub(super) fn show_output_limits(limits: &OutputLimits) -> String {
     let group = |name: &str, [hard, soft, secs]: [u64; 3]| format!("{name} {hard} {soft} {secs}");
-    [
-        group("normal", limits.normal),
-        group("slave", limits.replica),
-        group("pubsub", limits.pubsub),
-    ]
-    .join(" ")
+    [group("normal", limits.normal), group("slave", limits.replica), group("pubsub", limits.pubsub)]
+        .join(" ")
 }
 
 #[cfg(test)]
