@@ -56,12 +56,12 @@ def test_every_acknowledged_write_survives_kill_9(server):
     for _round in range(3):
         read_end, write_end = os.pipe()
         writing = server.task(write_until_killed, write_end)
+        os.close(write_end)
         for _ in range(WRITERS):
             assert os.read(read_end, 1) == b"x"
         server.kill()
         acknowledged = writing.result()
         os.close(read_end)
-        os.close(write_end)
         assert sum(acknowledged) > WRITERS * 20
         server.start()
         counted = server.call(check, acknowledged)
