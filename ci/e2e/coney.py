@@ -1,0 +1,162 @@
+"""The server under test, and the network namespaces in which it is reached over AF_XDP."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import redis
+
+BINARY = Path(os.environ.get("CONEY_BINARY", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "coney"))
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 30
+CLONE_NEWNET = 0x40000000
+
+
+class NotPermitted(Exception):
+    """Namespaces or BPF cannot be used here."""
+
+
+def run(*command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise NotPermitted(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
+class Namespaces:
+    """Two network namespaces with a veth pair between them."""
+
+    server_ip = "10.77.0.1"
+    client_ip = "10.77.0.2"
+    interface = "coney0"
+
+    def __init__(self, tag):
+        self.server = f"coney-{tag}-s"
+        self.client = f"coney-{tag}-c"
+
+    def __enter__(self):
+        try:
+            for name in (self.server, self.client):
+                run("ip", "netns", "add", name)
+                run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "-n", self.server, "link", "add", self.interface, "type", "veth",
+                "peer", "name", "peer0", "netns", self.client)
+            for name, link, ip in ((self.server, self.interface, self.server_ip), (self.client, "peer0", self.client_ip)):
+                run("ip", "-n", name, "address", "add", f"{ip}/24", "dev", link)
+                run("ip", "-n", name, "link", "set", link, "up")
+        except (NotPermitted, FileNotFoundError) as error:
+            self.__exit__()
+            raise NotPermitted(str(error)) from error
+        return self
+
+    def __exit__(self, *_):
+        for name in (self.server, self.client):
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def enter(namespace):
+    """Moves this process (a child, or a thread's) into a namespace."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/run/netns/{namespace}") as file:
+        if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+def _child(namespace, function, args, pipe):
+    try:
+        if namespace:
+            enter(namespace)
+        pipe.send((True, function(*args)))
+    except BaseException as error:  # the parent raises it
+        pipe.send((False, f"{type(error).__name__}: {error}"))
+
+
+class Task:
+    """A function that runs in a process of its own, in the clients' namespace."""
+
+    def __init__(self, namespace, function, *args):
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_child, args=(namespace, function, args, theirs))
+        self.process.start()
+        theirs.close()
+
+    def result(self, seconds=120):
+        """What the function returned; raises what it raised."""
+        if not self.pipe.poll(seconds):
+            self.process.kill()
+            raise AssertionError(f"no result within {seconds} s")
+        worked, value = self.pipe.recv()
+        self.process.join()
+        if not worked:
+            raise AssertionError(value)
+        return value
+
+
+class Server:
+    """One `coney serve`, over kernel sockets on loopback or over AF_XDP in a namespace."""
+
+    def __init__(self, directory, namespaces=None, *extra):
+        self.directory = Path(directory)
+        self.namespaces = namespaces
+        self.extra = extra
+        self.process = None
+        self.port = None
+
+    @property
+    def host(self):
+        return self.namespaces.server_ip if self.namespaces else "127.0.0.1"
+
+    @property
+    def client_namespace(self):
+        return self.namespaces.client if self.namespaces else None
+
+    def start(self):
+        ready = self.directory / "ready"
+        ready.unlink(missing_ok=True)
+        command = [str(BINARY), "serve", "--port", "6379" if self.namespaces else "0", "--dir", str(self.directory / "data"),
+                   "--ready-file", str(ready), "--workers", "1", *self.extra]
+        if self.namespaces:
+            command = ["ip", "netns", "exec", self.namespaces.server, *command, "--bind", self.host, "--set", "protected-mode=false",
+                       "--datapath", "xdp", "--interface", self.namespaces.interface]
+        else:
+            command += ["--bind", "127.0.0.1", "--datapath", "kernel"]
+        with open(self.directory / "log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not ready.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{' '.join(command)} did not start:\n{(self.directory / 'log').read_text()}")
+            time.sleep(0.01)
+        self.port = int(ready.read_text().split()[0].rsplit(":", 1)[1])
+        return self
+
+    def kill(self):
+        """Like a crash: SIGKILL."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(STOP_SECONDS_MAX)
+
+    def stop(self):
+        """A clean shutdown; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS_MAX)
+
+    def task(self, function, *args):
+        """Starts `function(host, port, *args)` where clients are."""
+        return Task(self.client_namespace, function, self.host, self.port, *args)
+
+    def call(self, function, *args):
+        return self.task(function, *args).result()
+
+    def command(self, *words):
+        """Runs a program where clients are."""
+        prefix = ["ip", "netns", "exec", self.client_namespace] if self.namespaces else []
+        return subprocess.run([*prefix, *words], capture_output=True, text=True, timeout=300)
+
+
+def connect(host, port, **options):
+    return redis.Redis(host=host, port=port, socket_timeout=60, **options)

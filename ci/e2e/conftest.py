@@ -1,0 +1,34 @@
+import os
+
+import pytest
+
+from coney import Namespaces, NotPermitted, Server
+
+
+@pytest.fixture(params=["kernel", "xdp"])
+def server(request, tmp_path):
+    """A running server, over each transport."""
+    if request.param == "kernel":
+        yield from serving(Server(tmp_path))
+        return
+    try:
+        namespaces = Namespaces(os.getpid()).__enter__()
+    except NotPermitted as error:
+        pytest.skip(f"network namespaces cannot be made here: {error}")
+    try:
+        yield from serving(Server(tmp_path, namespaces))
+    finally:
+        namespaces.__exit__()
+
+
+def serving(server):
+    try:
+        try:
+            server.start()
+        except AssertionError as error:
+            if server.namespaces and "CAP_" in str(error):
+                pytest.skip(f"AF_XDP is not permitted here: {error}")
+            raise
+        yield server
+    finally:
+        server.kill()

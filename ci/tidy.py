@@ -1,0 +1,72 @@
+"""Checks of the tree that clippy cannot make. Prints every breach; ends with 1 if there is one."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# A crate may depend on those below it, never the other way round: see ARCHITECTURE.md.
+LAYERS = {
+    "coney-base": set(),
+    "coney-resp": set(),
+    "coney-conversation": {"coney-base"},
+    "coney-xdp-prog": set(),
+    "coney-datapath": {"coney-base", "coney-xdp-prog"},
+    "coney-engine": {"coney-base", "coney-resp"},
+    "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
+    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control"},
+}
+LINES_MAX = 900
+
+
+def tracked(*patterns):
+    out = subprocess.run(["git", "ls-files", "--", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in out.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def crate_breaches():
+    for manifest in tracked("*Cargo.toml"):
+        crate = tomllib.loads(manifest.read_text())
+        name = crate.get("package", {}).get("name")
+        if name is None or name not in LAYERS:
+            continue
+        for dependency in crate.get("dependencies", {}):
+            if dependency.startswith("coney-") and dependency not in LAYERS[name]:
+                yield f"{manifest.relative_to(ROOT)}: {name} must not depend on {dependency}"
+        if not crate.get("lints", {}).get("workspace"):
+            yield f"{manifest.relative_to(ROOT)}: [lints] workspace = true is missing"
+
+
+def source_breaches():
+    for file in tracked("*.rs"):
+        name = file.relative_to(ROOT)
+        text = file.read_text()
+        in_sys = "sys" in name.parts or file.name in ("sys.rs", "ffi.rs") or "ffi" in name.parts
+        if re.search(r"\bunsafe\s*(\{|fn|impl)", text) and not in_sys:
+            yield f"{name}: unsafe code outside a sys or ffi module"
+        is_test = "tests" in name.parts or file.name == "tests.rs"
+        if text.count("\n") > LINES_MAX and not is_test:
+            yield f"{name}: more than {LINES_MAX} lines: is it still one concept?"
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"\b(FIXME|XXX)\b|TODO(?!\(#)", line):
+                yield f"{name}:{number}: an unfinished mark"
+
+
+def executable_breaches():
+    for name in ("ci/serve", "ci/test", ".ci/run", "bench/compare"):
+        path = ROOT / name
+        if path.exists() and not path.stat().st_mode & 0o100:
+            yield f"{name}: has no run bit"
+
+
+def main():
+    breaches = [*crate_breaches(), *source_breaches(), *executable_breaches()]
+    for breach in breaches:
+        print(breach)
+    return 1 if breaches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
