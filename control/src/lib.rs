@@ -4,7 +4,7 @@
 //! - [`config`]: every setting, its file, and CONFIG GET and SET.
 //! - [`info`]: INFO from rows that workers and the rest of the server fill in.
 //! - [`clients`]: CLIENT LIST, CLIENT INFO and CLIENT KILL.
-//! - [`slowlog`]: SLOWLOG.
+//! - [`slowlog`]: the commands that took longest.
 //! - [`latest`]: how fast a counter grew lately.
 
 pub mod clients;

@@ -124,7 +124,7 @@ pub(super) fn binds(text: &str) -> Result<Vec<Bind>, BadValue> {
             Some(Bind { addr, is_optional })
         })
         .collect::<Option<_>>()
-        .ok_or(bad.clone())?;
+        .ok_or_else(|| bad.clone())?;
     if binds.is_empty() { Err(bad) } else { Ok(binds) }
 }
 
