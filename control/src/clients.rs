@@ -39,8 +39,6 @@ pub struct ClientRow {
     pub output_capacity: usize,
     /// Last command, subcommand included.
     pub command: &'static str,
-    /// A command waits for something.
-    pub is_waiting: bool,
     /// It is about to be closed.
     pub is_closing: bool,
     /// RESP version.
@@ -63,12 +61,7 @@ impl ClientRow {
     pub fn write(&self, out: &mut Vec<u8>, now: UnixMillis) {
         let age = now.0.saturating_sub(self.created.0) / 1000;
         let mut flags = String::new();
-        for (is_set, flag) in [
-            (self.is_waiting, 'b'),
-            (self.is_closing, 'c'),
-            (self.no_evict, 'e'),
-            (self.no_touch, 'T'),
-        ] {
+        for (is_set, flag) in [(self.is_closing, 'c'), (self.no_evict, 'e'), (self.no_touch, 'T')] {
             if is_set {
                 flags.push(flag);
             }
@@ -276,7 +269,6 @@ mod tests {
             output_bytes: 0,
             output_capacity: 0,
             command: "client|list",
-            is_waiting: false,
             is_closing: false,
             resp: 2,
             no_evict: false,

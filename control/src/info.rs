@@ -36,6 +36,7 @@ pub struct WorkerRow {
     pub idle_disconnections: u64,
     pub query_limit_disconnections: u64,
     pub output_limit_disconnections: u64,
+    pub sync_failure_disconnections: u64,
     pub protocol_errors: u64,
     pub rx_bytes: u64,
     pub tx_bytes: u64,

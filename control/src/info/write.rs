@@ -318,6 +318,8 @@ fn coney(snapshot: &Snapshot, text: &mut Text) {
     text.field("commit_failures", snapshot.sum(|row| row.commit_failures));
     text.field("protocol_errors", snapshot.sum(|row| row.protocol_errors));
     text.field("idle_disconnections", snapshot.sum(|row| row.idle_disconnections));
+    let sync_failure = snapshot.sum(|row| row.sync_failure_disconnections);
+    text.field("sync_failure_disconnections", sync_failure);
     text.field("closed_by_reset", snapshot.sum(|row| row.closed_by_reset));
     text.field("closed_by_timeout", snapshot.sum(|row| row.closed_by_timeout));
     text.field("slowlog_dropped", snapshot.slowlog_dropped);
