@@ -318,7 +318,7 @@ fn unknown(request: &AdminRequest, command: &str, sub: &[u8]) -> Answer {
 }
 
 fn ok(request: &AdminRequest) -> Answer {
-    Answer::Now(request.reply(Reply::ok))
+    Answer::Now(request.reply(|reply| reply.ok()))
 }
 
 fn error(request: &AdminRequest, text: &str) -> Answer {

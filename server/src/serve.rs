@@ -237,7 +237,7 @@ fn start_worker(
             let transports = match seat.part.open() {
                 Ok(transports) => transports,
                 Err(errno) => {
-                    drop(opened.send(Err(errno)));
+                    opened.send(Err(errno)).ok();
                     return;
                 }
             };
@@ -257,7 +257,7 @@ fn start_worker(
                 busy_poll: seat.busy_poll,
                 clock,
             });
-            drop(opened.send(Ok(())));
+            opened.send(Ok(())).ok();
             worker.run();
         })?;
     match is_open.recv() {

@@ -153,12 +153,14 @@ impl Worker {
             Message::Expire(due) => self.core.expire(&due),
             // Whoever asked may have stopped waiting.
             Message::Kill(ids, reply) => {
-                drop(reply.send(self.core.kill(&ids, &mut self.transports)));
+                reply.send(self.core.kill(&ids, &mut self.transports)).ok();
             }
-            Message::ListClients(reply) => drop(reply.send(self.core.client_rows())),
+            Message::ListClients(reply) => {
+                reply.send(self.core.client_rows()).ok();
+            }
             Message::Report(reply) => {
                 let report = self.core.report(&self.transports);
-                drop(reply.send(Box::new(report)));
+                reply.send(Box::new(report)).ok();
             }
             Message::SyncFailed => self.core.on_sync_failed(&mut self.transports),
             Message::ResetStats => self.core.reset_stats(),

@@ -50,7 +50,7 @@ impl Admin {
         if let [addr] = args {
             return match self.kill(request, &Filter::of_addr(addr)) {
                 (0, _) => error(request, "ERR No such client"),
-                (_, is_self) => killed(request, is_self, Reply::ok),
+                (_, is_self) => killed(request, is_self, |reply| reply.ok()),
             };
         }
         match Filter::parse_kill(args) {

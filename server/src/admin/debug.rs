@@ -68,6 +68,6 @@ impl Admin {
             return error(request, "ERR value is not a valid float");
         };
         let at = self.parts.clock.now() + sleep.min(SLEEP_MAX);
-        Answer::Later(at, request.reply(coney_resp::Reply::ok))
+        Answer::Later(at, request.reply(|reply| reply.ok()))
     }
 }

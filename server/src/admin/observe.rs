@@ -66,14 +66,15 @@ impl Admin {
     fn memory_stats(&mut self, request: &AdminRequest) -> Answer {
         let row = self.memory_row();
         let workers = self.reports();
-        let buffers = workers.iter().map(|w| w.query_buffer_bytes + w.output_buffer_bytes).sum();
+        let buffers: usize =
+            workers.iter().map(|row| row.query_buffer_bytes + row.output_buffer_bytes).sum();
         let keys: i64 =
             (0..self.parts.engine.tables()).map(|table| self.parts.engine.count(table).keys).sum();
         let int = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let fields = [
             ("peak.allocated", int(row.peak)),
             ("total.allocated", int(row.allocated)),
-            ("clients.normal", i64::try_from::<usize>(buffers).unwrap_or(i64::MAX)),
+            ("clients.normal", i64::try_from(buffers).unwrap_or(i64::MAX)),
             ("keys.count", keys),
             ("allocator.allocated", int(row.allocated)),
             ("allocator.active", int(row.active)),

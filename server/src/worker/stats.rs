@@ -49,12 +49,11 @@ impl Stats {
     pub(crate) fn count_error(&mut self, text: &[u8]) {
         self.error_replies += 1;
         let code = text.split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or_default();
-        match self.errors.iter_mut().find(|(known, _)| known.as_bytes() == code) {
-            Some((_, count)) => *count += 1,
-            None if self.errors.len() < ERROR_CODES_MAX => {
-                self.errors.push((String::from_utf8_lossy(code).into_owned(), 1));
-            }
-            None => {}
+        if let Some((_, count)) = self.errors.iter_mut().find(|(known, _)| known.as_bytes() == code)
+        {
+            *count += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.push((String::from_utf8_lossy(code).into_owned(), 1));
         }
     }
 
