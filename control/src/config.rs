@@ -87,7 +87,7 @@ impl Default for Config {
             io_threads: 4,
             pin_cores: PinCores::Auto,
             busy_poll: false,
-            spin_us: 20,
+            spin_us: 50,
             datapath: Datapath::Auto,
             interface: String::new(),
             slowlog_log_slower_than: 10_000,
