@@ -118,7 +118,7 @@ impl OwnedArgs {
 
     /// Heap bytes that these arguments hold.
     pub fn heap_bytes(&self) -> usize {
-        self.buf.len() + std::mem::size_of_val::<[ArgRange]>(&self.ranges)
+        self.buf.len() + size_of_val::<[ArgRange]>(&self.ranges)
     }
 }
 
