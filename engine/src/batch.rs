@@ -15,7 +15,6 @@
 //! The overlay finds the latest record of a meta key in the batch, so that later commands of the
 //! iteration see earlier ones. It points into the batch's bytes; no value is kept twice.
 
-use std::hash::BuildHasher;
 use std::ops::Range;
 
 use ahash::RandomState;

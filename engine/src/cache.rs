@@ -5,7 +5,7 @@
 //! [`crate::stripe`]. The commit path updates it from the batch's own keys, never a command.
 
 use ahash::RandomState;
-use quick_cache::unsync::Cache as QuickCache;
+use quick_cache::unsync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
 /// Values longer than this are not cached: they would push out too much.
@@ -52,7 +52,7 @@ impl Cache {
             options,
             ByteWeighter,
             RandomState::new(),
-            quick_cache::DefaultLifecycle::default(),
+            DefaultLifecycle::default(),
         );
         Self { inner, hits: 0, misses: 0 }
     }

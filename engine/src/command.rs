@@ -11,11 +11,13 @@
 use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
+use crate::batch::{Family, Pending};
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::executor::{Executor, FETCH_ROUNDS_MAX};
-use crate::meta::{Header, MetaError};
-use crate::store::{StoreError, Tier};
+use crate::key;
+use crate::meta::{Header, Kind, MetaError};
+use crate::store::{Found, StoreError, Tier};
 use crate::stripe::Taken;
 
 mod acl;
@@ -27,13 +29,15 @@ mod introspect;
 mod keys;
 mod keyspace;
 mod lcs;
+mod long_double;
 mod option;
 mod spec;
 mod string;
 pub mod table;
 
 pub use error::CommandError;
-pub use spec::{Arity, CommandSpec, Flags, Group, Handler, KeySpec};
+pub(crate) use spec::Handler;
+pub use spec::{Arity, Categories, CommandSpec, Flags, Group, KeySpec};
 
 /// Why a handler stopped before its reply was complete.
 #[derive(Debug)]
@@ -48,6 +52,18 @@ pub(crate) enum Stop {
     Latch,
     /// Writes are stalled: try again.
     Stall,
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<MetaError> for CommandError {
+    fn from(error: MetaError) -> Self {
+        Self::Damaged(error)
+    }
 }
 
 impl From<CommandError> for Stop {
@@ -102,6 +118,27 @@ pub(crate) struct SlowContext<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) table: u16,
     pub(crate) now: UnixMillis,
+    /// A random number.
+    pub(crate) random: u64,
+}
+
+impl SlowContext<'_> {
+    /// Hands header and body of a key to `f`, or `None` if the key is absent.
+    pub(crate) fn read<R>(
+        &self,
+        user_key: &[u8],
+        f: impl FnOnce(Option<(Header, &[u8])>) -> R,
+    ) -> Result<R, CommandError> {
+        let mut meta_key = Vec::new();
+        key::write_meta_key(&mut meta_key, self.table, user_key);
+        match self.engine.store.get(Family::Meta, &meta_key, Tier::Device)? {
+            Found::Value(value) => {
+                let (header, body) = Header::parse(&value)?;
+                Ok(f(Some((header, body)).filter(|(header, _)| !header.is_expired(self.now))))
+            }
+            Found::Absent | Found::NeedsDevice => Ok(f(None)),
+        }
+    }
 }
 
 /// A key as a writer finds it.
@@ -111,6 +148,29 @@ pub(crate) struct Old {
     stored: Option<Header>,
     /// What commands see.
     pub(crate) live: Option<Header>,
+}
+
+impl Old {
+    const ABSENT: Self = Self { stored: None, live: None };
+
+    fn new(stored: Header, now: UnixMillis) -> Self {
+        Self { stored: Some(stored), live: Some(stored).filter(|header| !header.is_expired(now)) }
+    }
+}
+
+/// A value buffer that grew beyond this for one large value is not kept.
+const VALUE_BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+/// The body of a string; an error for any other kind.
+pub(crate) fn string_body<'v>(
+    found: Option<(Header, &'v [u8])>,
+) -> Result<Option<&'v [u8]>, CommandError> {
+    match found {
+        None => Ok(None),
+        Some((header, body)) => match header.kind {
+            Kind::String => Ok(Some(body)),
+        },
+    }
 }
 
 /// What a fast handler works with: the client, the moment, and the keys of the client's table.
@@ -185,46 +245,90 @@ impl<'a> Context<'a> {
 
     /// Latches a key for writing and tells what is there.
     pub(crate) fn for_write_in(&mut self, table: u16, user_key: &[u8]) -> Result<Old, Stop> {
+        self.inspect_for_write(table, user_key, |_| ()).map(|(old, ())| old)
+    }
+
+    /// Latches a key of the client's table and hands what is there to `f`, as [`Context::read`]
+    /// does.
+    pub(crate) fn read_for_write<R>(
+        &mut self,
+        user_key: &[u8],
+        f: impl FnOnce(Option<(Header, &[u8])>) -> R,
+    ) -> Result<(Old, R), Stop> {
+        self.inspect_for_write(self.client.table, user_key, f)
+    }
+
+    fn inspect_for_write<R>(
+        &mut self,
+        table: u16,
+        user_key: &[u8],
+        f: impl FnOnce(Option<(Header, &[u8])>) -> R,
+    ) -> Result<(Old, R), Stop> {
         self.exec.look_at(table, user_key);
         self.exec.latch()?;
-        let stored = self
-            .exec
-            .find(self.tier, |value| value.map(Header::parse).transpose())?
-            .map(|parsed| parsed.map(|(header, _)| header))?;
-        Ok(Old { stored, live: stored.filter(|header| !header.is_expired(self.now)) })
+        let now = self.now;
+        let found = self.exec.find(self.tier, |value| {
+            let Some(value) = value else { return Ok((Old::ABSENT, f(None))) };
+            let (header, body) = Header::parse(value)?;
+            let old = Old::new(header, now);
+            Ok::<_, MetaError>((old, f(old.live.map(|header| (header, body)))))
+        })?;
+        Ok(found?)
     }
 
-    /// Latches a key and copies its live body into the executor's value buffer (empty if absent).
+    /// Latches a key and copies its live body into the executor's value buffer (empty if absent);
+    /// [`Context::put_loaded`] writes it back.
     pub(crate) fn load_for_write(&mut self, user_key: &[u8]) -> Result<Old, Stop> {
-        let old = self.for_write(user_key)?;
         let mut value = std::mem::take(&mut self.exec.value);
         value.clear();
-        if old.live.is_some() {
-            let copied = self.exec.find(self.tier, |found| {
-                let (_, body) = Header::parse(found.unwrap_or_default())?;
+        let old = self.read_for_write(user_key, |found| {
+            if let Some((_, body)) = found {
                 value.extend_from_slice(body);
-                Ok::<(), MetaError>(())
-            });
-            self.exec.value = value;
-            copied??;
-        } else {
-            self.exec.value = value;
-        }
-        Ok(old)
+            }
+        });
+        self.exec.value = value;
+        old.map(|(old, ())| old)
     }
 
-    /// Latches and reads all `keys`, so that none of them can stop the handler any more.
-    pub(crate) fn prepare<'k>(
-        &mut self,
-        keys: impl Iterator<Item = &'k [u8]>,
-    ) -> Result<(), Stop> {
+    /// Latches and reads all `keys` of the client's table, so that none of them can stop the
+    /// handler any more once it has begun to write. [`Context::prepared`] tells what was there.
+    pub(crate) fn prepare<'k>(&mut self, keys: impl Iterator<Item = &'k [u8]>) -> Result<(), Stop> {
+        self.exec.prepared.clear();
         for user_key in keys {
-            self.for_write(user_key)?;
+            let old = self.for_write(user_key)?;
+            self.exec.prepared.push(old);
         }
-        // All of them are in memory now. Should one be pushed out before it is read again, reading
-        // the device is better than stopping after the first write.
-        self.tier = Tier::Device;
         Ok(())
+    }
+
+    /// What is at the key that was number `at` in [`Context::prepare`], if that is `user_key`;
+    /// writes since then included.
+    pub(crate) fn prepared(&mut self, at: usize, user_key: &[u8]) -> Old {
+        self.exec.look_at(self.client.table, user_key);
+        match self.exec.batch.pending(&self.exec.meta_key) {
+            Some(Pending::Put(value)) => {
+                Header::parse(value).map_or(Old::ABSENT, |(header, _)| Old::new(header, self.now))
+            }
+            Some(Pending::Deleted) => Old::ABSENT,
+            None => self.exec.prepared.get(at).copied().unwrap_or(Old::ABSENT),
+        }
+    }
+
+    /// Writes the value buffer that [`Context::load_for_write`] filled, followed by `tail`, as the
+    /// new value of a latched key.
+    pub(crate) fn put_loaded(
+        &mut self,
+        table: u16,
+        user_key: &[u8],
+        old: Old,
+        new: &Header,
+        tail: &[u8],
+    ) {
+        let value = std::mem::take(&mut self.exec.value);
+        self.put_in(table, user_key, old, new, &[&value, tail]);
+        if value.capacity() <= VALUE_BUFFER_BYTES_KEPT {
+            self.exec.value = value;
+        }
     }
 
     /// Writes a new value of a latched key of the client's table; `body` is joined.

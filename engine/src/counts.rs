@@ -152,6 +152,12 @@ impl Changes {
         self.emptied.push(table);
     }
 
+    /// What the batch changes in a table.
+    pub(crate) fn of(&self, table: u16) -> Count {
+        let change = self.by_table.iter().find(|(other, _)| *other == table);
+        change.map_or_else(Count::default, |(_, count)| *count)
+    }
+
     /// Adds the counters' new values to the batch.
     pub(crate) fn write(&self, counts: &Counts, worker: usize, batch: &mut Batch) {
         for (worker, table, count) in self.new_values(counts, worker) {

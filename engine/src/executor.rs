@@ -13,7 +13,7 @@ use coney_resp::{Args, Reply};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::{self, CommandSpec, Context, Handler, Stop};
+use crate::command::{self, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::job::{Job, SlowCommand};
@@ -122,6 +122,10 @@ pub struct Executor {
     pub(crate) index_key: Vec<u8>,
     /// For handlers that need a value while they write.
     pub(crate) value: Vec<u8>,
+    /// What a handler of several keys found at each before it began to write.
+    pub(crate) prepared: Vec<Old>,
+    /// State of [`Executor::next_random`].
+    random: u64,
     /// Counters.
     pub stats: ExecutorStats,
 }
@@ -141,6 +145,7 @@ impl Executor {
             rejected_calls: vec![0; commands],
             ..ExecutorStats::default()
         };
+        let seed = engine.config.seed.wrapping_add(id as u64);
         Self {
             cache: Cache::new(engine.config.hot_cache_bytes / workers as u64),
             is_shared: workers > 1,
@@ -159,6 +164,8 @@ impl Executor {
             meta_key: Vec::new(),
             index_key: Vec::new(),
             value: Vec::new(),
+            prepared: Vec::new(),
+            random: seed,
             stats,
         }
     }
@@ -203,6 +210,9 @@ impl Executor {
             }
             Handler::Slow(_) => return self.park_slow(spec, client, now, args),
             Handler::Admin => return Outcome::Park(Park::Admin),
+            Handler::Container => {
+                unreachable!("{} alone fails its arity check", spec.full_name)
+            }
         };
         let mut outcome = Outcome::Done;
         match stopped {
@@ -250,12 +260,19 @@ impl Executor {
             Stop::Stall => Park::Stall,
             Stop::Fetch => {
                 self.stats.fetches += 1;
-                let keys = spec.keys.of(args).map(|user_key| {
-                    let mut meta_key = Vec::new();
-                    key::write_meta_key(&mut meta_key, client.table, user_key);
-                    meta_key
-                });
-                Park::Job(Box::new(Job::Fetch(keys.collect())))
+                let mut keys: Vec<Vec<u8>> = spec
+                    .keys_of(args)
+                    .map(|user_key| {
+                        let mut meta_key = Vec::new();
+                        key::write_meta_key(&mut meta_key, client.table, user_key);
+                        meta_key
+                    })
+                    .collect();
+                // The key that was missed may be in another table (COPY, MOVE).
+                if !keys.contains(&self.meta_key) {
+                    keys.push(self.meta_key.clone());
+                }
+                Park::Job(Box::new(Job::Fetch(keys)))
             }
             Stop::Error(_) | Stop::Close => unreachable!("these end the command"),
         }
@@ -278,8 +295,18 @@ impl Executor {
             table: client.table,
             protocol: client.protocol,
             now,
+            random: self.next_random(),
         };
         Outcome::Park(Park::Job(Box::new(Job::Command(command))))
+    }
+
+    /// The next number of SplitMix64: fair enough for RANDOMKEY, and the same for the same seed.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 
     /// Records in the open batch.
@@ -378,6 +405,11 @@ impl Executor {
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
         let meta_key = self.meta_key.as_slice();
+        // The batch's overlay does not know what a range delete hides.
+        if self.empties_tables {
+            self.commit_requested = true;
+            return Err(Stop::Stall);
+        }
         match self.batch.pending(meta_key) {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.is_sealed => return Err(Stop::Stall),
@@ -467,6 +499,15 @@ impl Executor {
         self.empties_tables = true;
         self.commit_requested = true;
         Ok(())
+    }
+
+    /// Keys of a table, with those that the open batch creates and removes.
+    pub(crate) fn keys_count(&mut self, table: u16) -> Result<i64, Stop> {
+        if self.empties_tables {
+            self.commit_requested = true;
+            return Err(Stop::Stall);
+        }
+        Ok((self.engine.count(table).keys + self.changes.of(table).keys).max(0))
     }
 
     /// Bytes and entries in the cache, hits and misses.

@@ -23,6 +23,8 @@ pub struct SlowCommand {
     pub(crate) table: u16,
     pub(crate) protocol: Protocol,
     pub(crate) now: UnixMillis,
+    /// A random number, for RANDOMKEY.
+    pub(crate) random: u64,
 }
 
 /// The outcome of a [`Job`].
@@ -49,7 +51,12 @@ impl Engine {
     fn run_slow(&self, command: &SlowCommand) -> Vec<u8> {
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, command.protocol);
-        let context = SlowContext { engine: self, table: command.table, now: command.now };
+        let context = SlowContext {
+            engine: self,
+            table: command.table,
+            now: command.now,
+            random: command.random,
+        };
         let Handler::Slow(handler) = command.spec.handler else {
             unreachable!("only slow commands become jobs");
         };

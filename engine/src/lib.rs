@@ -32,6 +32,10 @@ pub use expiry::DueKey;
 pub use job::{Job, JobDone};
 pub use store::{OpenError, StoreError};
 
+/// The version of Redis whose commands, replies and error texts Coney follows; HELLO and INFO show
+/// it, and clients choose their features by it.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 /// Which structure RocksDB keeps new entries in until they are flushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
@@ -61,6 +65,8 @@ pub struct EngineConfig {
     pub workers: usize,
     /// Memtable of the meta family.
     pub memtable: Memtable,
+    /// Seed of RANDOMKEY's choices.
+    pub seed: u64,
 }
 
 impl EngineConfig {
@@ -75,6 +81,7 @@ impl EngineConfig {
             background_jobs: 2,
             workers: 1,
             memtable: Memtable::default(),
+            seed: 0,
         }
     }
 }

@@ -114,7 +114,6 @@ pub enum Tier {
 }
 
 /// What a read in [`Tier::Memory`] may find out.
-#[derive(Debug)]
 pub enum Found<'a> {
     /// The value.
     Value(DBPinnableSlice<'a>),
@@ -122,6 +121,16 @@ pub enum Found<'a> {
     Absent,
     /// Only the device knows.
     NeedsDevice,
+}
+
+impl std::fmt::Debug for Found<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Value(_) => "Value",
+            Self::Absent => "Absent",
+            Self::NeedsDevice => "NeedsDevice",
+        })
+    }
 }
 
 /// What became of a batch.

@@ -1,0 +1,61 @@
+//! Strings as numbers.
+
+use coney_resp::number::parse_i64;
+use coney_resp::{Args, Reply};
+
+use super::long_double::LongDouble;
+use super::option::int;
+use super::{CommandError, Context, Done, string_body};
+use crate::meta::Header;
+
+pub(super) fn incr(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    add(ctx, args, reply, 1)
+}
+
+pub(super) fn decr(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    add(ctx, args, reply, -1)
+}
+
+pub(super) fn incr_by(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    add(ctx, args, reply, int(&args[2])?)
+}
+
+pub(super) fn decr_by(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let by = int(&args[2])?.checked_neg().ok_or(CommandError::DecrementOverflow)?;
+    add(ctx, args, reply, by)
+}
+
+fn add(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: i64) -> Done {
+    let key = &args[1];
+    let (old, number) = ctx.read_for_write(key, |found| match string_body(found)? {
+        None => Ok(0),
+        Some(body) => parse_i64(body).ok_or(CommandError::NotInteger),
+    })?;
+    let sum = number?.checked_add(by).ok_or(CommandError::Overflow)?;
+    let mut digits = itoa::Buffer::new();
+    let header = old.live.unwrap_or(Header::STRING);
+    ctx.put(key, old, &header, &[digits.format(sum).as_bytes()]);
+    reply.int(sum);
+    Ok(())
+}
+
+pub(super) fn incr_by_float(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let key = &args[1];
+    let parse = |text: &[u8]| {
+        LongDouble::parse(text).ok_or(if LongDouble::is_infinity(text) {
+            CommandError::NotFinite
+        } else {
+            CommandError::NotFloat
+        })
+    };
+    let (old, number) = ctx.read_for_write(key, |found| match string_body(found)? {
+        None => Ok(LongDouble::ZERO),
+        Some(body) => parse(body),
+    })?;
+    let sum = number?.add(parse(&args[2])?).ok_or(CommandError::NotFinite)?;
+    let text = sum.to_string();
+    let header = old.live.unwrap_or(Header::STRING);
+    ctx.put(key, old, &header, &[text.as_bytes()]);
+    reply.bulk(text.as_bytes());
+    Ok(())
+}

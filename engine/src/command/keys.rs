@@ -1,0 +1,215 @@
+//! Keys of any type, one or several at a time.
+
+use coney_resp::number::parse_i64;
+use coney_resp::{Args, Reply};
+
+use super::option::{is, table};
+use super::{CommandError, Context, Done, Stop};
+use crate::cache::ENTRY_OVERHEAD_BYTES;
+use crate::key::META_PREFIX_LEN;
+use crate::meta::{HEADER_LEN_MAX, Header, Kind};
+
+/// A string of at most so many bytes is `embstr` to OBJECT ENCODING.
+const EMBSTR_LEN_MAX: usize = 44;
+/// Longest text of an integer.
+const INT_LEN_MAX: usize = 20;
+
+pub(super) fn del(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if args.len() == 2 {
+        let old = ctx.for_write(&args[1])?;
+        ctx.delete(&args[1], old);
+        reply.int(i64::from(old.live.is_some()));
+        return Ok(());
+    }
+    ctx.prepare(args.iter().skip(1))?;
+    let mut count = 0;
+    for (at, key) in args.iter().skip(1).enumerate() {
+        let old = ctx.prepared(at, key);
+        ctx.delete(key, old);
+        count += usize::from(old.live.is_some());
+    }
+    reply.count(count);
+    Ok(())
+}
+
+/// EXISTS and TOUCH.
+pub(super) fn exists(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let mut count = 0;
+    for key in args.iter().skip(1) {
+        count += usize::from(ctx.read(key, |found| found.is_some())?);
+    }
+    reply.count(count);
+    Ok(())
+}
+
+pub(super) fn type_of(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let header = ctx.read(&args[1], |found| found.map(|(header, _)| header))?;
+    reply.simple(header.map_or("none", |header| header.kind.name()));
+    Ok(())
+}
+
+pub(super) fn rename(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if move_to(ctx, args, true)? {
+        reply.ok();
+    }
+    Ok(())
+}
+
+pub(super) fn renamenx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let is_moved = move_to(ctx, args, false)?;
+    reply.int(i64::from(is_moved));
+    Ok(())
+}
+
+fn move_to(ctx: &mut Context<'_>, args: Args<'_>, overwrites: bool) -> Result<bool, Stop> {
+    let (source, target) = (&args[1], &args[2]);
+    let from = ctx.load_for_write(source)?;
+    let header = from.live.ok_or(CommandError::NoSuchKey)?;
+    if source == target {
+        return Ok(overwrites);
+    }
+    let to = ctx.for_write(target)?;
+    if to.live.is_some() && !overwrites {
+        return Ok(false);
+    }
+    ctx.delete(source, from);
+    let table = ctx.table();
+    ctx.put_loaded(table, target, to, &header, b"");
+    Ok(true)
+}
+
+pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (source, target) = (&args[1], &args[2]);
+    let mut to_table = ctx.table();
+    let mut overwrites = false;
+    let mut at = 3;
+    while let Some(option) = args.get(at) {
+        at += 1;
+        if is(option, "REPLACE") {
+            overwrites = true;
+        } else if is(option, "DB")
+            && let Some(number) = args.get(at)
+        {
+            at += 1;
+            to_table = table(number, ctx.exec.engine.tables())?;
+        } else {
+            return Err(CommandError::Syntax.into());
+        }
+    }
+    if to_table == ctx.table() && source == target {
+        return Err(CommandError::SameObject.into());
+    }
+    // Latched, so that what is copied is what is there when the copy becomes visible.
+    let from = ctx.load_for_write(source)?;
+    let is_copied = transfer(ctx, from.live, to_table, target, overwrites)?;
+    reply.int(i64::from(is_copied));
+    Ok(())
+}
+
+pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let key = &args[1];
+    let to_table = table(&args[2], ctx.exec.engine.tables())?;
+    if to_table == ctx.table() {
+        return Err(CommandError::SameObject.into());
+    }
+    let from = ctx.load_for_write(key)?;
+    let is_moved = transfer(ctx, from.live, to_table, key, false)?;
+    if is_moved {
+        ctx.delete(key, from);
+    }
+    reply.int(i64::from(is_moved));
+    Ok(())
+}
+
+/// Writes the loaded value to a key of any table, unless there is nothing to write or something in
+/// the way.
+fn transfer(
+    ctx: &mut Context<'_>,
+    from: Option<Header>,
+    to_table: u16,
+    target: &[u8],
+    overwrites: bool,
+) -> Result<bool, Stop> {
+    let Some(header) = from else { return Ok(false) };
+    let to = ctx.for_write_in(to_table, target)?;
+    if to.live.is_some() && !overwrites {
+        return Ok(false);
+    }
+    ctx.put_loaded(to_table, target, to, &header, b"");
+    Ok(true)
+}
+
+pub(super) fn object_encoding(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    about(ctx, &args[2], reply, |header, body, reply| {
+        let name = match header.kind {
+            Kind::String if body.len() <= INT_LEN_MAX && parse_i64(body).is_some() => "int",
+            Kind::String if body.len() <= EMBSTR_LEN_MAX => "embstr",
+            Kind::String => "raw",
+        };
+        reply.bulk(name.as_bytes());
+    })
+}
+
+pub(super) fn object_refcount(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    about(ctx, &args[2], reply, |_, _, reply| reply.int(1))
+}
+
+/// Times of access are not kept: a write for each read would be their price.
+pub(super) fn object_idletime(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    about(ctx, &args[2], reply, |_, _, reply| reply.int(0))
+}
+
+pub(super) fn object_freq(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    about(ctx, &args[2], reply, |_, _, reply| {
+        reply.error(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
+             note that when switching between policies at runtime LRU and LFU data will take some \
+             time to adjust.",
+        );
+    })
+}
+
+/// What the key takes in the hot-key cache; on disk it takes less. Options (SAMPLES) change
+/// nothing, because nothing is sampled.
+pub(super) fn memory_usage(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let key = &args[2];
+    match args.get(3) {
+        None => {}
+        Some(option) if is(option, "SAMPLES") && args.len() == 5 => {
+            if super::option::int(&args[4])? < 0 {
+                return Err(CommandError::Syntax.into());
+            }
+        }
+        Some(_) => return Err(CommandError::Syntax.into()),
+    }
+    about(ctx, key, reply, |_, body, reply| {
+        let fixed = META_PREFIX_LEN + HEADER_LEN_MAX + ENTRY_OVERHEAD_BYTES;
+        reply.count(key.len() + body.len() + fixed);
+    })
+}
+
+/// Replies what `tell` says of a key, or null if it is absent; does not count a hit or a miss.
+fn about(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    reply: &mut Reply<'_>,
+    tell: impl FnOnce(Header, &[u8], &mut Reply<'_>),
+) -> Done {
+    let table = ctx.table();
+    ctx.peek(table, key, |found| match found {
+        Some((header, body)) => tell(header, body, reply),
+        None => reply.null(),
+    })
+}

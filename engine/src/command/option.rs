@@ -1,0 +1,175 @@
+//! Arguments that are not keys or values: numbers, words, deadlines.
+
+use coney_base::UnixMillis;
+use coney_resp::Args;
+use coney_resp::number::parse_i64;
+
+use super::CommandError;
+
+/// Whether an argument is this word, in any case.
+pub(super) fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// A 64-bit integer.
+pub(super) fn int(arg: &[u8]) -> Result<i64, CommandError> {
+    parse_i64(arg).ok_or(CommandError::NotInteger)
+}
+
+/// The number of a table that exists.
+pub(super) fn table(arg: &[u8], tables: u16) -> Result<u16, CommandError> {
+    let index = int(arg)?;
+    if i32::try_from(index).is_err() {
+        return Err(CommandError::Text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
+    u16::try_from(index).ok().filter(|table| *table < tables).ok_or(CommandError::DbIndex)
+}
+
+/// A deadline as the client wrote it: EX, PX, EXAT or PXAT and a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline<'a> {
+    unit: Unit,
+    /// Counted from 1970, not from now.
+    pub(super) is_absolute: bool,
+    number: &'a [u8],
+}
+
+/// Of a deadline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unit {
+    Seconds,
+    Millis,
+}
+
+impl<'a> Deadline<'a> {
+    /// So long from now.
+    pub(super) fn after(unit: Unit, number: &'a [u8]) -> Self {
+        Self { unit, is_absolute: false, number }
+    }
+
+    fn named(option: &[u8], number: &'a [u8]) -> Option<Self> {
+        let (unit, is_absolute) = if is(option, "EX") {
+            (Unit::Seconds, false)
+        } else if is(option, "PX") {
+            (Unit::Millis, false)
+        } else if is(option, "EXAT") {
+            (Unit::Seconds, true)
+        } else if is(option, "PXAT") {
+            (Unit::Millis, true)
+        } else {
+            return None;
+        };
+        Some(Self { unit, is_absolute, number })
+    }
+
+    /// The moment, which must be after 1970 and within 63 bits of milliseconds.
+    pub(super) fn resolve(self, now: UnixMillis) -> Result<UnixMillis, CommandError> {
+        let number = int(self.number)?;
+        if number <= 0 {
+            return Err(CommandError::InvalidExpire);
+        }
+        let moment = moment(number, self.unit, self.is_absolute, now)?;
+        u64::try_from(moment).map(UnixMillis).map_err(|_negative| CommandError::InvalidExpire)
+    }
+}
+
+/// Milliseconds since 1970, possibly before it.
+pub(super) fn moment(
+    number: i64,
+    unit: Unit,
+    is_absolute: bool,
+    now: UnixMillis,
+) -> Result<i64, CommandError> {
+    let millis = match unit {
+        Unit::Seconds => number.checked_mul(1000),
+        Unit::Millis => Some(number),
+    };
+    let base = if is_absolute { 0 } else { i64::try_from(now.0).unwrap_or(i64::MAX) };
+    millis.and_then(|millis| millis.checked_add(base)).ok_or(CommandError::InvalidExpire)
+}
+
+/// When SET writes at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Condition {
+    Absent,
+    Present,
+}
+
+/// What becomes of a deadline.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Ttl<'a> {
+    /// Nothing was said.
+    #[default]
+    Unsaid,
+    Keep,
+    Remove,
+    Set(Deadline<'a>),
+}
+
+/// Options of SET.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SetOptions<'a> {
+    pub(super) condition: Option<Condition>,
+    pub(super) get: bool,
+    pub(super) ttl: Ttl<'a>,
+}
+
+impl<'a> SetOptions<'a> {
+    /// Reads options; an option may be repeated, but not contradicted.
+    pub(super) fn parse(options: Args<'a>) -> Result<Self, CommandError> {
+        let mut parsed = Self::default();
+        let mut at = 0;
+        while let Some(option) = options.get(at) {
+            at += 1;
+            if is(option, "NX") && parsed.condition != Some(Condition::Present) {
+                parsed.condition = Some(Condition::Absent);
+            } else if is(option, "XX") && parsed.condition != Some(Condition::Absent) {
+                parsed.condition = Some(Condition::Present);
+            } else if is(option, "GET") {
+                parsed.get = true;
+            } else if is(option, "KEEPTTL") && matches!(parsed.ttl, Ttl::Unsaid | Ttl::Keep) {
+                parsed.ttl = Ttl::Keep;
+            } else {
+                parsed.ttl = deadline_option(parsed.ttl, option, options.get(at))?;
+                at += 1;
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// Options of GETEX.
+pub(super) fn parse_get_ex(options: Args<'_>) -> Result<Ttl<'_>, CommandError> {
+    let mut ttl = Ttl::Unsaid;
+    let mut at = 0;
+    while let Some(option) = options.get(at) {
+        at += 1;
+        if is(option, "PERSIST") && matches!(ttl, Ttl::Unsaid | Ttl::Remove) {
+            ttl = Ttl::Remove;
+        } else {
+            ttl = deadline_option(ttl, option, options.get(at))?;
+            at += 1;
+        }
+    }
+    Ok(ttl)
+}
+
+fn deadline_option<'a>(
+    before: Ttl<'a>,
+    option: &[u8],
+    number: Option<&'a [u8]>,
+) -> Result<Ttl<'a>, CommandError> {
+    let deadline =
+        Deadline::named(option, number.ok_or(CommandError::Syntax)?).ok_or(CommandError::Syntax)?;
+    match before {
+        Ttl::Unsaid => Ok(Ttl::Set(deadline)),
+        Ttl::Set(other)
+            if (other.unit, other.is_absolute) == (deadline.unit, deadline.is_absolute) =>
+        {
+            Ok(Ttl::Set(deadline))
+        }
+        Ttl::Set(_) | Ttl::Keep | Ttl::Remove => Err(CommandError::Syntax),
+    }
+}

@@ -1,0 +1,361 @@
+//! What a row of the command table says.
+
+use coney_resp::Args;
+
+use super::{FastHandler, SlowHandler};
+
+/// How many arguments a command takes, its name included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arity {
+    /// Just so many.
+    Exactly(u8),
+    /// So many or more.
+    AtLeast(u8),
+}
+
+impl Arity {
+    /// Whether a command may have `count` arguments, its name included.
+    pub fn accepts(self, count: usize) -> bool {
+        match self {
+            Self::Exactly(wanted) => count == usize::from(wanted),
+            Self::AtLeast(wanted) => count >= usize::from(wanted),
+        }
+    }
+
+    /// As COMMAND INFO shows it: negative for "or more".
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Exactly(count) => i64::from(count),
+            Self::AtLeast(count) => -i64::from(count),
+        }
+    }
+}
+
+/// A set of command flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// Changes data.
+    pub const WRITE: Self = Self(1);
+    /// Reads data.
+    pub const READONLY: Self = Self(1 << 1);
+    /// May make the data grow.
+    pub const DENYOOM: Self = Self(1 << 2);
+    /// For administrators.
+    pub const ADMIN: Self = Self(1 << 3);
+    /// Not from scripts.
+    pub const NOSCRIPT: Self = Self(1 << 4);
+    /// Allowed while the data is being loaded.
+    pub const LOADING: Self = Self(1 << 5);
+    /// Allowed on a replica whose data is stale.
+    pub const STALE: Self = Self(1 << 6);
+    /// Takes constant or logarithmic time.
+    pub const FAST: Self = Self(1 << 7);
+    /// Allowed before authentication.
+    pub const NO_AUTH: Self = Self(1 << 8);
+    /// Refused while data is loaded in the background.
+    pub const NO_ASYNC_LOADING: Self = Self(1 << 9);
+    /// Not inside a transaction.
+    pub const NO_MULTI: Self = Self(1 << 10);
+    /// Allowed while a script blocks the server.
+    pub const ALLOW_BUSY: Self = Self(1 << 11);
+
+    /// Every flag and its name, in the order in which COMMAND INFO lists them.
+    pub(super) const NAMES: [(Self, &'static str); 12] = [
+        (Self::WRITE, "write"),
+        (Self::READONLY, "readonly"),
+        (Self::DENYOOM, "denyoom"),
+        (Self::ADMIN, "admin"),
+        (Self::NOSCRIPT, "noscript"),
+        (Self::LOADING, "loading"),
+        (Self::STALE, "stale"),
+        (Self::FAST, "fast"),
+        (Self::NO_AUTH, "no_auth"),
+        (Self::NO_ASYNC_LOADING, "no_async_loading"),
+        (Self::NO_MULTI, "no_multi"),
+        (Self::ALLOW_BUSY, "allow_busy"),
+    ];
+
+    /// Whether all of `other` are set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    const fn union(all: &[Self]) -> Self {
+        let mut sum = 0;
+        let mut at = 0;
+        while at < all.len() {
+            sum |= all[at].0;
+            at += 1;
+        }
+        Self(sum)
+    }
+}
+
+/// A set of ACL categories.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Categories(u32);
+
+impl Categories {
+    pub(super) const KEYSPACE: Self = Self(1);
+    const READ: Self = Self(1 << 1);
+    const WRITE: Self = Self(1 << 2);
+    pub(super) const STRING: Self = Self(1 << 3);
+    const ADMIN: Self = Self(1 << 4);
+    const FAST: Self = Self(1 << 5);
+    const SLOW: Self = Self(1 << 6);
+    pub(super) const DANGEROUS: Self = Self(1 << 7);
+    pub(super) const CONNECTION: Self = Self(1 << 8);
+
+    /// Every category that Redis has, in its order, with what belongs to it here.
+    pub(super) const NAMES: [(Self, &'static str); 21] = [
+        (Self::KEYSPACE, "keyspace"),
+        (Self::READ, "read"),
+        (Self::WRITE, "write"),
+        (Self(0), "set"),
+        (Self(0), "sortedset"),
+        (Self(0), "list"),
+        (Self(0), "hash"),
+        (Self::STRING, "string"),
+        (Self(0), "bitmap"),
+        (Self(0), "hyperloglog"),
+        (Self(0), "geo"),
+        (Self(0), "stream"),
+        (Self(0), "pubsub"),
+        (Self::ADMIN, "admin"),
+        (Self::FAST, "fast"),
+        (Self::SLOW, "slow"),
+        (Self(0), "blocking"),
+        (Self::DANGEROUS, "dangerous"),
+        (Self::CONNECTION, "connection"),
+        (Self(0), "transaction"),
+        (Self(0), "scripting"),
+    ];
+
+    /// Whether one of `other` is set.
+    pub(super) const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// These and those that follow from flags (`setImplicitACLCategories` in Redis).
+    const fn with_implied(self, flags: Flags) -> Self {
+        let mut sum = self.0;
+        if flags.contains(Flags::WRITE) {
+            sum |= Self::WRITE.0;
+        }
+        if flags.contains(Flags::READONLY) {
+            sum |= Self::READ.0;
+        }
+        if flags.contains(Flags::ADMIN) {
+            sum |= Self::ADMIN.0 | Self::DANGEROUS.0;
+        }
+        sum |= if flags.contains(Flags::FAST) { Self::FAST.0 } else { Self::SLOW.0 };
+        Self(sum)
+    }
+}
+
+/// What kind of command it is, for documentation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Group {
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// The connection itself.
+    Connection,
+    /// The server.
+    Server,
+}
+
+impl Group {
+    /// The name that COMMAND DOCS shows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Connection => "connection",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// Which arguments are keys, and what happens to them. (`key-specs` of COMMAND INFO.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeySpec {
+    /// Index of the first key.
+    pub first: u8,
+    /// Index of the last key, counted from the first; -1: all arguments to the end.
+    pub last: i8,
+    /// Distance from key to key.
+    pub step: u8,
+    /// Redis's names of what happens to them, such as `RW` and `update`.
+    pub flags: &'static [&'static str],
+    /// What the flags cannot say.
+    pub notes: Option<&'static str>,
+}
+
+impl KeySpec {
+    pub(super) const fn new(first: u8, last: i8, step: u8, flags: &'static [&'static str]) -> Self {
+        Self { first, last, step, flags, notes: None }
+    }
+
+    pub(super) const fn noted(self, notes: &'static str) -> Self {
+        Self { notes: Some(notes), ..self }
+    }
+
+    /// The indexes of the keys among `count` arguments.
+    pub(super) fn indexes(self, count: usize) -> impl Iterator<Item = usize> {
+        let first = usize::from(self.first);
+        let end = usize::try_from(self.last).map_or(count, |last| count.min(first + last + 1));
+        (first..end).step_by(usize::from(self.step))
+    }
+}
+
+/// Who executes a command, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handler {
+    /// On the worker; never waits.
+    Fast(FastHandler),
+    /// On the I/O pool, with read access to committed data.
+    Slow(SlowHandler),
+    /// The control plane.
+    Admin,
+    /// Nobody: its subcommands are the commands.
+    Container,
+}
+
+/// One row of the command table. Everything that can be stated of a command as data.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandSpec {
+    /// Lower case; `container|subcommand` for a subcommand.
+    pub full_name: &'static str,
+    /// Arguments it takes.
+    pub arity: Arity,
+    /// Flags.
+    pub flags: Flags,
+    /// Keys among the arguments.
+    pub keys: &'static [KeySpec],
+    /// ACL categories, those that follow from the flags included.
+    pub categories: Categories,
+    /// Hints for clients and proxies (`command tips`).
+    pub tips: &'static [&'static str],
+    /// Group of the documentation.
+    pub group: Group,
+    /// Redis version that introduced it.
+    pub since: &'static str,
+    /// What it does, in one sentence.
+    pub summary: &'static str,
+    /// Time it takes.
+    pub complexity: &'static str,
+    /// Since when it should not be used any more, and what instead.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    pub(crate) handler: Handler,
+    /// Its place in the table.
+    pub(super) index: u16,
+    /// Place of its first subcommand in the table, and how many there are.
+    pub(super) subcommands: (u16, u16),
+}
+
+impl CommandSpec {
+    pub(super) const fn new(
+        full_name: &'static str,
+        arity: Arity,
+        group: Group,
+        since: &'static str,
+        handler: Handler,
+    ) -> Self {
+        Self {
+            full_name,
+            arity,
+            flags: Flags(0),
+            keys: &[],
+            categories: Categories(0).with_implied(Flags(0)),
+            tips: &[],
+            group,
+            since,
+            summary: "",
+            complexity: "",
+            deprecated: None,
+            handler,
+            index: 0,
+            subcommands: (0, 0),
+        }
+    }
+
+    /// Flags and the categories that do not follow from them.
+    pub(super) const fn flags(self, flags: &[Flags], categories: &[Categories]) -> Self {
+        let flags = Flags::union(flags);
+        let mut explicit = 0;
+        let mut at = 0;
+        while at < categories.len() {
+            explicit |= categories[at].0;
+            at += 1;
+        }
+        Self { flags, categories: Categories(explicit).with_implied(flags), ..self }
+    }
+
+    pub(super) const fn keys(self, keys: &'static [KeySpec]) -> Self {
+        Self { keys, ..self }
+    }
+
+    pub(super) const fn tips(self, tips: &'static [&'static str]) -> Self {
+        Self { tips, ..self }
+    }
+
+    pub(super) const fn docs(self, complexity: &'static str, summary: &'static str) -> Self {
+        Self { complexity, summary, ..self }
+    }
+
+    pub(super) const fn deprecated(self, since: &'static str, instead: &'static str) -> Self {
+        Self { deprecated: Some((since, instead)), ..self }
+    }
+
+    /// The name as the client types it after its container's, in lower case.
+    pub fn name(&self) -> &'static str {
+        self.full_name.split_once('|').map_or(self.full_name, |(_, name)| name)
+    }
+
+    /// Whether it is a subcommand.
+    pub fn is_subcommand(&self) -> bool {
+        self.full_name.contains('|')
+    }
+
+    /// Its place in [`super::table::ALL`].
+    pub fn index(&self) -> usize {
+        usize::from(self.index)
+    }
+
+    /// Its subcommands.
+    pub fn subcommands(&self) -> &'static [Self] {
+        let (first, count) = (usize::from(self.subcommands.0), usize::from(self.subcommands.1));
+        super::table::ALL.get(first..first + count).unwrap_or_default()
+    }
+
+    /// Whether the control plane answers it.
+    pub fn is_admin(&self) -> bool {
+        matches!(self.handler, Handler::Admin)
+    }
+
+    /// The keys among `args`.
+    pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.keys
+            .iter()
+            .flat_map(move |keys| keys.indexes(args.len()))
+            .filter_map(move |at| args.get(at))
+    }
+
+    /// Index of the first key, of the last (negative: from the end), and the step between keys; all
+    /// zero without keys. (The form before key specs.)
+    pub fn key_range(&self) -> (i64, i64, i64) {
+        let last_of = |spec: &KeySpec| match spec.last {
+            0.. => i64::from(spec.first) + i64::from(spec.last),
+            last => i64::from(last),
+        };
+        match self.keys {
+            [] => (0, 0, 0),
+            [only] => (i64::from(only.first), last_of(only), i64::from(only.step)),
+            [first, .., last] => (i64::from(first.first), last_of(last), 1),
+        }
+    }
+}

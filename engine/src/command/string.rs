@@ -1,0 +1,267 @@
+//! Strings as wholes and in parts. Pages: <https://redis.io/docs/latest/commands/?group=string>.
+
+use coney_resp::{Args, Reply};
+
+use super::option::{Condition, Deadline, SetOptions, Ttl, Unit, int, parse_get_ex};
+use super::{CommandError, Context, Done, string_body};
+use crate::meta::Header;
+
+pub(super) fn get(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    ctx.read(&args[1], |found| {
+        match string_body(found)? {
+            Some(body) => reply.bulk(body),
+            None => reply.null(),
+        }
+        Ok(())
+    })?
+}
+
+pub(super) fn strlen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let body_len =
+        ctx.read(&args[1], |found| string_body(found).map(|body| body.map_or(0, <[u8]>::len)))??;
+    reply.count(body_len);
+    Ok(())
+}
+
+pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (key, value) = (&args[1], &args[2]);
+    if args.len() == 3 {
+        let old = ctx.for_write(key)?;
+        ctx.put(key, old, &Header::STRING, &[value]);
+        reply.ok();
+        return Ok(());
+    }
+    let options = SetOptions::parse(args.skip(3))?;
+    let deadline = match options.ttl {
+        Ttl::Set(deadline) => Some(deadline.resolve(ctx.now)?),
+        Ttl::Unsaid | Ttl::Keep | Ttl::Remove => None,
+    };
+    let old = ctx.for_write(key)?;
+    if options.get {
+        get(ctx, args, reply)?;
+    }
+    let is_refused = match options.condition {
+        None => false,
+        Some(Condition::Absent) => old.live.is_some(),
+        Some(Condition::Present) => old.live.is_none(),
+    };
+    if is_refused {
+        if !options.get {
+            reply.null();
+        }
+        return Ok(());
+    }
+    let expire_at = match options.ttl {
+        Ttl::Keep => old.live.and_then(|header| header.expire_at),
+        Ttl::Unsaid | Ttl::Remove | Ttl::Set(_) => deadline,
+    };
+    ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[value]);
+    if !options.get {
+        reply.ok();
+    }
+    Ok(())
+}
+
+pub(super) fn setnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let old = ctx.for_write(&args[1])?;
+    if old.live.is_none() {
+        ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+    }
+    reply.int(i64::from(old.live.is_none()));
+    Ok(())
+}
+
+pub(super) fn setex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    set_with_deadline(ctx, args, reply, Unit::Seconds)
+}
+
+pub(super) fn psetex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    set_with_deadline(ctx, args, reply, Unit::Millis)
+}
+
+fn set_with_deadline(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    unit: Unit,
+) -> Done {
+    let expire_at = Some(Deadline::after(unit, &args[2]).resolve(ctx.now)?);
+    let old = ctx.for_write(&args[1])?;
+    ctx.put(&args[1], old, &Header { expire_at, ..Header::STRING }, &[&args[3]]);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn get_set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let old = ctx.for_write(&args[1])?;
+    get(ctx, args, reply)?;
+    ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+    Ok(())
+}
+
+pub(super) fn get_del(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let old = ctx.for_write(&args[1])?;
+    get(ctx, args, reply)?;
+    if old.live.is_some() {
+        ctx.delete(&args[1], old);
+    }
+    Ok(())
+}
+
+pub(super) fn get_ex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let key = &args[1];
+    let ttl = parse_get_ex(args.skip(2))?;
+    let deadline = match ttl {
+        Ttl::Unsaid | Ttl::Keep => return get(ctx, args, reply),
+        Ttl::Remove => None,
+        Ttl::Set(deadline) => Some(deadline),
+    };
+    let old = ctx.load_for_write(key)?;
+    // Counts the hit or the miss, and writes the reply.
+    get(ctx, args, reply)?;
+    let Some(header) = old.live else { return Ok(()) };
+    let expire_at = deadline.map(|deadline| deadline.resolve(ctx.now)).transpose()?;
+    if expire_at.is_some_and(|at| at <= ctx.now) {
+        ctx.delete(key, old);
+    } else if expire_at != header.expire_at {
+        let table = ctx.table();
+        ctx.put_loaded(table, key, old, &Header { expire_at, ..header }, b"");
+    }
+    Ok(())
+}
+
+pub(super) fn mget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    reply.array(args.len() - 1);
+    for key in args.iter().skip(1) {
+        ctx.read(key, |found| match string_body(found) {
+            Ok(Some(body)) => reply.bulk(body),
+            // Other types are nil to MGET.
+            Ok(None) | Err(_) => reply.null(),
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) fn mset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    prepare_pairs(ctx, args)?;
+    put_pairs(ctx, args);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn msetnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    prepare_pairs(ctx, args)?;
+    let is_free = ctx.exec.prepared.iter().all(|old| old.live.is_none());
+    if is_free {
+        put_pairs(ctx, args);
+    }
+    reply.int(i64::from(is_free));
+    Ok(())
+}
+
+fn prepare_pairs(ctx: &mut Context<'_>, args: Args<'_>) -> Done {
+    if args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity.into());
+    }
+    ctx.prepare(args.iter().skip(1).step_by(2))
+}
+
+fn put_pairs(ctx: &mut Context<'_>, args: Args<'_>) {
+    let keys = args.iter().skip(1).step_by(2);
+    let values = args.iter().skip(2).step_by(2);
+    for (at, (key, value)) in keys.zip(values).enumerate() {
+        let old = ctx.prepared(at, key);
+        ctx.put(key, old, &Header::STRING, &[value]);
+    }
+}
+
+pub(super) fn append(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (key, tail) = (&args[1], &args[2]);
+    let old = ctx.load_for_write(key)?;
+    check_string(old.live)?;
+    let new_len = ctx.exec.value.len() + tail.len();
+    if old.live.is_some() {
+        ctx.check_value_len(new_len as u64)?;
+    }
+    let table = ctx.table();
+    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), tail);
+    reply.count(new_len);
+    Ok(())
+}
+
+pub(super) fn get_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (start, end) = (int(&args[2])?, int(&args[3])?);
+    ctx.read(&args[1], |found| {
+        let body = string_body(found)?.unwrap_or_default();
+        reply.bulk(part(body, start, end));
+        Ok(())
+    })?
+}
+
+/// The part from `start` to `end`, both included; negative ones count from the end.
+fn part(body: &[u8], start: i64, end: i64) -> &[u8] {
+    if start < 0 && end < 0 && start > end {
+        return b"";
+    }
+    let from_end = |index: i64| {
+        let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+        usize::try_from(index).unwrap_or_else(|_negative| body.len().saturating_sub(back))
+    };
+    let (start, end) = (from_end(start), from_end(end).saturating_add(1).min(body.len()));
+    body.get(start..end).unwrap_or_default()
+}
+
+pub(super) fn set_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (key, patch) = (&args[1], &args[3]);
+    let offset =
+        u64::try_from(int(&args[2])?).map_err(|_negative| CommandError::OffsetOutOfRange)?;
+    let old = ctx.load_for_write(key)?;
+    check_string(old.live)?;
+    if patch.is_empty() {
+        reply.count(ctx.exec.value.len());
+        return Ok(());
+    }
+    ctx.check_value_len(offset.saturating_add(patch.len() as u64))?;
+    let start = usize::try_from(offset).map_err(|_too_long| CommandError::StringTooLong)?;
+    let end = start + patch.len();
+    let value = &mut ctx.exec.value;
+    if value.len() < end {
+        value.resize(end, 0);
+    }
+    value[start..end].copy_from_slice(patch);
+    reply.count(value.len());
+    let table = ctx.table();
+    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    Ok(())
+}
+
+fn check_string(header: Option<Header>) -> Result<(), CommandError> {
+    string_body(header.map(|header| (header, &b""[..]))).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn parts_are_those_of_getrange() {
+        for (start, end, expected) in [
+            (0, -1, "Hello"),
+            (0, 0, "H"),
+            (1, 3, "ell"),
+            (-3, -2, "ll"),
+            (-2, -3, ""),
+            (-100, 1, "He"),
+            (3, 100, "lo"),
+            (5, 10, ""),
+            (3, 2, ""),
+            (-1, -100, ""),
+            (-100, -100, "H"),
+            (i64::MIN, i64::MAX, "Hello"),
+            (i64::MAX, i64::MIN, ""),
+        ] {
+            assert_eq!(part(b"Hello", start, end), expected.as_bytes(), "{start} {end}");
+        }
+        assert_eq!(part(b"", 0, -1), b"");
+    }
+}

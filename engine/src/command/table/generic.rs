@@ -1,0 +1,123 @@
+//! Rows of the commands that work on keys of any type.
+
+use crate::command::spec::Arity::{AtLeast, Exactly};
+use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
+use crate::command::{expire, introspect, keys, keyspace};
+
+pub(super) const ROWS: &[CommandSpec] = &[
+    CommandSpec::new("copy", AtLeast(3), Group::Generic, "6.2.0", Handler::Fast(keys::copy))
+        .flags(&[Flags::WRITE, Flags::DENYOOM], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"]), KeySpec::new(2, 0, 1, &["OW", "update"])])
+        .docs("O(N) worst case for collections, where N is the number of nested items. O(1) for string values.", "Copies the value of a key to a new key."),
+    CommandSpec::new("del", AtLeast(2), Group::Generic, "1.0.0", Handler::Fast(keys::del))
+        .flags(&[Flags::WRITE], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, -1, 1, &["RM", "delete"])])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .docs("O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).", "Deletes one or more keys."),
+    CommandSpec::new("exists", AtLeast(2), Group::Generic, "1.0.0", Handler::Fast(keys::exists))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, -1, 1, &["RO"])])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .docs("O(N) where N is the number of keys to check.", "Determines whether one or more keys exist."),
+    CommandSpec::new("expire", AtLeast(3), Group::Generic, "1.0.0", Handler::Fast(expire::expire))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(1)", "Sets the expiration time of a key in seconds."),
+    CommandSpec::new("expireat", AtLeast(3), Group::Generic, "1.2.0", Handler::Fast(expire::expire_at))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(1)", "Sets the expiration time of a key to a Unix timestamp."),
+    CommandSpec::new("expiretime", Exactly(2), Group::Generic, "7.0.0", Handler::Fast(expire::expire_time))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(1)", "Returns the expiration time of a key as a Unix timestamp."),
+    CommandSpec::new("keys", Exactly(2), Group::Generic, "1.0.0", Handler::Slow(keyspace::keys))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE, Categories::DANGEROUS])
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .docs("O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.", "Returns all key names that match a pattern."),
+    CommandSpec::new("move", Exactly(3), Group::Generic, "1.0.0", Handler::Fast(keys::move_key))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "update"])])
+        .docs("O(N) where N is the length of the value.", "Moves a key to another database."),
+    CommandSpec::new("object", AtLeast(2), Group::Generic, "2.2.3", Handler::Container)
+        .docs("Depends on subcommand.", "A container for object introspection commands."),
+    CommandSpec::new("object|encoding", Exactly(3), Group::Generic, "2.2.3", Handler::Fast(keys::object_encoding))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the internal encoding of an object."),
+    CommandSpec::new("object|freq", Exactly(3), Group::Generic, "4.0.0", Handler::Fast(keys::object_freq))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the logarithmic access frequency counter of an object."),
+    CommandSpec::new("object|help", Exactly(2), Group::Generic, "6.2.0", Handler::Fast(introspect::help))
+        .flags(&[Flags::LOADING, Flags::STALE], &[Categories::KEYSPACE])
+        .docs("O(1)", "Returns helpful text about the different subcommands."),
+    CommandSpec::new("object|idletime", Exactly(3), Group::Generic, "2.2.3", Handler::Fast(keys::object_idletime))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the time since the last access to an object."),
+    CommandSpec::new("object|refcount", Exactly(3), Group::Generic, "2.2.3", Handler::Fast(keys::object_refcount))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the reference count of a value of a key."),
+    CommandSpec::new("persist", Exactly(2), Group::Generic, "2.2.0", Handler::Fast(expire::persist))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(1)", "Removes the expiration time of a key."),
+    CommandSpec::new("pexpire", AtLeast(3), Group::Generic, "2.6.0", Handler::Fast(expire::pexpire))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(1)", "Sets the expiration time of a key in milliseconds."),
+    CommandSpec::new("pexpireat", AtLeast(3), Group::Generic, "2.6.0", Handler::Fast(expire::pexpire_at))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(1)", "Sets the expiration time of a key to a Unix milliseconds timestamp."),
+    CommandSpec::new("pexpiretime", Exactly(2), Group::Generic, "7.0.0", Handler::Fast(expire::pexpire_time))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(1)", "Returns the expiration time of a key as a Unix milliseconds timestamp."),
+    CommandSpec::new("pttl", Exactly(2), Group::Generic, "2.6.0", Handler::Fast(expire::pttl))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the expiration time in milliseconds of a key."),
+    CommandSpec::new("randomkey", Exactly(1), Group::Generic, "1.0.0", Handler::Slow(keyspace::random_key))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .docs("O(log(N)) where N is the number of keys in the database.", "Returns a random key name from the database."),
+    CommandSpec::new("rename", Exactly(3), Group::Generic, "1.0.0", Handler::Fast(keys::rename))
+        .flags(&[Flags::WRITE], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["OW", "update"])])
+        .docs("O(N) where N is the length of the value.", "Renames a key and overwrites the destination."),
+    CommandSpec::new("renamenx", Exactly(3), Group::Generic, "1.0.0", Handler::Fast(keys::renamenx))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["OW", "insert"])])
+        .docs("O(N) where N is the length of the value.", "Renames a key only when the target key name doesn't exist."),
+    CommandSpec::new("scan", AtLeast(2), Group::Generic, "2.8.0", Handler::Slow(keyspace::scan))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .docs("O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Iterates over the key names in the database."),
+    CommandSpec::new("touch", AtLeast(2), Group::Generic, "3.2.1", Handler::Fast(keys::exists))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, -1, 1, &["RO"])])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .docs("O(N) where N is the number of keys that will be touched.", "Returns the number of existing keys out of those specified after updating the time they were last accessed."),
+    CommandSpec::new("ttl", Exactly(2), Group::Generic, "1.0.0", Handler::Fast(expire::ttl))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1)", "Returns the expiration time in seconds of a key."),
+    CommandSpec::new("type", Exactly(2), Group::Generic, "1.0.0", Handler::Fast(keys::type_of))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO"])])
+        .docs("O(1)", "Determines the type of value stored at a key."),
+    CommandSpec::new("unlink", AtLeast(2), Group::Generic, "4.0.0", Handler::Fast(keys::del))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, -1, 1, &["RM", "delete"])])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .docs("O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.", "Asynchronously deletes one or more keys."),
+];
