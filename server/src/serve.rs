@@ -299,16 +299,16 @@ fn announce(
     datapath: &'static str,
     ready_file: Option<&Path>,
 ) -> Result<(), ServeError> {
-    info!(
-        "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
-        listeners.join(" and "),
-        config.dir.display()
-    );
     if let Some(path) = ready_file {
         let text = listeners.iter().map(|listener| format!("{listener}\n")).collect::<String>();
         files::replace(path, &text)
             .map_err(|source| ServeError::ReadyFile { path: path.to_owned(), source })?;
     }
+    info!(
+        "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
+        listeners.join(" and "),
+        config.dir.display()
+    );
     Ok(())
 }
 
