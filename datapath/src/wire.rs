@@ -99,7 +99,7 @@ pub fn parse(frame: &[u8], partial_checksum: bool) -> Result<Received, ParseErro
     let segment = packet.get(segment_at.clone()).ok_or(ParseError::Truncated)?;
     let (header, payload) = tcp::Header::parse(segment).ok_or(ParseError::BadTcpHeader)?;
     let pseudo = pseudo_header(src, dst, PROTOCOL_TCP, segment.len());
-    if pseudo.add(segment).finish() != 0 {
+    if pseudo.plus(segment).finish() != 0 {
         let field = segment.get(CHECKSUM_AT..CHECKSUM_AT + 2).unwrap_or_default();
         if !partial_checksum || field != pseudo.fold().to_be_bytes() {
             return Err(ParseError::BadTcpChecksum);
@@ -127,7 +127,7 @@ pub fn write(
     let segment_at = payload_at.checked_sub(header.len())?;
     header.write(frame.get_mut(segment_at..payload_at)?)?;
     let segment = frame.get_mut(segment_at..segment_at.checked_add(segment_len)?)?;
-    let sum = pseudo_header(src, dst, PROTOCOL_TCP, segment_len).add(segment).finish();
+    let sum = pseudo_header(src, dst, PROTOCOL_TCP, segment_len).plus(segment).finish();
     segment.get_mut(CHECKSUM_AT..CHECKSUM_AT + 2)?.copy_from_slice(&sum.to_be_bytes());
     let front = frame.get_mut(..segment_at)?;
     let (ether_type, rest) = match (src, dst) {

@@ -233,7 +233,6 @@ impl Port for SimPort {
         matches!(self.tx_state[frame.index as usize], TxState::InFlight { .. })
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "the trait takes the token away")]
     fn tx_free(&mut self, frame: TxFrame) {
         let state = &mut self.tx_state[frame.index as usize];
         match *state {

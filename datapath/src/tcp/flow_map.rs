@@ -38,11 +38,7 @@ struct Slot<T> {
 impl<T: HasFlow> FlowMap<T> {
     /// An empty map for at most `len_max` values.
     pub fn new(len_max: usize) -> Self {
-        Self {
-            slots: ConnTable::new(),
-            table: FlowTable::new(len_max),
-            timers: TimerWheel::new(),
-        }
+        Self { slots: ConnTable::new(), table: FlowTable::new(len_max), timers: TimerWheel::new() }
     }
 
     /// Values in the map.

@@ -25,6 +25,8 @@ const TS_RECENT_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(24
 /// is delivered, then the end of the peer's data, then the end of the connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
+    /// The segment passed all checks: it is the peer's.
+    pub accepted: bool,
     /// Part of the payload to deliver: new and in order. Then [`Tcb::pop_held`] may have more.
     pub deliver: Range<usize>,
     /// The payload lies behind a gap: keep the frame with [`Tcb::hold`].
@@ -80,14 +82,14 @@ impl Tcb {
         let flags = header.flags;
         if self.is_old_timestamp(now, header) {
             shared.counters.rx_paws += 1;
-            self.answer_stray(now, payload_len, shared, &mut reaction);
+            self.answer_stray(now, header, payload_len, shared, &mut reaction);
             return reaction;
         }
         let acceptable = self.acceptable(header.seq, header.seq_len(payload_len));
         if acceptable == Acceptable::No {
             shared.counters.rx_out_of_window += 1;
             if !flags.has(Flags::RST) {
-                self.answer_stray(now, payload_len, shared, &mut reaction);
+                self.answer_stray(now, header, payload_len, shared, &mut reaction);
             }
             return reaction;
         }
@@ -121,6 +123,7 @@ impl Tcb {
         if !self.on_ack(now, header, payload_len, shared, &mut reaction) {
             return reaction;
         }
+        reaction.accepted = true;
         if acceptable == Acceptable::AckOnly {
             reaction.ack = true;
         } else if reaction.end.is_none() {
@@ -165,6 +168,7 @@ impl Tcb {
         self.backoff = 0;
         self.set_state(State::Established);
         self.ack_now = true;
+        reaction.accepted = true;
         reaction.established = true;
     }
 
@@ -197,32 +201,39 @@ impl Tcb {
             && now.since(self.last_rx) < TS_RECENT_AGE_MAX
     }
 
-    /// Answers a segment outside the window: always if it carries data (the peer did not get our
-    /// acknowledgement), rarely otherwise, lest two confused stacks answer each other for ever.
+    /// Answers a segment outside the window: always if it carries data or FIN (the peer did not get
+    /// our acknowledgement), rarely otherwise, lest two confused stacks answer each other for ever.
     fn answer_stray(
         &mut self,
         now: Instant,
+        header: &Header,
         payload_len: u32,
         shared: &mut Shared,
         reaction: &mut Reaction,
     ) {
-        if payload_len > 0 {
+        if payload_len > 0 || header.flags.has(Flags::FIN) || self.may_challenge(now) {
             reaction.ack = true;
         } else {
-            self.challenge(now, shared, reaction);
+            shared.counters.challenge_acks_limited += 1;
         }
     }
 
+    /// RFC 5961 §7: an acknowledgement that an honest peer can act on, within limits.
     fn challenge(&mut self, now: Instant, shared: &mut Shared, reaction: &mut Reaction) {
-        let too_soon =
-            self.challenge_at.is_some_and(|at| now.since(at) < PER_CONNECTION_INTERVAL);
-        if too_soon || !shared.challenges.allow(now, &shared.hasher) {
+        if self.may_challenge(now) && shared.challenges.allow(now, &shared.hasher) {
+            shared.counters.challenge_acks += 1;
+            reaction.ack = true;
+        } else {
             shared.counters.challenge_acks_limited += 1;
-            return;
         }
-        self.challenge_at = Some(now);
-        shared.counters.challenge_acks += 1;
-        reaction.ack = true;
+    }
+
+    fn may_challenge(&mut self, now: Instant) -> bool {
+        let may = self.challenge_at.is_none_or(|at| now.since(at) >= PER_CONNECTION_INTERVAL);
+        if may {
+            self.challenge_at = Some(now);
+        }
+        may
     }
 
     /// The acknowledgement and window fields. `false`: the segment is to be dropped.
@@ -454,8 +465,7 @@ impl Tcb {
         let fin = header.flags.has(Flags::FIN)
             && seq.plus(u32::try_from(payload.len()).unwrap_or(0)).before(self.rcv_adv);
         let reassembly = self.reassembly.get_or_insert_with(Box::<Reassembly>::default);
-        let result =
-            reassembly.insert(Held { seq, frame, payload, fin }, &mut shared.quota);
+        let result = reassembly.insert(Held { seq, frame, payload, fin }, &mut shared.quota);
         if reassembly.is_empty() {
             self.reassembly = None;
         }
@@ -479,7 +489,7 @@ impl Tcb {
         shared: &mut Shared,
     ) -> Option<(RxFrame, Range<usize>, Reaction)> {
         let reassembly = self.reassembly.as_mut()?;
-        let Some(held) = reassembly.pop(self.rcv_nxt, &mut shared.quota) else {
+        let Some(mut held) = reassembly.pop(self.rcv_nxt, &mut shared.quota) else {
             reassembly.on_advance(self.rcv_nxt);
             return None;
         };
@@ -489,6 +499,9 @@ impl Tcb {
             if held.fin {
                 self.on_fin(now, &mut reaction);
             }
+        } else {
+            // The peer sent bytes behind its own FIN.
+            held.payload = 0..0;
         }
         if let Some(reassembly) = self.reassembly.as_mut() {
             reassembly.on_advance(self.rcv_nxt);

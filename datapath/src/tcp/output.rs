@@ -76,8 +76,11 @@ impl Tcb {
 
     fn fits_cwnd(&self, segment: &TxSegment) -> bool {
         // RFC 3042: the first two duplicate acknowledgements each let a new segment out.
-        let limited =
-            if self.in_recovery { 0 } else { u32::from(self.dup_acks.min(2)) * u32::from(self.mss) };
+        let limited = if self.in_recovery {
+            0
+        } else {
+            u32::from(self.dup_acks.min(2)) * u32::from(self.mss)
+        };
         let cwnd = self.congestion.cwnd().saturating_add(limited);
         let in_flight = self.in_flight();
         // A window below one segment must not stop everything.
@@ -171,12 +174,17 @@ impl Tcb {
         u32::from(self.window_field()) << self.rcv_wscale
     }
 
-    /// Whether the peer should hear that the window opened: it was less than half open, and grows
-    /// by two segments or more.
+    /// Whether the peer should hear that the window opened: it was nearly closed, and grows by two
+    /// segments or more.
     pub(super) fn is_window_update_due(&self) -> bool {
         let promised = self.rcv_adv.since(self.rcv_nxt);
-        promised < RCV_WND_MAX / 2
+        promised < RCV_WND_MAX / 8
             && self.window_bytes() >= promised.saturating_add(2 * u32::from(self.mss))
+    }
+
+    /// Notes that an acknowledgement is due with the next flush.
+    pub fn owe_ack(&mut self) {
+        self.ack_now = true;
     }
 
     /// Notes that `output` was handed to the port.

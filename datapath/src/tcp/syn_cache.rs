@@ -50,10 +50,10 @@ impl HasFlow for HalfOpen {
 impl HalfOpen {
     /// The SYN-ACK. `mss` is what we can receive.
     pub fn syn_ack(&self, now: Instant, mss: u16) -> Header {
-        let timestamps = self.agreed.timestamps.map(|echo| Timestamps {
-            value: timestamp(now, self.ts_offset),
-            echo,
-        });
+        let timestamps = self
+            .agreed
+            .timestamps
+            .map(|echo| Timestamps { value: timestamp(now, self.ts_offset), echo });
         Header {
             src_port: self.key.local().port(),
             dst_port: self.key.remote().port(),
@@ -78,10 +78,7 @@ impl HalfOpen {
         Header {
             seq: self.iss.plus(1),
             flags: Flags::ACK,
-            options: Options {
-                timestamps: syn_ack.options.timestamps,
-                ..Options::default()
-            },
+            options: Options { timestamps: syn_ack.options.timestamps, ..Options::default() },
             ..syn_ack
         }
     }

@@ -352,13 +352,6 @@ impl Tcb {
         }
     }
 
-    /// Takes the next hop from a frame that the peer sent.
-    pub fn learn_hop(&mut self, hop: &Hop) {
-        if self.hop != *hop {
-            self.hop = *hop;
-        }
-    }
-
     /// The RST that ends the connection at once (RFC 9293 §3.10.5).
     pub fn reset_header(&self) -> Header {
         use crate::wire::tcp::Flags;
@@ -367,11 +360,7 @@ impl Tcb {
             dst_port: self.key.remote().port(),
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
-            flags: if self.state == State::SynSent {
-                Flags::RST
-            } else {
-                Flags::RST | Flags::ACK
-            },
+            flags: if self.state == State::SynSent { Flags::RST } else { Flags::RST | Flags::ACK },
             window: 0,
             options: Options::default(),
         }
@@ -386,11 +375,6 @@ impl Tcb {
             ts_recent: self.timestamps.then_some(self.ts_recent),
             ts_offset: self.ts_offset,
         }
-    }
-
-    /// Frames of unsent or unacknowledged data, including the tokens without a frame.
-    pub fn frames_len(&self) -> usize {
-        self.queue.len()
     }
 
     /// Keeps bytes that were copied into a frame as the end of the queue.

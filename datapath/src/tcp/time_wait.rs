@@ -68,9 +68,8 @@ impl Remains {
 
     /// The acknowledgement.
     pub fn ack(&self, now: Instant) -> Header {
-        let timestamps = self
-            .ts_recent
-            .map(|echo| Timestamps { value: timestamp(now, self.ts_offset), echo });
+        let timestamps =
+            self.ts_recent.map(|echo| Timestamps { value: timestamp(now, self.ts_offset), echo });
         Header {
             src_port: self.key.local().port(),
             dst_port: self.key.remote().port(),

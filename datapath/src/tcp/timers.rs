@@ -50,8 +50,8 @@ impl Tcb {
             RtxTimer::Persist(at) if at <= now => self.on_persist(now, shared),
             RtxTimer::Off | RtxTimer::Retransmit(_) | RtxTimer::Persist(_) => false,
         };
-        let is_silent = self.keepalive_at(shared).is_some_and(|at| at <= now)
-            && self.on_keepalive(shared);
+        let is_silent =
+            self.keepalive_at(shared).is_some_and(|at| at <= now) && self.on_keepalive(shared);
         if gives_up || is_silent {
             shared.counters.timeouts += 1;
             return Some(CloseReason::TimedOut);

@@ -12,14 +12,8 @@ pub struct Sum(u64);
 impl Sum {
     /// Adds `bytes`; an odd length is padded with a zero byte.
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn plus(self, bytes: &[u8]) -> Self {
         Self(self.0 + u64::from(sum(bytes)))
-    }
-
-    /// Adds one 16-bit word.
-    #[must_use]
-    pub fn add_word(self, word: u16) -> Self {
-        Self(self.0 + u64::from(word))
     }
 
     /// The sum folded to 16 bits.
@@ -37,8 +31,8 @@ impl Sum {
 /// payload.
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, len_bytes: usize) -> Sum {
     let address = |sum: Sum, address| match address {
-        IpAddr::V4(v4) => sum.add(&v4.octets()),
-        IpAddr::V6(v6) => sum.add(&v6.octets()),
+        IpAddr::V4(v4) => sum.plus(&v4.octets()),
+        IpAddr::V6(v6) => sum.plus(&v6.octets()),
     };
     let sum = address(address(Sum::default(), src), dst);
     Sum(sum.0 + u64::from(protocol) + len_bytes as u64)
@@ -96,13 +90,13 @@ mod tests {
     #[test]
     fn the_example_of_rfc_1071() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
-        assert_eq!(Sum::default().add(&bytes).fold(), 0xddf2);
+        assert_eq!(Sum::default().plus(&bytes).fold(), 0xddf2);
     }
 
     proptest! {
         #[test]
         fn the_fast_sum_is_the_simple_one(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-            prop_assert_eq!(Sum::default().add(&bytes).fold(), reference(&bytes));
+            prop_assert_eq!(Sum::default().plus(&bytes).fold(), reference(&bytes));
         }
 
         #[test]
@@ -111,7 +105,7 @@ mod tests {
             at in 0_usize..100,
         ) {
             let at = (at * 2).min(bytes.len() & !1);
-            let parts = Sum::default().add(&bytes[..at]).add(&bytes[at..]);
+            let parts = Sum::default().plus(&bytes[..at]).plus(&bytes[at..]);
             prop_assert_eq!(parts.fold(), reference(&bytes));
         }
     }

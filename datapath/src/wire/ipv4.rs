@@ -33,8 +33,21 @@ impl Header {
     /// # Errors
     /// What is wrong with it, the header checksum included.
     pub fn parse(packet: &[u8]) -> Result<(Self, Range<usize>), ParseError> {
-        let [first, traffic_class, len_0, len_1, _, _, fragment_0, fragment_1, _, protocol, _, _, rest @ ..] =
-            packet
+        let [
+            first,
+            traffic_class,
+            len_0,
+            len_1,
+            _,
+            _,
+            fragment_0,
+            fragment_1,
+            _,
+            protocol,
+            _,
+            _,
+            rest @ ..,
+        ] = packet
         else {
             return Err(ParseError::Truncated);
         };
@@ -47,7 +60,7 @@ impl Header {
         }
         let total_len = usize::from(u16::from_be_bytes([*len_0, *len_1]));
         let header = packet.get(..header_len).ok_or(ParseError::Truncated)?;
-        if Sum::default().add(header).finish() != 0 {
+        if Sum::default().plus(header).finish() != 0 {
             return Err(ParseError::BadIpChecksum);
         }
         if u16::from_be_bytes([*fragment_0, *fragment_1]) & FRAGMENT_MASK != 0 {
@@ -83,7 +96,7 @@ impl Header {
             0x45, class, l0, l1, 0, 0, f0, f1, HOP_LIMIT, protocol, 0, 0, s0, s1, s2, s3, d0, d1,
             d2, d3,
         ];
-        let [c0, c1] = Sum::default().add(&bytes).finish().to_be_bytes();
+        let [c0, c1] = Sum::default().plus(&bytes).finish().to_be_bytes();
         bytes[10] = c0;
         bytes[11] = c1;
         *out = bytes;
@@ -111,7 +124,7 @@ mod tests {
 
     fn fix_checksum(packet: &mut [u8], header_len: usize) {
         packet[10..12].fill(0);
-        let sum = Sum::default().add(&packet[..header_len]).finish();
+        let sum = Sum::default().plus(&packet[..header_len]).finish();
         packet[10..12].copy_from_slice(&sum.to_be_bytes());
     }
 

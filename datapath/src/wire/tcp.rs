@@ -322,8 +322,8 @@ pub(crate) mod tests {
 
     pub(crate) fn header() -> impl Strategy<Value = Header> {
         let fields = any::<(u16, u16, u32, u32, u8, u16)>();
-        (fields, options()).prop_map(
-            |((src_port, dst_port, seq, ack, flags, window), options)| Header {
+        (fields, options()).prop_map(|((src_port, dst_port, seq, ack, flags, window), options)| {
+            Header {
                 src_port,
                 dst_port,
                 seq: Seq(seq),
@@ -331,8 +331,8 @@ pub(crate) mod tests {
                 flags: Flags(flags),
                 window,
                 options,
-            },
-        )
+            }
+        })
     }
 
     proptest! {
@@ -367,9 +367,6 @@ pub(crate) mod tests {
     #[test]
     fn a_known_kind_with_a_wrong_length_is_skipped() {
         let options = Options::parse(&[2, 3, 1, 8, 3, 0, 5, 5, 1, 2, 3, 3, 3, 20]);
-        assert_eq!(
-            options,
-            Options { window_scale: Some(WINDOW_SCALE_MAX), ..Options::default() }
-        );
+        assert_eq!(options, Options { window_scale: Some(WINDOW_SCALE_MAX), ..Options::default() });
     }
 }
