@@ -10,7 +10,8 @@
 //! ring      producer and consumer end of the four rings
 //! umem      receive and transmit pools; who owns which chunk
 //! sys       all unsafe code
-//! interface what ioctls tell of an interface;  netdev: of its driver's XDP features (netlink)
+//! interface what ioctls tell of an interface
+//! netdev    what netlink tells of its driver's XDP features
 //! probe     what is possible on an interface, without touching its traffic
 //! server    ports and program in one step
 //! ```
@@ -24,8 +25,10 @@
 mod error;
 mod interface;
 mod limits;
+mod netdev;
 mod options;
 mod port;
+mod probe;
 mod ring;
 mod server;
 mod socket;
@@ -38,4 +41,5 @@ pub use error::Error;
 pub use limits::MTU_BYTES_MAX;
 pub use options::{BusyPoll, CopyMode, Options};
 pub use port::AfXdpPort;
+pub use probe::{Answer, Depth, Reason, Report, probe};
 pub use server::{Queues, open};

@@ -13,7 +13,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use super::interface::Interface;
-use super::{AfXdpPort, CopyMode, Error, Options, Queues, open};
+use super::netdev::Features;
+use super::{
+    AfXdpPort, Answer, CopyMode, Depth, Error, Options, Queues, Reason, netdev, open, probe,
+};
 use crate::port::Port;
 use crate::port::conformance::{self, Peer, SERVED, fold, frame_in, wait_until};
 use netns::{Lab, PEER, PEER_IP, PORT, PORT_IP, RawPeer, ip, say, unless_forbidden};
@@ -533,4 +536,66 @@ fn interface_properties_are_those_of_the_namespace() {
     assert_eq!(peer.queues.map(|queues| (queues.rx, queues.tx)), Some((3, 3)));
     assert!(peer.is_up && peer.is_virtual());
     lab.at_port(|| assert!(Interface::query(PEER).is_err(), "the other namespace's"));
+}
+
+#[test]
+fn probe_tells_what_a_veth_can() {
+    let test = "probe_tells_what_a_veth_can";
+    let Some(lab) = Lab::new(test, 2, 1500) else { return };
+    lab.at_port(|| {
+        let Some(port) = unless_forbidden(test, AfXdpPort::open(PORT, 0, &SMALL)) else { return };
+        drop(port);
+        for depth in [Depth::Passive, Depth::Active] {
+            let report = probe(PORT, depth).unwrap();
+            let text = report.to_string();
+            assert_eq!((report.rx_queues, report.tx_queues), (Some(2), Some(2)));
+            assert!(matches!(report.program, Answer::Yes), "{text}");
+            assert!(matches!(report.native, Answer::Yes), "{text}");
+            assert!(matches!(report.copy, Answer::Yes), "{text}");
+            let refused = matches!(report.zero_copy, Answer::No(Reason::Refused(_)));
+            let lacking = matches!(report.zero_copy, Answer::No(Reason::DriverLacksIt));
+            assert!(if depth == Depth::Active { refused } else { lacking }, "{text}");
+            assert!(!matches!(report.busy_poll, Answer::Yes), "{text}");
+            assert!(report.is_up && report.rx_partial_checksum);
+            say(&format!("{depth:?} probe of a veth:\n{text}"));
+        }
+        // Nothing stays attached or bound.
+        let Some((_program, ports)) = serve(test, Mode::Native, &SMALL) else { return };
+        assert_eq!(ports.len(), 2);
+        let report = probe(PORT, Depth::Passive).unwrap();
+        let text = report.to_string();
+        assert!(matches!(&report.copy, Answer::No(Reason::Refused(Error::QueueTaken { .. }))));
+        assert!(text.contains("copy:                 no: queue 0 of xsk0 is taken"), "{text}");
+    });
+}
+
+/// A probe of an interface in use: frames keep arriving at the port that has the queue.
+#[test]
+fn passive_probe_takes_no_frames_from_a_port() {
+    let test = "passive_probe_takes_no_frames_from_a_port";
+    with_port(test, Mode::Native, &SMALL, |_, port, peer| {
+        let mac = port.caps().mac;
+        for n in 0..5 {
+            peer.send(&frame_in(mac, n, 100));
+            probe(PORT, Depth::Passive).unwrap();
+        }
+        let mut frames = Vec::new();
+        wait_until(port, peer, "all frames arrive", |port, _| {
+            port.rx_burst(&mut frames, 5);
+            frames.len() == 5
+        });
+    });
+}
+
+#[test]
+fn netdev_family_tells_the_features_of_veth() {
+    let test = "netdev_family_tells_the_features_of_veth";
+    let Some(lab) = Lab::new(test, 1, 1500) else { return };
+    lab.at_port(|| {
+        let interface = Interface::query(PORT).unwrap();
+        let Some(features) = netdev::features(interface.index) else {
+            return say(&format!("SKIPPED: {test}: this kernel does not tell (Linux 6.3 does)"));
+        };
+        assert_eq!(features, Features { native_redirect: true, zero_copy: false });
+    });
 }
