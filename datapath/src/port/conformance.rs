@@ -73,24 +73,13 @@ pub(crate) fn echo<P: Port, Q: Peer>(
     let mac = port.caps().mac;
     let mut frame = frame_in(mac, 0, len);
     let (mut sent, mut echoed, mut rounds) = (0, 0, 0);
-    let mut received: Vec<RxFrame> = Vec::with_capacity(WINDOW);
     while echoed < count && rounds < ROUNDS_MAX {
         while sent < count && sent - echoed < window {
             set_number(&mut frame, sent);
             peer.send(&frame);
             sent += 1;
         }
-        port.rx_burst(&mut received, WINDOW);
-        for rx in received.drain(..) {
-            let mut tx = port.tx_alloc().expect("fewer frames are under way than buffers");
-            let number = number_of(port.rx_bytes(&rx));
-            let out = port.tx_bytes_mut(&mut tx);
-            write_frame_out(&mut out[..len], number);
-            port.rx_release(rx);
-            port.tx_submit(&mut tx, 0, len).expect("the ring is larger than the window");
-            port.tx_free(tx);
-        }
-        port.tx_flush();
+        echo_burst(port, len);
         let before = echoed;
         while let Some(frame) = peer.recv() {
             assert_eq!(number_of(&frame), echoed, "frames keep their order");
@@ -110,6 +99,22 @@ pub(crate) fn echo<P: Port, Q: Peer>(
 pub(crate) fn submit_one<P: Port>(port: &mut P, number: u32) {
     let frame = transmit(port, number, 100);
     port.tx_free(frame);
+}
+
+/// Answers a burst of frames with one frame of the same number each; returns how many.
+pub(crate) fn echo_burst<P: Port>(port: &mut P, len: usize) -> usize {
+    let mut received: Vec<RxFrame> = Vec::with_capacity(WINDOW);
+    let count = port.rx_burst(&mut received, WINDOW);
+    for rx in received {
+        let mut tx = port.tx_alloc().expect("fewer frames are under way than buffers");
+        let number = number_of(port.rx_bytes(&rx));
+        write_frame_out(&mut port.tx_bytes_mut(&mut tx)[..len], number);
+        port.rx_release(rx);
+        port.tx_submit(&mut tx, 0, len).expect("the ring is larger than the window");
+        port.tx_free(tx);
+    }
+    port.tx_flush();
+    count
 }
 
 fn caps_fit_together<P: Port, Q: Peer>(port: &mut P, _: &mut Q) {

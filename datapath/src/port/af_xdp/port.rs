@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use super::error::Error;
 use super::interface::Interface;
 use super::limits::{FRAME_BYTES_MIN, chunk_bytes, rx_frame_bytes_max};
+use super::netdev;
 use super::options::{CopyMode, Options};
 use super::socket::{self, Socket};
 use super::umem::Umem;
@@ -92,7 +93,7 @@ impl AfXdpPort {
             caps,
             socket,
             umem,
-            busy_poll: options.busy_poll.is_some(),
+            busy_poll: options.busy_poll.is_some() && can_busy_poll(&interface, queue),
             rx_frame_bytes_max: rx_frame_bytes_max(chunk_bytes),
             counters: Counters::default(),
         })
@@ -133,7 +134,12 @@ impl AfXdpPort {
             Errno::BUSY => &mut self.counters.tx_later_ebusy,
             Errno::NOBUFS => &mut self.counters.tx_later_enobufs,
             Errno::NETDOWN | Errno::NETUNREACH | Errno::NXIO => &mut self.counters.tx_link_down,
-            _ => &mut self.counters.tx_kick_errors,
+            _ => {
+                if self.counters.tx_kick_errors == 0 {
+                    tracing::error!(%errno, "an AF_XDP transmit call fails; later ones are counted");
+                }
+                &mut self.counters.tx_kick_errors
+            }
         };
         *counter += 1;
         false
@@ -149,6 +155,20 @@ impl AfXdpPort {
             self.counters.rx_wakeup_errors += 1;
         }
     }
+}
+
+/// Whether calls on the socket would poll anything; without, they would be wasted.
+fn can_busy_poll(interface: &Interface, queue: u32) -> bool {
+    let has_napi = netdev::queue_has_napi(interface.index, queue);
+    if has_napi == Some(false) {
+        tracing::warn!(
+            interface = interface.name,
+            queue,
+            driver = interface.driver_name(),
+            "busy polling has no effect: the driver does not link its queues to NAPI"
+        );
+    }
+    has_napi != Some(false)
 }
 
 /// Binds in the mode that is asked for, or in the best that works.

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
-use coney_xdp_prog::{Mode, Program};
+use coney_xdp_prog::{AttachedMode, Mode, Program};
+use rustix::io::Errno;
 
 use super::error::Error;
 use super::interface::Interface;
 use super::limits::{chunk_bytes, rx_frame_bytes_max};
-use super::options::Options;
+use super::options::{CopyMode, Options};
 use super::port::AfXdpPort;
 
 /// Which receive queues of an interface get a port.
@@ -61,9 +62,10 @@ pub fn open(
         frame_bytes_max: rx_frame_bytes_max(chunk_bytes),
     })?;
     let attached = program.attach(interface, attach)?;
+    let options = Options { mode: mode_under(attached, options.mode, &properties)?, ..*options };
     let mut ports = Vec::new();
     for queue in 0..queue_count {
-        let port = AfXdpPort::open(interface, queue, options)?;
+        let port = AfXdpPort::open(interface, queue, &options)?;
         program.set_xsk(queue, port.as_fd())?;
         ports.push(port);
     }
@@ -72,4 +74,23 @@ pub fn open(
     }
     tracing::info!(interface, queues = queue_count, %attached, ?endpoints, "AF_XDP serves");
     Ok((program, ports))
+}
+
+/// Zero-copy needs the program in the driver: in skb mode the frame is in an sk_buff already when
+/// the program sees it, so the socket must copy.
+fn mode_under(
+    attached: AttachedMode,
+    wanted: CopyMode,
+    interface: &Interface,
+) -> Result<CopyMode, Error> {
+    match (attached, wanted) {
+        (AttachedMode::Native, _) | (AttachedMode::Skb, CopyMode::Copy) => Ok(wanted),
+        (AttachedMode::Skb, CopyMode::Auto) => Ok(CopyMode::Copy),
+        (AttachedMode::Skb, CopyMode::ZeroCopy) => Err(Error::ZeroCopyUnsupported {
+            interface: interface.name.clone(),
+            queue: 0,
+            driver: interface.driver_name().to_owned(),
+            source: Errno::OPNOTSUPP.into(),
+        }),
+    }
 }

@@ -15,7 +15,8 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use super::interface::Interface;
 use super::netdev::Features;
 use super::{
-    AfXdpPort, Answer, CopyMode, Depth, Error, Options, Queues, Reason, netdev, open, probe,
+    AfXdpPort, Answer, BusyPoll, CopyMode, Depth, Error, Options, Queues, Reason, netdev, open,
+    probe,
 };
 use crate::port::Port;
 use crate::port::conformance::{self, Peer, SERVED, fold, frame_in, wait_until};
@@ -116,6 +117,11 @@ fn veth_is_virtual_and_has_no_zero_copy() {
         assert!(port.caps().rx_partial_checksum);
         assert!(!port.caps().zero_copy);
         assert_eq!(port.caps().mac, Interface::query(PORT).unwrap().mac);
+        // Other tests may take some meanwhile, but none gives any back that it did not have.
+        match probe(PORT, Depth::Passive).unwrap().huge_pages_free {
+            Some(0) | None => say(&format!("{test}: no huge page is free, ordinary ones are used")),
+            Some(free) => assert!(port.huge_pages(), "{free} huge pages are free"),
+        }
     });
 }
 
@@ -597,5 +603,111 @@ fn netdev_family_tells_the_features_of_veth() {
             return say(&format!("SKIPPED: {test}: this kernel does not tell (Linux 6.3 does)"));
         };
         assert_eq!(features, Features { native_redirect: true, zero_copy: false });
+    });
+}
+
+/// Another driver than veth: no XDP of its own, so only skb mode and copying.
+#[test]
+fn driver_without_native_xdp_is_named_and_served_in_skb_mode() {
+    let test = "driver_without_native_xdp_is_named_and_served_in_skb_mode";
+    let Some(lab) = Lab::new(test, 1, 1500) else { return };
+    lab.at_port(|| {
+        if let Err(reason) = ip("link add coney-dev type dummy")
+            .or_else(|_lacking| ip("link add coney-dev type ifb"))
+        {
+            return say(&format!("SKIPPED: {test}: no dummy and no ifb device: {reason}"));
+        }
+        ip("link set coney-dev up").unwrap();
+        let name = "coney-dev";
+        let open_as =
+            |attach, mode| open(name, Queues::All, &[served()], attach, &Options { mode, ..SMALL });
+        let Some(_) = unless_forbidden(test, open_as(Mode::Skb, CopyMode::Copy)) else { return };
+        let error = open_as(Mode::Native, CopyMode::Copy).unwrap_err();
+        assert!(
+            matches!(error, Error::Program(coney_xdp_prog::Error::NativeUnsupported { .. })),
+            "{error}"
+        );
+        let error = open_as(Mode::Auto, CopyMode::ZeroCopy).unwrap_err();
+        assert!(matches!(error, Error::ZeroCopyUnsupported { .. }), "{error}");
+        let (_program, ports) = open_as(Mode::Auto, CopyMode::Auto).unwrap();
+        assert!(ports.iter().all(|port| !port.caps().zero_copy && port.caps().rx_partial_checksum));
+        let report = probe(name, Depth::Passive).unwrap();
+        assert!(matches!(report.native, Answer::No(Reason::DriverLacksIt)), "{report}");
+    });
+}
+
+/// What TCP will do: a worker thread that polls, while the peer is busy on another CPU.
+#[test]
+fn worker_thread_echoes_what_another_thread_sends() {
+    const COUNT: u32 = 50_000;
+    const WINDOW: u32 = 64;
+    let test = "worker_thread_echoes_what_another_thread_sends";
+    let Some(lab) = Lab::new(test, 1, 1500) else { return };
+    let mut peer = lab.raw_peer();
+    let Some((_program, mut ports)) = lab.at_port(|| serve(test, Mode::Native, &SMALL)) else {
+        return;
+    };
+    let mut port = ports.pop().unwrap();
+    let mac = port.caps().mac;
+    let clock = Clock::new();
+    let start = clock.now();
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            let mut seen = 0;
+            while seen < COUNT {
+                let count = conformance::echo_burst(&mut port, 100);
+                seen += u32::try_from(count).unwrap();
+                if count == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            counters(&port)
+        });
+        let (mut sent, mut echoed, mut rounds) = (0, 0, 0);
+        while echoed < COUNT {
+            while sent < COUNT && sent - echoed < WINDOW {
+                peer.send(&frame_in(mac, sent, 100));
+                sent += 1;
+            }
+            match peer.recv() {
+                Some(frame) => {
+                    assert_eq!(conformance::number_of(&frame), echoed, "frames keep their order");
+                    echoed += 1;
+                    rounds = 0;
+                }
+                None => {
+                    peer.pass_time();
+                    rounds += 1;
+                    assert!(rounds < 10_000, "{echoed} of {sent} frames came back");
+                }
+            }
+        }
+        let counters = worker.join().unwrap();
+        assert_eq!(counters["af_xdp_rx_dropped"], 0);
+        assert_eq!(counters["af_xdp_bad_descriptors"], 0);
+        let rate = u128::from(COUNT) * 1_000_000 / clock.now().since(start).as_micros().max(1);
+        say(&format!(
+            "echo over veth, 100-byte frames, a worker thread and a peer thread: {rate} frames/s, \
+             {} kicks",
+            counters["af_xdp_tx_kicks"]
+        ));
+    });
+}
+
+/// Asked for and impossible: told in the log, and no system call is wasted on it.
+#[test]
+fn busy_polling_without_napi_is_given_up() {
+    let test = "busy_polling_without_napi_is_given_up";
+    let options = Options { busy_poll: Some(BusyPoll { usecs: 20, budget: 64 }), ..SMALL };
+    with_port(test, Mode::Native, &options, |_, port, _| {
+        for _ in 0..10 {
+            port.rx_burst(&mut Vec::new(), 10);
+        }
+        let wakeups = counters(port)["af_xdp_rx_wakeups"];
+        let interface = Interface::query(PORT).unwrap();
+        match netdev::queue_has_napi(interface.index, 0) {
+            Some(false) => assert_eq!(wakeups, 0),
+            Some(true) | None => assert_eq!(wakeups, 10),
+        }
     });
 }

@@ -46,6 +46,7 @@ impl Umem {
                 Errno::NOMEM => Error::OutOfMemory { action: ACTION, bytes },
                 _ => classify(ACTION, errno),
             })?;
+        mapping.keep_from_children();
         Ok(Self {
             chunks: Chunks::new(mapping, chunk_len, count),
             chunk_shift: chunk_bytes.trailing_zeros(),
@@ -223,4 +224,168 @@ impl Umem {
 
 fn to_usize(value: u32) -> usize {
     usize::try_from(value).expect("usize has at least 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRAMES: u32 = 64;
+
+    fn umem() -> Umem {
+        let options = Options {
+            rx_frames: FRAMES,
+            tx_frames: FRAMES,
+            huge_pages: false,
+            ..Options::default()
+        };
+        Umem::new(&options, 2048).unwrap()
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Op {
+        Alloc,
+        /// The others name a frame, as if the caller or the device had it.
+        Free(u32),
+        Submit(u32),
+        Complete(u32),
+        Write(u32),
+        Receive(u32),
+        Release(u32),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let frame = 0..FRAMES + 2;
+        prop_oneof![
+            3 => Just(Op::Alloc),
+            1 => frame.clone().prop_map(Op::Free),
+            3 => frame.clone().prop_map(Op::Submit),
+            2 => frame.clone().prop_map(Op::Complete),
+            1 => frame.clone().prop_map(Op::Write),
+            2 => frame.clone().prop_map(Op::Receive),
+            2 => frame.prop_map(Op::Release),
+        ]
+    }
+
+    fn panics<T>(call: impl FnOnce() -> T) -> bool {
+        catch_unwind(AssertUnwindSafe(call)).is_err()
+    }
+
+    proptest! {
+        /// Against sets. What the caller may not do is left out (it panics, see below); what the
+        /// kernel may not do is refused and changes nothing.
+        #[test]
+        fn every_chunk_has_one_owner(ops in proptest::collection::vec(op(), 0..300)) {
+            let mut umem = umem();
+            prop_assert_eq!(umem.lend_rx().count(), 64);
+            // Frame: is it freed and only waits for its completion?
+            let mut device: BTreeMap<u32, bool> = BTreeMap::new();
+            let mut caller = BTreeSet::new();
+            let mut received = BTreeSet::new();
+            for op in ops {
+                match op {
+                    Op::Alloc => match umem.tx_alloc() {
+                        Some(index) => {
+                            prop_assert!(!device.contains_key(&index), "the device has it");
+                            prop_assert!(caller.insert(index), "given out twice");
+                        }
+                        None => prop_assert_eq!(caller.len() + device.len(), 64),
+                    },
+                    Op::Free(index) => {
+                        let is_callers = caller.remove(&index);
+                        let kept = device.get_mut(&index).filter(|freed| !**freed);
+                        if is_callers || kept.is_some() {
+                            kept.into_iter().for_each(|freed| *freed = true);
+                            umem.tx_free(index);
+                        }
+                    }
+                    Op::Submit(index) => {
+                        if caller.remove(&index) {
+                            let expected = (u64::from(FRAMES + index) * 2048 + 10, 100);
+                            prop_assert_eq!(umem.tx_address(index, 10, 100), expected);
+                            umem.tx_lend(index);
+                            device.insert(index, false);
+                        }
+                    }
+                    Op::Complete(index) => {
+                        let addr = u64::from(FRAMES + index) * 2048 + 10;
+                        let had = device.remove(&index);
+                        prop_assert_eq!(umem.tx_complete(addr).is_ok(), had.is_some());
+                        if had == Some(false) {
+                            caller.insert(index);
+                        }
+                    }
+                    Op::Write(index) => {
+                        if caller.contains(&index) {
+                            umem.tx_bytes_mut(index).fill(1);
+                        }
+                    }
+                    Op::Receive(chunk) => {
+                        let may = chunk < FRAMES && received.insert(chunk);
+                        let addr = u64::from(chunk) * 2048 + 256;
+                        prop_assert_eq!(umem.receive(addr, 1792).is_ok(), may);
+                    }
+                    Op::Release(chunk) => {
+                        if received.remove(&chunk) {
+                            let addr = u64::from(chunk) * 2048;
+                            prop_assert_eq!(umem.rx_release(addr + 256), addr);
+                        }
+                    }
+                }
+                prop_assert_eq!(umem.tx_available(), 64 - caller.len() - device.len());
+                prop_assert_eq!(usize::try_from(umem.rx_held()), Ok(received.len()));
+                for index in 0..FRAMES {
+                    prop_assert_eq!(umem.tx_in_flight(index), device.contains_key(&index));
+                }
+            }
+        }
+    }
+
+    /// Each would let two owners have one chunk.
+    #[test]
+    fn what_the_caller_may_not_do_panics() {
+        let mut umem = umem();
+        umem.lend_rx().for_each(drop);
+        assert!(panics(|| umem.rx_bytes(256, 60).len()), "the device has it");
+        assert!(panics(|| umem.rx_release(256)), "the device has it");
+        assert_eq!(umem.receive(256, 60), Ok(()));
+        assert!(panics(|| umem.rx_bytes(256, 2000).len()), "leaves the chunk");
+        umem.rx_release(256);
+        assert!(panics(|| umem.rx_release(256)), "released twice");
+        for index in [0, FRAMES, u32::MAX] {
+            assert!(panics(|| umem.tx_free(index)), "not allocated");
+            assert!(panics(|| umem.tx_address(index, 0, 60)), "not allocated");
+            assert!(panics(|| umem.tx_bytes_mut(index).len()), "not allocated");
+        }
+        let index = umem.tx_alloc().unwrap();
+        assert!(panics(|| umem.rx_release(u64::from(FRAMES + index) * 2048)), "transmits");
+        umem.tx_lend(index);
+        assert!(panics(|| umem.tx_bytes_mut(index).len()), "in flight");
+        assert!(panics(|| umem.tx_address(index, 0, 60)), "in flight");
+        umem.tx_free(index);
+        assert!(panics(|| umem.tx_free(index)), "freed twice");
+    }
+
+    /// The kernel is trusted to name chunks that it was lent, but nonsense must not become a
+    /// reference to memory outside them.
+    #[test]
+    fn descriptor_outside_the_lent_chunks_is_refused() {
+        let mut umem = umem();
+        assert_eq!(umem.receive(0, 60), Err(NotTheDevices), "not lent yet");
+        umem.lend_rx().for_each(drop);
+        assert_eq!(umem.receive(256, 1793), Err(NotTheDevices), "leaves the chunk");
+        assert_eq!(umem.receive(64 * 2048, 60), Err(NotTheDevices), "a transmit chunk");
+        assert_eq!(umem.receive(u64::MAX, u32::MAX), Err(NotTheDevices));
+        assert_eq!(umem.receive(256, 1792), Ok(()));
+        assert_eq!(umem.receive(256, 60), Err(NotTheDevices), "the caller has it");
+        assert_eq!(umem.tx_complete(0), Err(NotTheDevices), "a receive chunk");
+        assert_eq!(umem.tx_complete(64 * 2048), Err(NotTheDevices), "in the pool");
+        assert_eq!(umem.tx_complete(u64::MAX), Err(NotTheDevices));
+        assert_eq!(umem.rx_bytes(256, 1792).len(), 1792);
+    }
 }

@@ -33,14 +33,22 @@ impl Mapping {
     /// Ordinary pages, which the kernel may merge to huge ones.
     pub(in super::super) fn ordinary(len: usize) -> Result<Self, Errno> {
         let mapping = Self::anonymous_with(len, MapFlags::PRIVATE)?;
-        // SAFETY: the range is this mapping, and the advice changes no content.
-        let advised =
-            unsafe { madvise(mapping.start.as_ptr(), mapping.len, Advice::LinuxHugepage) };
-        if let Err(errno) = advised {
-            // A kernel without transparent huge pages: ordinary ones do.
-            tracing::debug!(%errno, "no transparent huge pages for packet buffers");
-        }
+        mapping.advise(Advice::LinuxHugepage);
         Ok(mapping)
+    }
+
+    /// Keeps the memory out of child processes: the kernel would copy pinned pages at once.
+    pub(in super::super) fn keep_from_children(&self) {
+        self.advise(Advice::LinuxDontFork);
+    }
+
+    /// Advice that only makes things faster, and that a kernel may lack.
+    fn advise(&self, advice: Advice) {
+        // SAFETY: the range is this mapping, and no advice used here changes its content.
+        let advised = unsafe { madvise(self.start.as_ptr(), self.len, advice) };
+        if let Err(errno) = advised {
+            tracing::debug!(%errno, ?advice, "the kernel does not take advice on packet memory");
+        }
     }
 
     fn anonymous_with(len: usize, flags: MapFlags) -> Result<Self, Errno> {
