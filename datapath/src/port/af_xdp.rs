@@ -17,8 +17,8 @@
 //! ```
 //!
 //! Invariants: a chunk has one owner at a time, and its bytes are reachable only for that owner;
-//! fill and receive ring have a slot for every receive chunk, so giving back never fails; a
-//! transmit frame is submitted again only after its completion.
+//! the fill ring has room for every receive chunk, so giving back never fails; a transmit frame is
+//! submitted again only after its completion.
 //!
 //! This module must not know what is in a frame beyond its length.
 

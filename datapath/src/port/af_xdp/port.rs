@@ -228,7 +228,7 @@ impl Port for AfXdpPort {
 
     fn rx_release(&mut self, frame: RxFrame) {
         let addr = self.umem.rx_release(frame.addr);
-        self.socket.fill.push(addr).expect("the fill ring has a slot for every receive chunk");
+        self.socket.fill.push(addr).expect("the fill ring has two slots for every receive chunk");
         // At once: a worker may go to sleep next, and the device shall not starve meanwhile.
         self.socket.fill.publish();
     }

@@ -51,7 +51,7 @@ pub(super) fn open(
     register_umem(&fd, umem)?;
     let mut socket = map_rings(fd, options)?;
     for addr in umem.lend_rx() {
-        socket.fill.push(addr).expect("the fill ring has a slot for every receive chunk");
+        socket.fill.push(addr).expect("the fill ring has two slots for every receive chunk");
     }
     socket.fill.publish();
     set_options(&socket.fd, options)?;
@@ -81,11 +81,17 @@ fn register_umem(fd: &OwnedFd, umem: &Umem) -> Result<(), Error> {
     })
 }
 
-/// Sizes and maps the rings. Fill and receive ring have a slot for every receive chunk, so that a
-/// chunk can always be given back and a received one always be delivered.
+/// Sizes and maps the rings.
+///
+/// The receive ring has a slot for every receive chunk, so that a received one can always be
+/// delivered. The fill ring has two, so that one can always be given back: the kernel delivers a
+/// frame before it publishes that it took the chunk's fill slot (xsk_flush in copy mode, the next
+/// refill with zero-copy), so that a chunk given back in between occupies its old slot and a new
+/// one. Not more than these: the kernel takes the new one only after it published the old one.
 fn map_rings(fd: OwnedFd, options: &Options) -> Result<Socket, Error> {
     const ACTION: &str = "set up the rings of an AF_XDP socket";
     let rx = options.rx_frames.next_power_of_two();
+    let fill = 2 * rx;
     let tx = options.tx_ring_entries.next_power_of_two();
     let failed = |errno| match errno {
         Errno::NOMEM | Errno::NOBUFS => Error::OutOfMemory {
@@ -94,14 +100,14 @@ fn map_rings(fd: OwnedFd, options: &Options) -> Result<Socket, Error> {
         },
         _ => classify(ACTION, errno),
     };
-    sockopt::set_xdp_umem_fill_ring_size(&fd, rx).map_err(failed)?;
+    sockopt::set_xdp_umem_fill_ring_size(&fd, fill).map_err(failed)?;
     sockopt::set_xdp_umem_completion_ring_size(&fd, tx).map_err(failed)?;
     sockopt::set_xdp_rx_ring_size(&fd, rx).map_err(failed)?;
     sockopt::set_xdp_tx_ring_size(&fd, tx).map_err(failed)?;
     let offsets = sockopt::xdp_mmap_offsets(&fd).map_err(failed)?;
     Ok(Socket {
         fill: Producer::new(
-            map_ring(&fd, &offsets.fr, rx, XDP_UMEM_PGOFF_FILL_RING).map_err(failed)?,
+            map_ring(&fd, &offsets.fr, fill, XDP_UMEM_PGOFF_FILL_RING).map_err(failed)?,
         ),
         rx: Consumer::new(map_ring(&fd, &offsets.rx, rx, XDP_PGOFF_RX_RING).map_err(failed)?),
         tx: Producer::new(map_ring(&fd, &offsets.tx, tx, XDP_PGOFF_TX_RING).map_err(failed)?),

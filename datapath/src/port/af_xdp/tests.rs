@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_base::Clock;
-use coney_xdp_prog::{AttachedMode, Mode, Program};
+use coney_xdp_prog::{Mode, Program};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
@@ -41,7 +42,20 @@ fn served() -> SocketAddr {
 
 /// Opens a server on the lab's veth, or says why not.
 fn serve(test: &str, attach: Mode, options: &Options) -> Option<(Program, Vec<AfXdpPort>)> {
-    unless_forbidden(test, open(PORT, Queues::All, &[served()], attach, options))
+    let mut attempts = 0;
+    loop {
+        match open(PORT, Queues::All, &[served()], attach, options) {
+            // Another test's thread just forked a child, which has the program's descriptor too
+            // until it executes `ip`: a program dropped meanwhile stays attached as long.
+            Err(Error::Program(coney_xdp_prog::Error::AlreadyAttached { .. }))
+                if attempts < 1000 =>
+            {
+                attempts += 1;
+                netns::pause();
+            }
+            result => return unless_forbidden(test, result),
+        }
+    }
 }
 
 fn counters(port: &AfXdpPort) -> BTreeMap<&'static str, u64> {
@@ -461,8 +475,9 @@ fn auto_mode_attaches_natively_on_veth() {
     let test = "auto_mode_attaches_natively_on_veth";
     let Some(lab) = Lab::new(test, 1, 1500) else { return };
     lab.at_port(|| {
-        let Some((mut program, _ports)) = serve(test, Mode::Auto, &SMALL) else { return };
-        assert_eq!(program.attach(PORT, Mode::Auto).unwrap(), AttachedMode::Native);
+        let Some((_program, _ports)) = serve(test, Mode::Auto, &SMALL) else { return };
+        let link = ip(&format!("link show {PORT}")).unwrap();
+        assert!(link.contains("prog/xdp") && !link.contains("xdpgeneric"), "{link}");
     });
 }
 
@@ -636,7 +651,9 @@ fn driver_without_native_xdp_is_named_and_served_in_skb_mode() {
     });
 }
 
-/// What TCP will do: a worker thread that polls, while the peer is busy on another CPU.
+/// What TCP will do: a worker thread that polls, while the kernel delivers on another CPU. What
+/// could break: whatever only a race between both shows, such as a chunk given back before the
+/// kernel published that it took its slot of the fill ring.
 #[test]
 fn worker_thread_echoes_what_another_thread_sends() {
     const COUNT: u32 = 50_000;
@@ -649,15 +666,15 @@ fn worker_thread_echoes_what_another_thread_sends() {
     };
     let mut port = ports.pop().unwrap();
     let mac = port.caps().mac;
+    // Gone when the peer's side is through, or has failed.
+    let peer_lives = Arc::new(());
+    let peer_seen = Arc::downgrade(&peer_lives);
     let clock = Clock::new();
     let start = clock.now();
-    std::thread::scope(|scope| {
+    std::thread::scope(move |scope| {
         let worker = scope.spawn(move || {
-            let mut seen = 0;
-            while seen < COUNT {
-                let count = conformance::echo_burst(&mut port, 100);
-                seen += u32::try_from(count).unwrap();
-                if count == 0 {
+            while peer_seen.strong_count() > 0 {
+                if conformance::echo_burst(&mut port, 100) == 0 {
                     std::thread::yield_now();
                 }
             }
@@ -682,10 +699,12 @@ fn worker_thread_echoes_what_another_thread_sends() {
                 }
             }
         }
+        let elapsed = clock.now().since(start);
+        drop(peer_lives);
         let counters = worker.join().unwrap();
         assert_eq!(counters["af_xdp_rx_dropped"], 0);
         assert_eq!(counters["af_xdp_bad_descriptors"], 0);
-        let rate = u128::from(COUNT) * 1_000_000 / clock.now().since(start).as_micros().max(1);
+        let rate = u128::from(COUNT) * 1_000_000 / elapsed.as_micros().max(1);
         say(&format!(
             "echo over veth, 100-byte frames, a worker thread and a peer thread: {rate} frames/s, \
              {} kicks",

@@ -122,10 +122,16 @@ impl Peer for RawPeer {
 
     /// Until a frame is here, at most a millisecond.
     fn pass_time(&mut self) {
-        let millisecond = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
         let mut fds = [PollFd::from_borrowed_fd(self.receiver.as_fd(), PollFlags::IN)];
-        poll(&mut fds, Some(&millisecond)).unwrap();
+        poll(&mut fds, Some(&MILLISECOND)).unwrap();
     }
+}
+
+const MILLISECOND: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+
+/// Between two attempts at what another thread must allow first.
+pub(super) fn pause() {
+    poll(&mut [], Some(&MILLISECOND)).unwrap();
 }
 
 fn inside<R: Send>(namespace: &str, f: impl FnOnce() -> R + Send) -> R {
@@ -140,14 +146,14 @@ fn inside<R: Send>(namespace: &str, f: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Runs `ip`; the error is what it says.
-pub(super) fn ip(arguments: &str) -> Result<(), String> {
+/// Runs `ip` and returns its output; the error is what it complains about.
+pub(super) fn ip(arguments: &str) -> Result<String, String> {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()
         .map_err(|error| format!("cannot run `ip`: {error}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
