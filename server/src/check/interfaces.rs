@@ -1,8 +1,8 @@
 //! Network interfaces as AF_XDP would use them.
 
-use std::path::Path;
+use coney_datapath::port::af_xdp::{Answer, Depth, Report, probe};
 
-use super::{Finding, Status, read};
+use super::{Finding, Status};
 
 const NET: &str = "/sys/class/net";
 
@@ -17,35 +17,39 @@ pub(super) fn findings() -> Vec<Finding> {
 }
 
 fn interface(name: &str) -> Finding {
-    let dir = Path::new(NET).join(name);
-    let driver = std::fs::read_link(dir.join("device/driver")).ok();
-    let driver = driver.as_deref().and_then(Path::file_name).map_or_else(
-        || "no driver of its own".to_owned(),
-        |driver| format!("driver {}", driver.to_string_lossy()),
-    );
-    let (rx, tx) = queues(&dir);
-    let mtu = read(dir.join("mtu")).unwrap_or_default();
-    let state = read(dir.join("operstate")).unwrap_or_default();
-    let facts = format!("{driver}, {rx} rx and {tx} tx queues, MTU {mtu}, {state}");
     let topic = format!("interface {name}");
-    match xdp_mode(name) {
-        Some(mode) => Finding::new(&topic, Status::Good, format!("{facts}, AF_XDP {mode}")),
-        None => Finding::new(&topic, Status::Fact, facts),
+    match probe(name, Depth::Passive) {
+        Ok(report) => finding(&topic, &report),
+        Err(error) => Finding::new(&topic, Status::Missing, error.to_string()),
     }
 }
 
-fn queues(dir: &Path) -> (usize, usize) {
-    let names: Vec<String> = std::fs::read_dir(dir.join("queues"))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .collect();
-    let count = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).count();
-    (count("rx-"), count("tx-"))
-}
-
-/// How AF_XDP works on an interface (zero-copy, copy, generic), where that is known. This is where
-/// the datapath's probe plugs in.
-fn xdp_mode(_interface: &str) -> Option<&'static str> {
-    None
+fn finding(topic: &str, report: &Report) -> Finding {
+    let count = |queues: Option<u32>| queues.map_or("?".to_owned(), |count| count.to_string());
+    let facts = format!(
+        "driver {}, {} rx and {} tx queues, MTU {}, {}",
+        report.driver.as_deref().unwrap_or("unknown"),
+        count(report.rx_queues),
+        count(report.tx_queues),
+        report.mtu_bytes,
+        if report.is_up { "up" } else { "down" },
+    );
+    let why_not = |answer: &Answer| match answer {
+        Answer::No(reason) => Some(reason.to_string()),
+        Answer::Yes | Answer::Unknown => None,
+    };
+    if let Some(reason) = why_not(&report.program).or_else(|| why_not(&report.copy)) {
+        return Finding::new(topic, Status::Missing, format!("{facts}: no AF_XDP")).cure(reason);
+    }
+    let program = match &report.native {
+        Answer::Yes => "native",
+        Answer::No(_) => "skb (the driver has no native XDP)",
+        Answer::Unknown => "native if the driver can, else skb",
+    };
+    let buffers = match &report.zero_copy {
+        Answer::Yes => "zero-copy",
+        Answer::No(_) => "copy",
+        Answer::Unknown => "zero-copy if the driver can, else copy",
+    };
+    Finding::new(topic, Status::Good, format!("{facts}: AF_XDP {buffers}, XDP {program}"))
 }
