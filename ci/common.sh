@@ -53,3 +53,17 @@ say_build_time() {
 	compgen -G "$CARGO_TARGET_DIR/release/build/librocksdb-sys-*/out/librocksdb.a" >/dev/null ||
 		say "RocksDB is compiled once into $CARGO_TARGET_DIR: about 17 minutes on two cores"
 }
+
+# Installs ci/requirements.txt into a virtual environment beside the build directory, and puts its programs first in PATH.
+need_python_tools() {
+	local venv wanted
+	venv=$(dirname "$CARGO_TARGET_DIR")/venv
+	wanted=$(cat ci/requirements.txt)
+	if [ "$(cat "$venv/requirements" 2>/dev/null)" != "$wanted" ]; then
+		say "installing from PyPI:" $wanted
+		python3 -m venv --clear "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check -r ci/requirements.txt ||
+			die "pip could not install ci/requirements.txt; cure: see the lines above"
+		printf '%s\n' "$wanted" >"$venv/requirements"
+	fi
+	PATH="$venv/bin:$PATH"
+}

@@ -210,7 +210,10 @@ impl Executor {
                 Some(Stop::Latch)
             }
             Handler::Slow(_) => return self.park_slow(spec, client, now, args),
-            Handler::Admin => return Outcome::Park(Park::Admin),
+            Handler::Admin => {
+                self.count_call(spec, client);
+                return Outcome::Park(Park::Admin);
+            }
             Handler::Container => {
                 unreachable!("{} alone fails its arity check", spec.full_name)
             }
@@ -289,10 +292,7 @@ impl Executor {
         now: UnixMillis,
         args: Args<'_>,
     ) -> Outcome {
-        self.stats.commands += 1;
-        self.stats.calls[spec.index()] += 1;
-        client.commands += 1;
-        client.last_command = spec.full_name;
+        self.count_call(spec, client);
         let command = SlowCommand {
             spec,
             args: args.to_owned(),
@@ -302,6 +302,13 @@ impl Executor {
             random: self.next_random(),
         };
         Outcome::Park(Park::Job(Box::new(Job::Command(command))))
+    }
+
+    fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
+        self.stats.commands += 1;
+        self.stats.calls[spec.index()] += 1;
+        client.commands += 1;
+        client.last_command = spec.full_name;
     }
 
     /// The next number of SplitMix64: fair enough for RANDOMKEY, and the same for the same seed.

@@ -1,19 +1,15 @@
 //! Settings that CONFIG SET may change while workers read them: plain atomics, no lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::time::Duration;
 
-/// When a write is acknowledged, and who brings it to the disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum SyncPolicy {
-    /// Written to the log; the operating system decides when it reaches the disk.
-    Off = 0,
-    /// Written to the log, and the log is synced each second.
-    EverySec = 1,
-    /// Acknowledged after the log was synced.
-    Always = 2,
-}
+use coney_control::config::{Config, Sync};
+
+const SYNC_OFF: u8 = 0;
+const SYNC_EVERYSEC: u8 = 1;
+const SYNC_ALWAYS: u8 = 2;
 
 /// See the module page. One for all workers.
 #[derive(Debug)]
@@ -41,39 +37,70 @@ pub(crate) struct Runtime {
     pub(crate) active_expire: AtomicBool,
     /// How long a worker polls without work before it sleeps, in microseconds.
     pub(crate) spin_us: AtomicU64,
+    /// `slowlog-log-slower-than` in microseconds; negative: never.
+    slower_than_us: AtomicI64,
 }
 
 impl Runtime {
-    /// Settings with every limit at its default.
-    pub(crate) fn new(sync: SyncPolicy) -> Self {
-        Self {
-            sync: AtomicU8::new(sync as u8),
-            clients_max: AtomicUsize::new(10_000),
+    /// The settings of `config`.
+    pub(crate) fn new(config: &Config) -> Self {
+        let runtime = Self {
+            sync: AtomicU8::new(0),
+            clients_max: AtomicUsize::new(0),
             clients: AtomicUsize::new(0),
             next_client_id: AtomicU64::new(1),
             idle_timeout_secs: AtomicU64::new(0),
-            bulk_len_max: AtomicU32::new(512 * 1024 * 1024),
-            query_buffer_len_max: AtomicUsize::new(1024 * 1024 * 1024),
+            bulk_len_max: AtomicU32::new(0),
+            query_buffer_len_max: AtomicUsize::new(0),
             output_buffer_len_max: AtomicUsize::new(0),
             requires_auth: AtomicBool::new(false),
             refuses_remote: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
             spin_us: AtomicU64::new(0),
-        }
+            slower_than_us: AtomicI64::new(-1),
+        };
+        runtime.apply(config);
+        runtime
+    }
+
+    /// Takes over what may change while the server runs.
+    pub(crate) fn apply(&self, config: &Config) {
+        let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let has_password = !config.requirepass.is_empty();
+        let [output_hard_limit, ..] = config.client_output_buffer_limit.normal;
+        self.sync.store(
+            match config.sync {
+                Sync::Off => SYNC_OFF,
+                Sync::EverySec => SYNC_EVERYSEC,
+                Sync::Always => SYNC_ALWAYS,
+            },
+            Ordering::Relaxed,
+        );
+        self.clients_max.store(config.maxclients, Ordering::Relaxed);
+        self.idle_timeout_secs.store(config.timeout_secs, Ordering::Relaxed);
+        self.bulk_len_max.store(config.proto_max_bulk_len, Ordering::Relaxed);
+        let query_limit = to_usize(config.client_query_buffer_limit);
+        self.query_buffer_len_max.store(query_limit, Ordering::Relaxed);
+        self.output_buffer_len_max.store(to_usize(output_hard_limit), Ordering::Relaxed);
+        self.requires_auth.store(has_password, Ordering::Relaxed);
+        self.refuses_remote.store(config.protected_mode && !has_password, Ordering::Relaxed);
+        self.spin_us.store(config.spin_us, Ordering::Relaxed);
+        self.slower_than_us.store(config.slowlog_log_slower_than, Ordering::Relaxed);
     }
 
     /// The durability that clients get now.
-    pub(crate) fn sync_policy(&self) -> SyncPolicy {
+    pub(crate) fn sync(&self) -> Sync {
         match self.sync.load(Ordering::Relaxed) {
-            0 => SyncPolicy::Off,
-            1 => SyncPolicy::EverySec,
-            _ => SyncPolicy::Always,
+            SYNC_OFF => Sync::Off,
+            SYNC_EVERYSEC => Sync::EverySec,
+            _ => Sync::Always,
         }
     }
 
-    /// Changes the durability for what is written from now on.
-    pub(crate) fn set_sync_policy(&self, policy: SyncPolicy) {
-        self.sync.store(policy as u8, Ordering::Relaxed);
+    /// From how long on a command that waited is slow; `None`: none is.
+    pub(crate) fn slower_than(&self) -> Option<Duration> {
+        let micros = u64::try_from(self.slower_than_us.load(Ordering::Relaxed)).ok()?;
+        Some(Duration::from_micros(micros))
     }
 
     /// After how long without a command a client is disconnected.

@@ -151,13 +151,18 @@ impl Worker {
                 self.core.on_answer(session, &reply, close);
             }
             Message::Expire(due) => self.core.expire(&due),
-            Message::Kill(ids) => self.core.kill(&ids, &mut self.transports),
             // Whoever asked may have stopped waiting.
-            Message::ListClients(reply) => drop(reply.send(self.core.client_rows())),
+            Message::Kill(ids, reply) => {
+                reply.send(self.core.kill(&ids, &mut self.transports)).ok();
+            }
+            Message::ListClients(reply) => {
+                reply.send(self.core.client_rows()).ok();
+            }
             Message::Report(reply) => {
                 let report = self.core.report(&self.transports);
-                drop(reply.send(Box::new(report)));
+                reply.send(Box::new(report)).ok();
             }
+            Message::SyncFailed => self.core.on_sync_failed(&mut self.transports),
             Message::ResetStats => self.core.reset_stats(),
             Message::Stop => {
                 for transport in &mut self.transports {

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use coney_base::{Instant, UnixMillis};
+use coney_control::config::Sync;
+use coney_control::slowlog::{self, Entry};
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
-use coney_engine::{Client, CommitOutcome, Executor, JobDone, Outcome, Park};
+use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
 
 use super::inbox::WorkerHandle;
@@ -23,7 +25,8 @@ use super::sessions::Sessions;
 use super::stats::Stats;
 use crate::admin::{AdminClient, AdminRequest};
 use crate::pool::{PoolClient, Request};
-use crate::runtime::{Runtime, SyncPolicy};
+use crate::runtime::Runtime;
+use crate::sync::SyncHandle;
 
 /// A session with more unsent output than this executes nothing until some was sent.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 32 * 1024 * 1024;
@@ -51,10 +54,13 @@ pub(crate) struct Core {
     handle: Arc<WorkerHandle>,
     pool: PoolClient,
     admin: AdminClient,
+    sync: Arc<SyncHandle>,
     scratch: Scratch,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
+    /// What was durable when [`Core::on_durable`] looked last.
+    durable_ticket: u64,
 }
 
 impl std::fmt::Debug for Core {
@@ -94,6 +100,7 @@ pub(crate) struct CoreParts {
     pub(crate) handle: Arc<WorkerHandle>,
     pub(crate) pool: PoolClient,
     pub(crate) admin: AdminClient,
+    pub(crate) sync: Arc<SyncHandle>,
     pub(crate) transports: usize,
 }
 
@@ -109,9 +116,11 @@ impl Core {
             handle: parts.handle,
             pool: parts.pool,
             admin: parts.admin,
+            sync: parts.sync,
             scratch: Scratch::default(),
             due: Due::default(),
             output_bytes: 0,
+            durable_ticket: 0,
         }
     }
 
@@ -189,11 +198,7 @@ impl Core {
     /// The I/O pool has done a job for the session's parked command.
     pub(crate) fn on_job_done(&mut self, key: SessionKey, done: JobDone) {
         match done {
-            JobDone::Fetched(fetched) => {
-                // Also for a session that is gone: the next reader finds the keys in the cache.
-                self.executor.absorb(fetched);
-                self.run_parked(key);
-            }
+            JobDone::Fetched => self.run_parked(key),
             JobDone::Replied(reply) => self.on_answer(key, &reply, false),
         }
     }
@@ -201,12 +206,16 @@ impl Core {
     /// A parked command was answered elsewhere with `reply`.
     pub(crate) fn on_answer(&mut self, key: SessionKey, reply: &[u8], close: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.parked.take().is_none() {
-            return;
-        }
+        let Some(parked) = session.parked.take() else { return };
         if session.client.take_reply_permission() {
+            let start = session.outbox.end();
             session.outbox.buf_mut().extend_from_slice(reply);
+            count_error(&mut self.stats, session, start);
+            if session.outbox.is_uncommitted() {
+                session.outbox.mark_uncommitted(start);
+            }
         }
+        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
         if close {
             session.state = State::Closing;
         }
@@ -223,7 +232,8 @@ impl Core {
         for &key in &retry {
             self.run_parked(key);
         }
-        retry.len()
+        // Those that must be tried yet again are no progress: the worker may rest between tries.
+        retry.len().saturating_sub(self.due.retry.len())
     }
 
     /// Whether a parked command waits for its next try.
@@ -244,7 +254,7 @@ impl Core {
             }
             CommitOutcome::Committed { ticket } => {
                 self.stats.commits += 1;
-                let always = self.runtime.sync_policy() == SyncPolicy::Always;
+                let always = self.runtime.sync() == Sync::Always;
                 self.finish_uncommitted(|session, awaiting_disk| {
                     let waits = always && session.wrote;
                     if waits && !session.outbox.awaits_disk() {
@@ -252,12 +262,15 @@ impl Core {
                     }
                     session.outbox.committed(waits.then_some(ticket));
                 });
+                if self.awaits_disk() {
+                    self.sync.request();
+                }
             }
             CommitOutcome::Stalled => self.stats.commit_stalls += 1,
             CommitOutcome::Failed(error) => {
                 self.stats.commit_failures += 1;
                 let mut text = Vec::new();
-                Reply::new(&mut text, coney_resp::Protocol::Resp2).error(&error.reply_text());
+                Reply::new(&mut text, coney_resp::Protocol::Resp2).error(&error.write_reply());
                 self.finish_uncommitted(|session, _| session.outbox.failed(&text));
             }
         }
@@ -277,6 +290,7 @@ impl Core {
 
     /// Everything up to `ticket` is on the disk: replies that waited for it may leave.
     pub(crate) fn on_durable(&mut self, ticket: u64) {
+        self.durable_ticket = ticket;
         let mut awaiting_disk = std::mem::take(&mut self.due.awaiting_disk);
         awaiting_disk.retain(|&key| {
             let Some(session) = self.sessions.get_mut(key) else { return false };
@@ -290,6 +304,32 @@ impl Core {
     /// Whether replies wait for the disk.
     pub(crate) fn awaits_disk(&self) -> bool {
         !self.due.awaiting_disk.is_empty()
+    }
+
+    /// Whether more is on the disk than [`Core::on_durable`] was told.
+    pub(crate) fn has_durable_news(&self, ticket: u64) -> bool {
+        ticket > self.durable_ticket
+    }
+
+    /// The log could not be brought to the disk. Whether the writes that wait for it survive is
+    /// unknown, so their clients get no reply at all: their connections end.
+    pub(crate) fn on_sync_failed(&mut self, transports: &mut Transports) {
+        for key in std::mem::take(&mut self.due.awaiting_disk) {
+            self.stats.sync_failure_disconnections += 1;
+            self.abort(key, transports);
+        }
+    }
+
+    /// Removes keys whose deadline passed.
+    pub(crate) fn expire(&mut self, due: &[DueKey]) {
+        self.executor.expire(self.unix_now, due);
+    }
+
+    /// Lets every session end: what it sent is still executed and answered.
+    pub(crate) fn end_all(&mut self) {
+        for key in self.sessions.keys_where(|session| session.state == State::Open) {
+            self.on_eof(key);
+        }
     }
 
     /// Sends what may leave, and closes what is finished.
@@ -375,13 +415,12 @@ impl Core {
                 Ok(Step::Command { consumed }) => {
                     at += consumed;
                     let args = self.scratch.args(rest);
-                    let executor = &mut self.executor;
-                    if let Some(park) =
-                        execute(executor, session, &mut self.due, self.unix_now, args, 0)
-                    {
+                    let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
+                    if let Some(park) = execute(&mut parts, session, self.unix_now, args, 0) {
                         let args = args.to_owned();
+                        let since = self.now;
                         self.stats.parked += 1;
-                        self.park(key, Box::new(Parked { args, attempt: 0 }), park);
+                        self.park(key, Box::new(Parked { args, attempt: 0, since }), park);
                     }
                     if self.executor.wants_commit() {
                         self.commit();
@@ -431,8 +470,8 @@ impl Core {
                 self.pool.submit(Request { worker, session: key, job: *job }).is_ok()
             }
             Park::Admin => {
-                let request = AdminRequest::new(&self.handle, session, parked.args.clone());
-                self.admin.submit(request).is_ok()
+                let args = parked.args.clone();
+                self.admin.submit(AdminRequest::new(&self.handle, session, args, self.now))
             }
         };
         if answer_will_come {
@@ -448,13 +487,12 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(parked) = session.parked.take() else { return };
         let args = parked.args.as_args();
-        let executor = &mut self.executor;
-        let attempt = parked.attempt;
-        if let Some(park) = execute(executor, session, &mut self.due, self.unix_now, args, attempt)
-        {
+        let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
+        if let Some(park) = execute(&mut parts, session, self.unix_now, args, parked.attempt) {
             self.park(key, parked, park);
             return;
         }
+        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
         if self.executor.wants_commit() {
             self.commit();
         }
@@ -464,7 +502,11 @@ impl Core {
     /// Lets the session end after `last_words`, whatever else it sent.
     pub(crate) fn end_with(&mut self, key: SessionKey, last_words: &[u8]) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let start = session.outbox.end();
         session.outbox.buf_mut().extend_from_slice(last_words);
+        if session.outbox.is_uncommitted() {
+            session.outbox.mark_uncommitted(start);
+        }
         session.input = Vec::new();
         session.state = State::Closing;
         self.mark_dirty(key);
@@ -484,11 +526,15 @@ impl Core {
         session.told_held
     }
 
-    /// Ends the sessions of these clients.
-    pub(crate) fn kill(&mut self, ids: &[u64], transports: &mut Transports) {
-        for key in self.sessions.keys_where(|session| ids.contains(&session.client.id)) {
+    /// Ends the sessions of these clients and returns how many they were.
+    pub(crate) fn kill(&mut self, ids: &[u64], transports: &mut Transports) -> usize {
+        let is_meant =
+            |session: &Session| session.state != State::Closed && ids.contains(&session.client.id);
+        let keys = self.sessions.keys_where(is_meant);
+        for &key in &keys {
             self.abort(key, transports);
         }
+        keys.len()
     }
 
     /// Ends sessions that executed nothing for `timeout`.
@@ -511,6 +557,11 @@ impl Core {
         }
     }
 
+    /// The number of this worker.
+    pub(crate) fn worker_id(&self) -> usize {
+        self.handle.id
+    }
+
     /// Names a connection of the transport at `transport`.
     pub(crate) fn key(transport: usize, conn: ConnId) -> SessionKey {
         SessionKey { transport, conn }
@@ -519,9 +570,8 @@ impl Core {
 
 /// Executes one command and notes what its reply waits for. `Some`: it has to wait itself.
 fn execute(
-    executor: &mut Executor,
+    (executor, due, stats): &mut (&mut Executor, &mut Due, &mut Stats),
     session: &mut Session,
-    due: &mut Due,
     unix_now: UnixMillis,
     args: Args<'_>,
     attempt: u32,
@@ -544,6 +594,7 @@ fn execute(
         session.outbox.mark_uncommitted(start);
         session.wrote |= writes > writes_before;
     }
+    count_error(stats, session, start);
     due.mark_dirty(session);
     match outcome {
         Outcome::Done => None,
@@ -552,6 +603,34 @@ fn execute(
             None
         }
         Outcome::Park(park) => Some(park),
+    }
+}
+
+/// Counts the reply that starts at `start` if it is an error.
+fn count_error(stats: &mut Stats, session: &Session, start: usize) {
+    if let Some([b'-', text @ ..]) = session.outbox.written_since(start) {
+        stats.count_error(text);
+    }
+}
+
+/// Tells the slow log of a command that waited for long; only now its end is known.
+fn note_if_slow(
+    session: &Session,
+    parked: &Parked,
+    runtime: &Runtime,
+    admin: &AdminClient,
+    (now, unix_now): (Instant, UnixMillis),
+) {
+    let took = now.since(parked.since);
+    if runtime.slower_than().is_some_and(|least| took >= least) {
+        admin.note_slow(Entry {
+            id: 0,
+            unix_secs: unix_now.0 / 1000,
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            args: slowlog::shorten(parked.args.as_args().iter()),
+            addr: session.peer.to_string(),
+            name: session.client.name.clone(),
+        });
     }
 }
 

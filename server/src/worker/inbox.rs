@@ -1,6 +1,7 @@
 //! Messages to a worker: the only way in which other threads reach it.
 
-use coney_control::info::{ClientRow, WorkerRow};
+use coney_control::clients::ClientRow;
+use coney_control::info::WorkerRow;
 use coney_engine::{DueKey, JobDone};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
@@ -33,12 +34,15 @@ pub(crate) enum Message {
     },
     /// Keys whose deadline has passed.
     Expire(Vec<DueKey>),
-    /// Close these clients' connections; those of other workers are not found here.
-    Kill(Vec<u64>),
+    /// Close these clients' connections and say how many there were; those of other workers are
+    /// not found here.
+    Kill(Vec<u64>, Sender<usize>),
     /// Describe all clients.
     ListClients(Sender<Vec<ClientRow>>),
     /// Report counters.
     Report(Sender<Box<WorkerRow>>),
+    /// The log could not be brought to the disk.
+    SyncFailed,
     /// Set the counters that CONFIG RESETSTAT resets to zero.
     ResetStats,
     /// Finish what was received, close every connection and end.

@@ -66,6 +66,16 @@ impl Outbox {
         self.buf.len()
     }
 
+    /// What was appended since the buffer ended at `start`.
+    pub(crate) fn written_since(&self, start: usize) -> Option<&[u8]> {
+        self.buf.get(start..)
+    }
+
+    /// Bytes of memory that the buffer holds.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
     /// Bytes not yet handed to the transport.
     pub(crate) fn pending_len(&self) -> usize {
         self.buf.len() - self.sent

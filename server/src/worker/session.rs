@@ -67,6 +67,8 @@ pub(crate) struct Parked {
     pub(crate) args: OwnedArgs,
     /// How many answers it has had so far.
     pub(crate) attempt: u32,
+    /// When it was executed first.
+    pub(crate) since: Instant,
 }
 
 impl Session {

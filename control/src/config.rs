@@ -1,0 +1,223 @@
+//! Every setting of the server: one row each in [`keys`], from which the configuration file, the
+//! command line's `--set`, CONFIG GET and CONFIG SET derive.
+//!
+//! - [`value`]: texts into values, and why a text is none.
+//! - [`keys`]: the table.
+//! - [`file`]: the TOML file, read and rewritten.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+pub mod command;
+pub mod file;
+pub mod keys;
+pub mod value;
+
+pub use file::FileError;
+pub use keys::{Change, Key};
+pub use value::BadValue;
+
+/// The commented example file: every key with its default and its meaning.
+pub const EXAMPLE_FILE: &str = include_str!("../../docs/coney.toml");
+
+/// All settings. The field comments are short: `docs/coney.toml` documents each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "docs/coney.toml documents each key, once")]
+pub struct Config {
+    pub bind: Vec<Bind>,
+    pub port: u16,
+    pub tcp_backlog: u32,
+    pub tcp_keepalive_secs: u64,
+    pub timeout_secs: u64,
+    pub protected_mode: bool,
+    pub requirepass: String,
+    pub maxclients: usize,
+    pub proto_max_bulk_len: u32,
+    pub client_query_buffer_limit: u64,
+    pub client_output_buffer_limit: OutputLimits,
+    pub dir: PathBuf,
+    pub databases: u16,
+    pub sync: Sync,
+    pub block_cache: u64,
+    pub hot_cache: u64,
+    pub write_buffer: u64,
+    pub memtable: Memtable,
+    pub background_jobs: u32,
+    pub workers: usize,
+    pub io_threads: usize,
+    pub pin_cores: PinCores,
+    pub busy_poll: bool,
+    pub spin_us: u64,
+    pub datapath: Datapath,
+    pub interface: String,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: usize,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    /// Settings of Redis's that mean nothing here; see [`keys::ECHOED`].
+    pub echoed: Vec<(&'static str, String)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: vec![
+                Bind { addr: IpAddr::V4(Ipv4Addr::LOCALHOST), is_optional: false },
+                Bind { addr: IpAddr::V6(Ipv6Addr::LOCALHOST), is_optional: true },
+            ],
+            port: 6379,
+            tcp_backlog: 511,
+            tcp_keepalive_secs: 300,
+            timeout_secs: 0,
+            protected_mode: true,
+            requirepass: String::new(),
+            maxclients: 10_000,
+            proto_max_bulk_len: 512 << 20,
+            client_query_buffer_limit: 1 << 30,
+            client_output_buffer_limit: OutputLimits::default(),
+            dir: PathBuf::from("./data"),
+            databases: 16,
+            sync: Sync::EverySec,
+            block_cache: 256 << 20,
+            hot_cache: 256 << 20,
+            write_buffer: 64 << 20,
+            memtable: Memtable::SkipList,
+            background_jobs: 2,
+            workers: 0,
+            io_threads: 4,
+            pin_cores: PinCores::Auto,
+            busy_poll: false,
+            spin_us: 50,
+            datapath: Datapath::Auto,
+            interface: String::new(),
+            slowlog_log_slower_than: 10_000,
+            slowlog_max_len: 128,
+            log_level: "info".to_owned(),
+            log_format: LogFormat::Text,
+            echoed: keys::ECHOED.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),
+        }
+    }
+}
+
+/// One address to listen on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bind {
+    /// The address.
+    pub addr: IpAddr,
+    /// Written with a minus before it: it is no error if this host does not have it.
+    pub is_optional: bool,
+}
+
+/// When writes are acknowledged, and when the log is synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Acknowledged when in the log; the operating system decides when it reaches the disk.
+    Off,
+    /// Acknowledged when in the log; the log is synced each second.
+    EverySec,
+    /// Acknowledged after the log was synced.
+    Always,
+}
+
+/// Which structure RocksDB keeps new entries in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memtable {
+    /// Ordered.
+    SkipList,
+    /// A hash table of sorted lists.
+    Hash,
+}
+
+/// How clients are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Datapath {
+    /// `xdp` if an interface is named and it works there, else `kernel`.
+    Auto,
+    /// Kernel sockets.
+    Kernel,
+    /// AF_XDP with our own TCP; kernel sockets for local clients.
+    Xdp,
+}
+
+/// Which cores workers are pinned to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinCores {
+    /// Pinned if workers never sleep, else not.
+    Auto,
+    /// Never.
+    Off,
+    /// Worker n to the n-th of these.
+    List(Vec<usize>),
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `client-output-buffer-limit`: hard limit, soft limit in bytes, seconds above the soft limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Ordinary clients. Only the hard limit has a meaning: the soft one is stored and shown.
+    pub normal: [u64; 3],
+    /// Replicas. Stored and shown.
+    pub replica: [u64; 3],
+    /// Subscribers. Stored and shown.
+    pub pubsub: [u64; 3],
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        Self { normal: [0; 3], replica: [256 << 20, 64 << 20, 60], pubsub: [32 << 20, 8 << 20, 60] }
+    }
+}
+
+/// A setting that cannot be taken from the command line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// No such key.
+    #[error("unknown key `{key}`{}; `coney config` prints all keys", did_you_mean(*.nearest))]
+    Unknown {
+        /// The key as given.
+        key: String,
+        /// A known key that looks like it.
+        nearest: Option<&'static str>,
+    },
+    /// The key does not take this value.
+    #[error("{key} = {value:?}: the value {bad}")]
+    Bad {
+        /// The key.
+        key: &'static str,
+        /// The value as given.
+        value: String,
+        /// Why not.
+        bad: BadValue,
+    },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!(", did you mean `{nearest}`?"))
+}
+
+impl Config {
+    /// Sets a key of the file to a value given as text.
+    ///
+    /// # Errors
+    /// [`SettingError`]: nothing was changed.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), SettingError> {
+        let Some(key) = keys::of_file(name) else {
+            let names = keys::KEYS.iter().filter(|key| key.in_file).map(|key| key.name);
+            let nearest = crate::suggest::nearest(name, names);
+            return Err(SettingError::Unknown { key: name.to_owned(), nearest });
+        };
+        (key.set)(self, text).map_err(|bad| SettingError::Bad {
+            key: key.name,
+            value: text.to_owned(),
+            bad,
+        })
+    }
+}

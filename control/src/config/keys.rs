@@ -1,0 +1,454 @@
+//! The table of settings. Names are those of redis.conf where Redis has the setting.
+
+use super::value::{
+    BadValue, binds, choice, integer, memory, output_limits, pin_cores, show_binds,
+    show_output_limits, show_pin_cores, word, yes_no,
+};
+use super::{Config, Datapath, LogFormat, Memtable, Sync};
+
+/// When a change takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// At once, with CONFIG SET.
+    Live,
+    /// With the next start.
+    Restart,
+}
+
+/// How a value is written in TOML.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A number as it is.
+    Number,
+    /// `true` or `false` for yes and no.
+    Bool,
+    /// A string.
+    Text,
+    /// An array of strings for words separated by spaces.
+    List,
+}
+
+/// One setting.
+pub struct Key {
+    /// Its name in the file and in CONFIG.
+    pub name: &'static str,
+    /// When a change takes effect.
+    pub change: Change,
+    /// Whether the file may have it; others exist only for CONFIG, to speak Redis's names.
+    pub in_file: bool,
+    pub(super) form: Form,
+    /// The present value, as CONFIG GET replies it.
+    pub get: fn(&Config) -> String,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), BadValue>,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The row of a key that the file may have.
+pub fn of_file(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.in_file && key.name == name)
+}
+
+/// The row of a key that CONFIG knows; case does not matter.
+pub fn of_command(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name.eq_ignore_ascii_case(name))
+}
+
+const SYNC_WORDS: &[&str] = &["off", "everysec", "always"];
+const APPENDFSYNC_WORDS: &[&str] = &["no", "everysec", "always"];
+const SYNC: &[Sync] = &[Sync::Off, Sync::EverySec, Sync::Always];
+const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
+const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
+const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp"];
+const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp];
+const FORMAT_WORDS: &[&str] = &["text", "json"];
+const FORMAT: &[LogFormat] = &[LogFormat::Text, LogFormat::Json];
+
+/// The word of a [`Datapath`] in the file.
+pub fn datapath_word(datapath: Datapath) -> &'static str {
+    word(datapath, DATAPATH_WORDS, DATAPATH)
+}
+
+fn show_bool(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+const GIB: i64 = 1 << 30;
+const MIB: i64 = 1 << 20;
+
+/// Every setting, in the order of the file.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "bind",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::List,
+        get: |config| show_binds(&config.bind),
+        set: |config, text| binds(text).map(|value| config.bind = value),
+    },
+    Key {
+        name: "port",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.port.to_string(),
+        set: |config, text| integer(text, 0, 65_535).map(|value| config.port = value),
+    },
+    Key {
+        name: "tcp-backlog",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tcp_backlog.to_string(),
+        set: |config, text| integer(text, 1, 65_535).map(|value| config.tcp_backlog = value),
+    },
+    Key {
+        name: "tcp-keepalive",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tcp_keepalive_secs.to_string(),
+        set: |config, text| integer(text, 0, 32_767).map(|value| config.tcp_keepalive_secs = value),
+    },
+    Key {
+        name: "timeout",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.timeout_secs.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::from(i32::MAX)).map(|value| config.timeout_secs = value)
+        },
+    },
+    Key {
+        name: "protected-mode",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Bool,
+        get: |config| show_bool(config.protected_mode),
+        set: |config, text| yes_no(text).map(|value| config.protected_mode = value),
+    },
+    Key {
+        name: "requirepass",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.requirepass.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.requirepass);
+            Ok(())
+        },
+    },
+    Key {
+        name: "maxclients",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.maxclients.to_string(),
+        set: |config, text| {
+            integer(text, 1, i64::from(u32::MAX)).map(|value| config.maxclients = value)
+        },
+    },
+    Key {
+        name: "proto-max-bulk-len",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.proto_max_bulk_len.to_string(),
+        set: |config, text| {
+            // Arguments are found by 32-bit offsets in a buffer below 4 GiB.
+            memory(text, MIB, 2 * GIB).map(|value| config.proto_max_bulk_len = value)
+        },
+    },
+    Key {
+        name: "client-query-buffer-limit",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.client_query_buffer_limit.to_string(),
+        set: |config, text| {
+            memory(text, MIB, 3 * GIB).map(|value| config.client_query_buffer_limit = value)
+        },
+    },
+    Key {
+        name: "client-output-buffer-limit",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| show_output_limits(&config.client_output_buffer_limit),
+        set: |config, text| output_limits(&mut config.client_output_buffer_limit, text),
+    },
+    Key {
+        name: "dir",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.dir.display().to_string(),
+        set: |config, text| {
+            if text.is_empty() {
+                return Err(BadValue::Expected("a directory"));
+            }
+            config.dir = text.into();
+            Ok(())
+        },
+    },
+    Key {
+        name: "databases",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.databases.to_string(),
+        set: |config, text| integer(text, 1, 16_384).map(|value| config.databases = value),
+    },
+    Key {
+        name: "sync",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.sync, SYNC_WORDS, SYNC).to_owned(),
+        set: |config, text| choice(text, SYNC_WORDS, SYNC).map(|value| config.sync = value),
+    },
+    Key {
+        name: "block-cache",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.block_cache.to_string(),
+        set: |config, text| memory(text, MIB, 4096 * GIB).map(|value| config.block_cache = value),
+    },
+    Key {
+        name: "hot-cache",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.hot_cache.to_string(),
+        set: |config, text| memory(text, 0, 4096 * GIB).map(|value| config.hot_cache = value),
+    },
+    Key {
+        name: "write-buffer",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.write_buffer.to_string(),
+        set: |config, text| memory(text, MIB, 16 * GIB).map(|value| config.write_buffer = value),
+    },
+    Key {
+        name: "memtable",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.memtable, MEMTABLE_WORDS, MEMTABLE).to_owned(),
+        set: |config, text| {
+            choice(text, MEMTABLE_WORDS, MEMTABLE).map(|value| config.memtable = value)
+        },
+    },
+    Key {
+        name: "background-jobs",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.background_jobs.to_string(),
+        set: |config, text| integer(text, 2, 256).map(|value| config.background_jobs = value),
+    },
+    Key {
+        name: "workers",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.workers.to_string(),
+        set: |config, text| integer(text, 0, 256).map(|value| config.workers = value),
+    },
+    Key {
+        name: "io-threads",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.io_threads.to_string(),
+        set: |config, text| integer(text, 1, 256).map(|value| config.io_threads = value),
+    },
+    Key {
+        name: "pin-cores",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| show_pin_cores(&config.pin_cores),
+        set: |config, text| pin_cores(text).map(|value| config.pin_cores = value),
+    },
+    Key {
+        name: "busy-poll",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Bool,
+        get: |config| show_bool(config.busy_poll),
+        set: |config, text| yes_no(text).map(|value| config.busy_poll = value),
+    },
+    Key {
+        name: "spin-us",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.spin_us.to_string(),
+        set: |config, text| integer(text, 0, 1_000_000).map(|value| config.spin_us = value),
+    },
+    Key {
+        name: "datapath",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| datapath_word(config.datapath).to_owned(),
+        set: |config, text| {
+            choice(text, DATAPATH_WORDS, DATAPATH).map(|value| config.datapath = value)
+        },
+    },
+    Key {
+        name: "interface",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.interface.clone(),
+        set: |config, text| {
+            // IFNAMSIZ, from linux/if.h, counts the terminating zero.
+            if text.len() > 15 || text.contains(['/', ' ']) {
+                return Err(BadValue::Expected("the name of a network interface, such as eth0"));
+            }
+            text.clone_into(&mut config.interface);
+            Ok(())
+        },
+    },
+    Key {
+        name: "slowlog-log-slower-than",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.slowlog_log_slower_than.to_string(),
+        set: |config, text| {
+            integer(text, -1, i64::MAX).map(|value| config.slowlog_log_slower_than = value)
+        },
+    },
+    Key {
+        name: "slowlog-max-len",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.slowlog_max_len.to_string(),
+        set: |config, text| integer(text, 0, 1_000_000).map(|value| config.slowlog_max_len = value),
+    },
+    Key {
+        name: "log-level",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.log_level.clone(),
+        set: |config, text| {
+            if text.is_empty() {
+                return Err(BadValue::Expected(
+                    "error, warn, info, debug, trace, or a filter such as info,coney_datapath=debug",
+                ));
+            }
+            text.clone_into(&mut config.log_level);
+            Ok(())
+        },
+    },
+    Key {
+        name: "log-format",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.log_format, FORMAT_WORDS, FORMAT).to_owned(),
+        set: |config, text| {
+            choice(text, FORMAT_WORDS, FORMAT).map(|value| config.log_format = value)
+        },
+    },
+    Key {
+        name: "appendfsync",
+        change: Change::Live,
+        in_file: false,
+        form: Form::Text,
+        get: |config| word(config.sync, APPENDFSYNC_WORDS, SYNC).to_owned(),
+        set: |config, text| choice(text, APPENDFSYNC_WORDS, SYNC).map(|value| config.sync = value),
+    },
+];
+
+/// Settings of Redis's that mean nothing to this server, with what CONFIG GET shows until CONFIG
+/// SET changes it. Clients, tools and Redis's own tests ask for them.
+pub const ECHOED: &[(&str, &str)] = &[
+    // Every write is in a log that is read at the start: that is what these two ask about.
+    ("appendonly", "yes"),
+    ("save", ""),
+    // Memory is bounded by the caches and buffers above; nothing is ever evicted.
+    ("maxmemory", "0"),
+    ("maxmemory-policy", "noeviction"),
+    ("maxmemory-samples", "5"),
+    ("activedefrag", "no"),
+    ("aof-use-rdb-preamble", "yes"),
+    ("auto-aof-rewrite-min-size", "67108864"),
+    ("auto-aof-rewrite-percentage", "100"),
+    ("busy-reply-threshold", "5000"),
+    ("cluster-enabled", "no"),
+    ("daemonize", "no"),
+    ("dbfilename", "dump.rdb"),
+    ("hll-sparse-max-bytes", "3000"),
+    ("hz", "10"),
+    ("latency-monitor-threshold", "0"),
+    ("latency-tracking", "yes"),
+    ("lazyfree-lazy-eviction", "no"),
+    ("lazyfree-lazy-expire", "no"),
+    ("lazyfree-lazy-server-del", "no"),
+    ("lazyfree-lazy-user-del", "no"),
+    ("lazyfree-lazy-user-flush", "no"),
+    ("logfile", ""),
+    ("loglevel", "notice"),
+    ("lua-time-limit", "5000"),
+    ("masterauth", ""),
+    ("min-replicas-to-write", "0"),
+    ("no-appendfsync-on-rewrite", "no"),
+    ("notify-keyspace-events", ""),
+    ("pidfile", ""),
+    ("rdb-key-save-delay", "0"),
+    ("rdbcompression", "yes"),
+    ("repl-backlog-size", "1048576"),
+    ("repl-diskless-sync", "yes"),
+    ("repl-diskless-sync-delay", "5"),
+    ("repl-diskless-sync-max-replicas", "0"),
+    ("repl-ping-replica-period", "10"),
+    ("repl-timeout", "60"),
+    ("replica-read-only", "yes"),
+    ("replica-serve-stale-data", "yes"),
+    ("replicaof", ""),
+    ("set-proc-title", "yes"),
+    ("shutdown-timeout", "10"),
+    ("slaveof", ""),
+    ("stop-writes-on-bgsave-error", "yes"),
+    ("supervised", "no"),
+    ("tracking-table-max-keys", "1000000"),
+    ("unixsocket", ""),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_shows_what_it_was_set_to() {
+        for key in KEYS {
+            let mut config = Config::default();
+            let shown = (key.get)(&config);
+            assert_eq!((key.set)(&mut config, &shown), Ok(()), "{}", key.name);
+            assert_eq!(config, Config::default(), "{}: {shown}", key.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        names.extend(ECHOED.iter().map(|(name, _)| *name));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

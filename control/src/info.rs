@@ -1,0 +1,188 @@
+//! INFO: what the server tells of itself, from rows that its parts filled in.
+//!
+//! Section and field names are those of Redis 7.2 as far as this server has what they mean, so
+//! that clients and monitoring find what they look for; the sections `Coney`, `Datapath` and
+//! `Storage` are our own.
+//!
+//! Source: <https://redis.io/docs/latest/commands/info/>
+
+use std::time::Duration;
+
+mod write;
+
+pub use write::write;
+
+pub use crate::clients::ClientRow;
+
+/// Redis's version that clients are to see: the one whose commands and texts this server follows.
+pub const REDIS_VERSION: &str = "7.2.0";
+
+/// What one worker reports.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct WorkerRow {
+    pub id: usize,
+    pub clients: usize,
+    /// Clients whose command waits for something.
+    pub waiting_clients: usize,
+    pub query_buffer_max: usize,
+    pub query_buffer_bytes: usize,
+    pub output_buffer_max: usize,
+    pub output_buffer_bytes: usize,
+    pub connections_received: u64,
+    pub rejected_connections: u64,
+    pub closed_by_reset: u64,
+    pub closed_by_timeout: u64,
+    pub idle_disconnections: u64,
+    pub query_limit_disconnections: u64,
+    pub output_limit_disconnections: u64,
+    pub sync_failure_disconnections: u64,
+    pub protocol_errors: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub commands: u64,
+    pub error_replies: u64,
+    pub keyspace_hits: u64,
+    pub keyspace_misses: u64,
+    pub expired_keys: u64,
+    /// Commands that had to wait, for whatever reason.
+    pub parked: u64,
+    /// Commands that fetched keys from the device.
+    pub fetches: u64,
+    /// Reads of the device on the worker itself.
+    pub blocking_reads: u64,
+    /// Commands that waited for another writer.
+    pub latch_waits: u64,
+    pub commits: u64,
+    pub commit_stalls: u64,
+    pub commit_failures: u64,
+    pub busy_iterations: u64,
+    pub idle_iterations: u64,
+    pub sleeps: u64,
+    /// Time in iterations with something to do.
+    pub busy: Duration,
+    /// The longest of them.
+    pub busy_longest: Duration,
+    /// CPU time of the worker's thread.
+    pub cpu: Duration,
+    pub cache_bytes: u64,
+    pub cache_entries: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    /// By the command's index in the table.
+    pub calls: Vec<Calls>,
+    /// Error replies by their code, such as `WRONGTYPE`.
+    pub errors: Vec<(String, u64)>,
+    /// Counters of the transports.
+    pub transports: Vec<(&'static str, u64)>,
+}
+
+/// How often a command was called.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Calls {
+    /// Executed.
+    pub calls: u64,
+    /// Executed, and replied an error.
+    pub failed: u64,
+    /// Refused before it was executed.
+    pub rejected: u64,
+}
+
+/// What does not change while the server runs, and the time.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct ServerRow {
+    pub coney_version: &'static str,
+    pub os: String,
+    pub process_id: u32,
+    pub run_id: String,
+    pub tcp_port: u16,
+    pub unix_micros: u64,
+    pub uptime: Duration,
+    pub executable: String,
+    pub config_file: String,
+    pub workers: usize,
+    pub io_threads: usize,
+    pub maxclients: usize,
+    pub datapath: &'static str,
+    pub listeners: Vec<String>,
+}
+
+/// Memory, in bytes.
+#[derive(Debug, Default, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct MemoryRow {
+    pub allocated: u64,
+    pub active: u64,
+    pub resident: u64,
+    pub rss: u64,
+    /// The most that was allocated at a moment when somebody looked.
+    pub peak: u64,
+    pub system: u64,
+}
+
+/// Processor time.
+#[derive(Debug, Default, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct CpuRow {
+    pub system: Duration,
+    pub user: Duration,
+    pub children_system: Duration,
+    pub children_user: Duration,
+}
+
+/// What became of the writes.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct PersistenceRow {
+    pub sync: String,
+    /// Batches written, and how many of them survive a power failure.
+    pub written: u64,
+    pub durable: u64,
+    /// Why writes fail, if they do.
+    pub failure: Option<String>,
+    /// Whether the last sync of the log failed.
+    pub sync_failed: bool,
+    pub syncs: u64,
+    /// SAVE, BGSAVE, or the start.
+    pub last_save_unix_secs: u64,
+    pub save_failed: bool,
+    pub saving: bool,
+}
+
+/// Rates of the last seconds.
+#[derive(Debug, Default, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct RateRow {
+    pub commands: u64,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+/// Keys of one database.
+#[derive(Debug, Default, Clone, Copy)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct TableRow {
+    pub table: u16,
+    pub keys: i64,
+    pub expires: i64,
+}
+
+/// Everything that INFO may show.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "each field is described at its type")]
+pub struct Snapshot {
+    pub server: ServerRow,
+    pub workers: Vec<WorkerRow>,
+    pub memory: MemoryRow,
+    pub cpu: CpuRow,
+    pub persistence: PersistenceRow,
+    pub rates: RateRow,
+    pub tables: Vec<TableRow>,
+    /// Figures of RocksDB.
+    pub storage: Vec<(&'static str, u64)>,
+    /// Names of the commands, in the order of [`WorkerRow::calls`].
+    pub commands: Vec<&'static str>,
+    /// Slow log entries that were lost because too many came at once.
+    pub slowlog_dropped: u64,
+}

@@ -1,0 +1,85 @@
+//! CLIENT LIST, CLIENT INFO and CLIENT KILL.
+
+use coney_control::clients::{ClientRow, Filter};
+use coney_resp::Reply;
+
+use super::{Admin, AdminRequest, Answer, error, unknown};
+use crate::worker::inbox::Message;
+
+impl Admin {
+    pub(super) fn client(&self, request: &AdminRequest, sub: &[u8], args: &[&[u8]]) -> Answer {
+        match sub {
+            b"list" => self.client_list(request, args),
+            b"info" => self.client_info(request),
+            b"kill" => self.client_kill(request, args),
+            _ => unknown(request, "CLIENT", sub),
+        }
+    }
+
+    fn clients(&self) -> Vec<ClientRow> {
+        let mut rows: Vec<ClientRow> =
+            self.ask(Message::ListClients).into_iter().flatten().collect();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    fn client_list(&self, request: &AdminRequest, args: &[&[u8]]) -> Answer {
+        let filter = match Filter::parse_list(args) {
+            Ok(filter) => filter,
+            Err(problem) => return error(request, &problem.to_string()),
+        };
+        let now = self.parts.clock.unix_now();
+        let mut text = Vec::new();
+        for row in self.clients() {
+            if filter.accepts(&row, request.client.id, now) {
+                row.write(&mut text, now);
+                text.push(b'\n');
+            }
+        }
+        Answer::Now(request.reply(|reply| reply.verbatim(*b"txt", &text)))
+    }
+
+    fn client_info(&self, request: &AdminRequest) -> Answer {
+        let mut text = Vec::new();
+        request.client.write(&mut text, self.parts.clock.unix_now());
+        text.push(b'\n');
+        Answer::Now(request.reply(|reply| reply.verbatim(*b"txt", &text)))
+    }
+
+    fn client_kill(&self, request: &AdminRequest, args: &[&[u8]]) -> Answer {
+        if let [addr] = args {
+            return match self.kill(request, &Filter::of_addr(addr)) {
+                (0, _) => error(request, "ERR No such client"),
+                (_, is_self) => killed(request, is_self, |reply| reply.ok()),
+            };
+        }
+        match Filter::parse_kill(args) {
+            Ok(filter) => {
+                let (count, is_self) = self.kill(request, &filter);
+                killed(request, is_self, |reply| reply.count(count))
+            }
+            Err(problem) => error(request, &problem.to_string()),
+        }
+    }
+
+    /// Ends the clients that `filter` means. Returns how many they were, and whether the one that
+    /// asks is among them: it is to be closed after its reply.
+    fn kill(&self, request: &AdminRequest, filter: &Filter) -> (usize, bool) {
+        let (me, now) = (request.client.id, self.parts.clock.unix_now());
+        let mut ids: Vec<u64> = self
+            .clients()
+            .iter()
+            .filter(|row| filter.accepts(row, me, now))
+            .map(|row| row.id)
+            .collect();
+        let is_self = ids.contains(&me);
+        ids.retain(|id| *id != me);
+        let killed: usize = self.ask(|answer| Message::Kill(ids.clone(), answer)).into_iter().sum();
+        (killed + usize::from(is_self), is_self)
+    }
+}
+
+fn killed(request: &AdminRequest, is_self: bool, write: impl FnOnce(&mut Reply<'_>)) -> Answer {
+    let reply = request.reply(write);
+    if is_self { Answer::Close(reply) } else { Answer::Now(reply) }
+}

@@ -1,0 +1,86 @@
+//! CONFIG.
+
+use coney_control::config::{command, file};
+use tracing::info;
+
+use super::{Admin, AdminRequest, Answer, error, ok, unknown};
+use crate::worker::inbox::Message;
+
+impl Admin {
+    pub(super) fn config(&mut self, request: &AdminRequest, sub: &[u8], args: &[&[u8]]) -> Answer {
+        match sub {
+            b"get" => self.config_get(request, args),
+            b"set" => self.config_set(request, args),
+            b"resetstat" => {
+                for worker in &self.parts.workers {
+                    worker.send(Message::ResetStats);
+                }
+                ok(request)
+            }
+            b"rewrite" => self.config_rewrite(request),
+            _ => unknown(request, "CONFIG", sub),
+        }
+    }
+
+    fn config_get(&self, request: &AdminRequest, patterns: &[&[u8]]) -> Answer {
+        let values = command::get(&self.parts.config, patterns);
+        Answer::Now(request.reply(|reply| {
+            reply.map(values.len());
+            for (name, value) in &values {
+                reply.bulk(name.as_bytes());
+                reply.bulk(value.as_bytes());
+            }
+        }))
+    }
+
+    fn config_set(&mut self, request: &AdminRequest, args: &[&[u8]]) -> Answer {
+        let (pairs, rest) = args.as_chunks::<2>();
+        if !rest.is_empty() || pairs.is_empty() {
+            return error(request, "ERR wrong number of arguments for 'config|set' command");
+        }
+        let texts: Option<Vec<(&str, &str)>> = pairs
+            .iter()
+            .map(|[name, value]| {
+                Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+            })
+            .collect();
+        let Some(texts) = texts else {
+            return error(request, "ERR CONFIG SET failed - names and values must be UTF-8");
+        };
+        match command::set(&self.parts.config, &texts) {
+            Ok(config) => {
+                let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
+                info!(client = request.client.id, "CONFIG SET {}", names.join(" "));
+                let password = config.requirepass.as_bytes();
+                self.parts.engine.set_password((!password.is_empty()).then(|| password.to_vec()));
+                self.parts.engine.set_value_len_max(config.proto_max_bulk_len.into());
+                self.parts.runtime.apply(&config);
+                // Replies that wait for the disk must not wait for a policy that is gone.
+                self.parts.sync.request();
+                self.parts.server.maxclients = config.maxclients;
+                self.parts.config = config;
+                ok(request)
+            }
+            Err(problem) => error(request, &problem.to_string()),
+        }
+    }
+
+    fn config_rewrite(&self, request: &AdminRequest) -> Answer {
+        let Some(path) = &self.parts.config_path else {
+            return error(request, "ERR The server is running without a config file");
+        };
+        let rewritten = std::fs::read_to_string(path)
+            .map_err(|problem| problem.to_string())
+            .and_then(|text| {
+                file::rewrite(&self.parts.config, &path.display().to_string(), &text)
+                    .map_err(|problem| problem.to_string())
+            })
+            .and_then(|text| {
+                crate::files::replace(path, &text).map_err(|problem| problem.to_string())
+            });
+        match rewritten {
+            Ok(()) => ok(request),
+            Err(problem) => error(request, &format!("ERR Rewriting config file: {problem}")),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::{Flag, SettingsError};
+
+/// Coney: a Redis-compatible key-value server whose data lives on disk.
+#[derive(Debug, Parser)]
+#[command(
+    name = "coney",
+    version,
+    arg_required_else_help = true,
+    after_help = "Start here:\n  coney serve                     serve on 127.0.0.1:6379, data in ./data\n  \
+                  coney check                     what this host can do, and what is missing\n  \
+                  coney config > coney.toml       every setting with its default and its meaning"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve clients
+    Serve(Box<ServeArgs>),
+    /// Tell what works on this host: kernel, privileges, interfaces, limits, data directory
+    Check(CheckArgs),
+    /// Print the commented configuration file with every setting's default
+    Config,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Any key of the configuration file can be set with --set, such as --set hot-cache=1gb.\n\
+                        `coney config` prints all keys. Flags go before the file, the file before defaults."
+)]
+pub(crate) struct ServeArgs {
+    /// TCP port; 0 chooses a free one [default: 6379]
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Address to listen on; may be repeated [default: 127.0.0.1 and ::1]
+    #[arg(long, value_name = "ADDRESS")]
+    bind: Vec<IpAddr>,
+    /// Data directory [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<String>,
+    /// Threads that serve clients; 0: half of the cores
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Network path: auto, kernel or xdp [default: auto]
+    #[arg(long, value_name = "PATH")]
+    datapath: Option<String>,
+    /// Network interface for the xdp path
+    #[arg(long, value_name = "NAME")]
+    interface: Option<String>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// When writes are on the disk: off, everysec or always [default: everysec]
+    #[arg(long, value_name = "WHEN")]
+    sync: Option<String>,
+    /// Password that clients must give
+    #[arg(long, value_name = "PASSWORD")]
+    requirepass: Option<String>,
+    /// Clients that may be connected at one time [default: 10000]
+    #[arg(long, value_name = "N")]
+    maxclients: Option<String>,
+    /// error, warn, info, debug, trace, or a filter [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// Set any key of the configuration file; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Write the addresses that are served to this file, one a line, once clients are welcome
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// The settings given on the command line; `--set` comes last.
+    pub(crate) fn flags(&self) -> Result<Vec<Flag>, SettingsError> {
+        let bind = (!self.bind.is_empty())
+            .then(|| self.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        let named = [
+            ("port", &self.port),
+            ("bind", &bind),
+            ("dir", &self.dir),
+            ("workers", &self.workers),
+            ("datapath", &self.datapath),
+            ("interface", &self.interface),
+            ("sync", &self.sync),
+            ("requirepass", &self.requirepass),
+            ("maxclients", &self.maxclients),
+            ("log-level", &self.log_level),
+            ("log-format", &self.log_format),
+        ];
+        let named = named.into_iter().filter_map(|(key, value)| {
+            let value = value.clone()?;
+            Some(Ok(Flag { flag: format!("--{key}"), key: key.to_owned(), value }))
+        });
+        let set = self.set.iter().map(|pair| {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| SettingsError::NoEquals(pair.clone()))?;
+            let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
+            Ok(Flag { flag: "--set".to_owned(), key, value })
+        });
+        named.chain(set).collect()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Data directory to look at
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    pub(crate) dir: PathBuf,
+}

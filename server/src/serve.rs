@@ -1,0 +1,326 @@
+//! `coney serve`: start, and stop in the opposite order.
+//!
+//! ```text
+//! start   database -> listeners -> I/O pool -> sync, admin -> workers -> expiry -> ready
+//! stop    expiry -> workers (finish, reply, close) -> admin, pool, sync -> log to disk -> database
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use coney_base::Clock;
+use coney_control::config::{Config, LogFormat, Memtable, PinCores};
+use coney_control::info::ServerRow;
+use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
+use crossbeam_channel::Receiver;
+use rustix::io::Errno;
+use tracing::{error, info, warn};
+
+use crate::admin::{AdminClient, AdminParts};
+use crate::datapath::{self, DatapathError, Part};
+use crate::expiry::Expiry;
+use crate::pool::{Pool, PoolClient};
+use crate::runtime::Runtime;
+use crate::stop::StopWaiter;
+use crate::sync::SyncHandle;
+use crate::worker::core::CoreParts;
+use crate::worker::inbox::{Message, WorkerHandle};
+use crate::worker::{Worker, WorkerParts};
+use crate::{files, host, logging, sync, threads};
+
+/// Why the server cannot start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
+    Transports(Errno),
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    #[error("cannot write the ready file {}: {source}", path.display())]
+    ReadyFile { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the log could not be brought to the disk: {0}. The newest writes may not survive a crash \
+         of the host"
+    )]
+    LastSync(StoreError),
+}
+
+/// Serves until told to stop.
+pub(crate) fn run(
+    config: Config,
+    config_path: Option<PathBuf>,
+    ready_file: Option<PathBuf>,
+) -> ExitCode {
+    let format = match config.log_format {
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    logging::init(&config.log_level, format);
+    threads::abort_on_panic();
+    match serve(config, config_path, ready_file.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(
+    mut config: Config,
+    config_path: Option<PathBuf>,
+    ready_file: Option<&Path>,
+) -> Result<(), ServeError> {
+    // First of all, so that an early signal is not lost.
+    let (mut stop_waiter, stopper) = StopWaiter::new()?;
+    limit_clients(&mut config);
+    let cores = threads::cores();
+    let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
+    let clock = Clock::new();
+    let engine = Arc::new(Engine::open(engine_config(&config, workers))?);
+    engine.set_value_len_max(config.proto_max_bulk_len.into());
+    if !config.requirepass.is_empty() {
+        engine.set_password(Some(config.requirepass.clone().into_bytes()));
+    }
+    let plan = datapath::plan(&config, workers)?;
+    let shared = Shared {
+        runtime: Arc::new(Runtime::new(&config)),
+        sync: Arc::new(SyncHandle::default()),
+        clock,
+        engine,
+    };
+    let (handles, receivers) = handles(workers)?;
+    let (pool, pool_client) = Pool::start(&shared.engine, config.io_threads)?;
+    let sync_thread = sync::start(&shared.sync, &shared.engine, &shared.runtime, &handles)?;
+    let (admin_client, admin_messages) = AdminClient::new();
+    let listeners: Vec<String> = plan.listeners.iter().map(ToString::to_string).collect();
+    let server = server_row(&config, config_path.as_deref(), workers, plan.name, &listeners)?;
+    let admin_thread = crate::admin::start(AdminParts {
+        client: admin_client.clone(),
+        messages: admin_messages,
+        workers: handles.clone(),
+        engine: Arc::clone(&shared.engine),
+        runtime: Arc::clone(&shared.runtime),
+        sync: Arc::clone(&shared.sync),
+        config: config.clone(),
+        config_path,
+        server,
+        stopper,
+        clock,
+    })?;
+    let pins = pins(&config, &cores, workers);
+    let mut worker_threads = Vec::new();
+    for (((part, handle), messages), core) in
+        plan.parts.into_iter().zip(&handles).zip(receivers).zip(pins)
+    {
+        let seat =
+            Seat { part, handle: Arc::clone(handle), messages, core, busy_poll: config.busy_poll };
+        let clients = (pool_client.clone(), admin_client.clone());
+        worker_threads.push(start_worker(&shared, seat, clients)?);
+    }
+    drop(pool_client);
+    let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
+    announce(&config, &listeners, workers, plan.name, ready_file)?;
+
+    stop_waiter.wait();
+    info!("stopping");
+    expiry.stop();
+    for handle in &handles {
+        handle.send(Message::Stop);
+    }
+    join(worker_threads);
+    admin_client.stop();
+    shared.sync.stop();
+    join([admin_thread, sync_thread]);
+    pool.join();
+    close(&shared.engine)?;
+    info!("stopped: all acknowledged writes are on the disk");
+    Ok(())
+}
+
+/// What all threads use.
+struct Shared {
+    engine: Arc<Engine>,
+    runtime: Arc<Runtime>,
+    sync: Arc<SyncHandle>,
+    clock: Clock,
+}
+
+/// What belongs to one worker.
+struct Seat {
+    part: Part,
+    handle: Arc<WorkerHandle>,
+    messages: Receiver<Message>,
+    /// The core it is pinned to.
+    core: Option<usize>,
+    busy_poll: bool,
+}
+
+/// Lowers `maxclients` to what the limit of open files allows.
+fn limit_clients(config: &mut Config) {
+    let allowed = host::raise_file_limit();
+    if allowed < config.maxclients {
+        warn!(
+            "maxclients is lowered from {} to {}, because only so many files may be open: raise \
+             the limit (`ulimit -n {}`)",
+            config.maxclients,
+            allowed.max(1),
+            config.maxclients as u64 + host::FILES_RESERVED
+        );
+        config.maxclients = allowed.max(1);
+    }
+}
+
+fn engine_config(config: &Config, workers: usize) -> EngineConfig {
+    let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    EngineConfig {
+        block_cache_bytes: to_usize(config.block_cache),
+        write_buffer_bytes: to_usize(config.write_buffer),
+        hot_cache_bytes: config.hot_cache,
+        tables: config.databases,
+        background_jobs: i32::try_from(config.background_jobs).unwrap_or(i32::MAX),
+        workers,
+        memtable: match config.memtable {
+            Memtable::SkipList => coney_engine::Memtable::SkipList,
+            Memtable::Hash => coney_engine::Memtable::HashLinkList,
+        },
+        ..EngineConfig::new(&config.dir)
+    }
+}
+
+type Handles = (Vec<Arc<WorkerHandle>>, Vec<Receiver<Message>>);
+
+fn handles(workers: usize) -> Result<Handles, ServeError> {
+    let pairs: Vec<_> = (0..workers)
+        .map(WorkerHandle::new)
+        .collect::<Result<_, _>>()
+        .map_err(std::io::Error::from)?;
+    Ok(pairs.into_iter().map(|(handle, receiver)| (Arc::new(handle), receiver)).unzip())
+}
+
+/// The core of each worker.
+fn pins(config: &Config, cores: &[usize], workers: usize) -> Vec<Option<usize>> {
+    let chosen: &[usize] = match &config.pin_cores {
+        PinCores::List(list) => list,
+        PinCores::Auto if config.busy_poll => cores,
+        PinCores::Auto | PinCores::Off => &[],
+    };
+    if !chosen.is_empty() && chosen.len() < workers {
+        warn!("there are {workers} workers and only {} cores to pin them to", chosen.len());
+    }
+    chosen.iter().map(|core| Some(*core)).chain(std::iter::repeat(None)).take(workers).collect()
+}
+
+/// Starts a worker and waits until it has its sockets.
+fn start_worker(
+    shared: &Shared,
+    seat: Seat,
+    (pool, admin): (PoolClient, AdminClient),
+) -> Result<JoinHandle<()>, ServeError> {
+    let (opened, is_open) = mpsc::channel();
+    let engine = Arc::clone(&shared.engine);
+    let (runtime, sync, clock) =
+        (Arc::clone(&shared.runtime), Arc::clone(&shared.sync), shared.clock);
+    let id = seat.handle.id;
+    let thread =
+        std::thread::Builder::new().name(format!("coney-worker-{id}")).spawn(move || {
+            if let Some(core) = seat.core
+                && let Err(errno) = threads::pin(core)
+            {
+                warn!("worker {id} cannot be pinned to core {core}: {errno}");
+            }
+            let transports = match seat.part.open() {
+                Ok(transports) => transports,
+                Err(errno) => {
+                    opened.send(Err(errno)).ok();
+                    return;
+                }
+            };
+            let worker = Worker::new(WorkerParts {
+                core: CoreParts {
+                    executor: Executor::new(Arc::clone(&engine), id),
+                    runtime,
+                    handle: seat.handle,
+                    pool,
+                    admin,
+                    sync,
+                    transports: transports.len(),
+                },
+                engine,
+                transports,
+                messages: seat.messages,
+                busy_poll: seat.busy_poll,
+                clock,
+            });
+            opened.send(Ok(())).ok();
+            worker.run();
+        })?;
+    match is_open.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(errno)) => Err(ServeError::Transports(errno)),
+        Err(mpsc::RecvError) => unreachable!("a panic ends the process"),
+    }
+}
+
+fn server_row(
+    config: &Config,
+    config_path: Option<&Path>,
+    workers: usize,
+    datapath: &'static str,
+    listeners: &[String],
+) -> Result<ServerRow, std::io::Error> {
+    let port = listeners.first().and_then(|listener| listener.rsplit(':').next()?.parse().ok());
+    Ok(ServerRow {
+        coney_version: env!("CARGO_PKG_VERSION"),
+        os: host::os(),
+        process_id: std::process::id(),
+        run_id: host::run_id()?,
+        tcp_port: port.unwrap_or(config.port),
+        executable: std::env::current_exe()?.display().to_string(),
+        config_file: config_path.map(|path| path.display().to_string()).unwrap_or_default(),
+        workers,
+        io_threads: config.io_threads,
+        maxclients: config.maxclients,
+        datapath,
+        listeners: listeners.to_vec(),
+        ..ServerRow::default()
+    })
+}
+
+fn announce(
+    config: &Config,
+    listeners: &[String],
+    workers: usize,
+    datapath: &'static str,
+    ready_file: Option<&Path>,
+) -> Result<(), ServeError> {
+    if let Some(path) = ready_file {
+        let text = listeners.iter().map(|listener| format!("{listener}\n")).collect::<String>();
+        files::replace(path, &text)
+            .map_err(|source| ServeError::ReadyFile { path: path.to_owned(), source })?;
+    }
+    info!(
+        "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
+        listeners.join(" and "),
+        config.dir.display()
+    );
+    Ok(())
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().expect("the panic hook ends the process");
+    }
+}
+
+/// Brings everything to the disk. The database closes when its last user lets go of it.
+fn close(engine: &Arc<Engine>) -> Result<(), ServeError> {
+    let synced = engine.sync_wal().map_err(ServeError::LastSync);
+    engine.stop_background_work();
+    synced.map(|_| ())
+}

@@ -1,0 +1,113 @@
+//! INFO, CLIENT, DEBUG, SAVE and SLOWLOG: what could break is what tools read, and that asking
+//! disturbs those who work.
+
+use crate::support::{Server, eventually};
+
+#[test]
+fn info_has_what_clients_read() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut client = server.connect();
+    client.ask("SET a 1");
+    client.ask("GET a");
+    client.ask("GET b");
+    client.ask("INCR a x");
+    let text = client.ask_text("INFO");
+    for line in [
+        "redis_version:7.2.0",
+        "redis_mode:standalone",
+        "connected_clients:1",
+        "keyspace_hits:1",
+        "keyspace_misses:1",
+        "role:master",
+        "cluster_enabled:0",
+        "db0:keys=1,expires=0,avg_ttl=0",
+        "errorstat_ERR:count=1",
+        "aof_enabled:1",
+        "datapath:kernel",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+    assert!(client.info("used_memory") > 1 << 20);
+    assert!(client.info("used_memory_rss") > 1 << 20);
+    assert!(client.info("sequence") > 0);
+    let stats = client.ask_text("INFO commandstats");
+    assert!(stats.contains("cmdstat_get:calls=2,"), "{stats}");
+    assert!(stats.contains("cmdstat_incr:calls=0,usec=0,usec_per_call=0.00,rejected_calls=1"));
+    assert!(stats.contains("cmdstat_info:calls=5,"), "the control plane's commands count: {stats}");
+    assert!(!stats.contains("# Server"));
+    assert_eq!(client.ask("CONFIG RESETSTAT"), "+OK");
+    assert_eq!(client.info("keyspace_hits"), 0);
+}
+
+#[test]
+fn clients_are_listed_filtered_and_killed() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut admin = server.connect();
+    let mut named = server.connect();
+    assert_eq!(named.ask("CLIENT SETNAME worker-bee"), "+OK");
+    assert_eq!(named.ask("SELECT 3"), "+OK");
+    let id = named.ask("CLIENT ID").trim_start_matches(':').to_owned();
+    let line = admin.ask_text(&format!("CLIENT LIST ID {id}"));
+    assert!(line.starts_with(&format!("id={id} addr=127.0.0.1:")), "{line}");
+    assert!(line.contains(" name=worker-bee ") && line.contains(" db=3 "), "{line}");
+    assert!(line.contains(" cmd=client|id "), "{line}");
+    assert_eq!(admin.ask_text("CLIENT LIST").lines().count(), 2);
+    assert_eq!(admin.ask_text("CLIENT LIST TYPE pubsub"), "");
+    assert!(admin.ask_text("CLIENT INFO").contains(" cmd=client|info "));
+    assert_eq!(admin.ask("CLIENT KILL ID 999999"), ":0");
+    assert_eq!(admin.ask("CLIENT KILL 127.0.0.1:1"), "-ERR No such client");
+    assert_eq!(admin.ask(&format!("CLIENT KILL ID {id}")), ":1");
+    assert!(named.is_closed());
+    let addr = server.connect().stream.local_addr().unwrap();
+    let mut by_addr = server.connect();
+    let own = by_addr.stream.local_addr().unwrap();
+    assert_ne!(addr, own);
+    assert_eq!(by_addr.ask("PING"), "+PONG");
+    assert_eq!(admin.ask(&format!("CLIENT KILL {own}")), "+OK");
+    assert!(by_addr.is_closed());
+    assert_eq!(admin.ask("CLIENT KILL TYPE normal SKIPME no"), ":1", "the reply comes first");
+    assert!(admin.is_closed());
+}
+
+#[test]
+fn debug_sleep_delays_only_the_one_who_asks() {
+    let server = Server::start(&["--workers", "1"]);
+    let mut sleeper = server.connect();
+    let mut other = server.connect();
+    sleeper.send(b"DEBUG SLEEP 0.5\r\nPING\r\n");
+    for _ in 0..50 {
+        assert_eq!(other.ask("PING"), "+PONG");
+    }
+    assert_eq!(other.info("waiting_clients"), 2, "the sleeper and the one who asks");
+    assert_eq!(sleeper.reply().unwrap().to_string(), "+OK");
+    assert_eq!(sleeper.reply().unwrap().to_string(), "+PONG");
+    assert_eq!(other.ask("DEBUG SLEEP x"), "-ERR value is not a valid float");
+}
+
+#[test]
+fn commands_that_waited_are_in_the_slow_log() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=100000"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("SLOWLOG LEN"), ":0");
+    assert_eq!(client.ask("DEBUG SLEEP 0.2"), "+OK");
+    eventually("it is logged", || client.ask("SLOWLOG LEN") == ":1");
+    let entries = client.ask("SLOWLOG GET");
+    assert!(entries.starts_with("*1 *6 :0 :"), "{entries}");
+    assert!(entries.contains("*3 \"DEBUG\" \"SLEEP\" \"0.2\" \"127.0.0.1:"), "{entries}");
+    assert_eq!(client.ask("SLOWLOG RESET"), "+OK");
+    assert_eq!(client.ask("SLOWLOG GET -1"), "*0");
+}
+
+#[test]
+fn saving_is_answered_honestly() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    client.ask("SET key value");
+    assert_eq!(client.ask("SAVE"), "+OK");
+    let saved: u64 = client.ask("LASTSAVE").trim_start_matches(':').parse().unwrap();
+    assert!(saved > 1_600_000_000);
+    assert!(client.info("sst_bytes") > 0, "the memtable is a table on disk now");
+    assert_eq!(client.ask("BGSAVE"), "+Background saving started");
+    eventually("it ended", || client.info("rdb_bgsave_in_progress") == 0);
+    assert_eq!(client.ask("GET key"), "\"value\"");
+}

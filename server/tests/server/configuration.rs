@@ -1,0 +1,141 @@
+//! Files, flags and CONFIG: what could break is that a wrong setting goes unnoticed.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::Server;
+
+fn refusal(dir: &Path, args: &[&str]) -> String {
+    let refusal = Server::refuse(dir, args);
+    assert_eq!(refusal.status.code(), Some(2), "a wrong configuration");
+    assert!(!dir.join("data").exists(), "nothing was touched");
+    refusal.output
+}
+
+#[test]
+fn wrong_files_and_flags_are_refused_with_place_and_cure() {
+    let dir = TempDir::new().unwrap();
+    for (text, expected) in [
+        ("prot = 1", "coney.toml:1:1: unknown key `prot`, did you mean `port`?"),
+        ("\n\ntimeout = -1", "coney.toml:3:11: timeout = \"-1\": the value must be between 0 and"),
+        ("sync = \"often\"", "must be one of the following: off, everysec, always"),
+        ("port = 1\nport = 2", "coney.toml:2:1: not valid TOML: duplicate key"),
+        (
+            "hot-cache = \"much\"",
+            "coney.toml:1:13: hot-cache = \"much\": the value must be a memory",
+        ),
+        ("bind = [\"localhost\"]", "must be one or more IP addresses"),
+    ] {
+        std::fs::write(dir.path().join("coney.toml"), text).unwrap();
+        let output = refusal(dir.path(), &["--config", "coney.toml"]);
+        assert!(output.contains(expected), "{output}");
+    }
+    for (args, expected) in [
+        (&["--config", "missing.toml"][..], "cannot read the configuration file missing.toml"),
+        (&["--port", "70000"], "--port: port = \"70000\": the value must be between 0 and 65535"),
+        (&["--set", "maxclient=5"], "--set: unknown key `maxclient`, did you mean `maxclients`?"),
+        (&["--set", "maxclients"], "--set maxclients: key=value is expected"),
+        (&["--set", "datapath=pigeon"], "must be one of the following: auto, kernel, xdp"),
+    ] {
+        let output = refusal(dir.path(), args);
+        assert!(output.contains(expected), "{output}");
+    }
+}
+
+#[test]
+fn an_address_that_this_host_lacks_is_refused_unless_it_is_optional() {
+    let dir = TempDir::new().unwrap();
+    // Reserved for documentation: no host has it.
+    let refusal = Server::refuse(dir.path(), &["--port", "0", "--bind", "192.0.2.1"]);
+    assert!(refusal.output.contains("192.0.2.1:0 is not an address of this host"));
+    let only_optional = Server::refuse(dir.path(), &["--port", "0", "--set", "bind=-192.0.2.1"]);
+    assert!(only_optional.output.contains("none of the addresses of `bind` exists"));
+}
+
+#[test]
+fn flags_go_before_the_file_and_the_file_before_defaults() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("coney.toml");
+    std::fs::write(&file, "timeout = 7\nmaxclients = 77\ndatabases = 3\n").unwrap();
+    let args = ["--config", file.to_str().unwrap(), "--maxclients", "88"];
+    let server = Server::start_in(dir.path(), &args);
+    let mut client = server.connect();
+    assert_eq!(client.ask("CONFIG GET timeout"), "*2 \"timeout\" \"7\"");
+    assert_eq!(client.ask("CONFIG GET maxclients"), "*2 \"maxclients\" \"88\"");
+    assert_eq!(client.ask("CONFIG GET tcp-keepalive"), "*2 \"tcp-keepalive\" \"300\"");
+    assert_eq!(client.ask("SELECT 2"), "+OK");
+    assert_eq!(client.ask("SELECT 3"), "-ERR DB index is out of range");
+}
+
+#[test]
+fn the_printed_configuration_is_one() {
+    let output = Command::new(env!("CARGO_BIN_EXE_coney")).arg("config").output().unwrap();
+    assert!(output.status.success());
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("all.toml"), output.stdout).unwrap();
+    let server = Server::start_in(dir.path(), &["--config", "all.toml"]);
+    assert_eq!(server.connect().ask("CONFIG GET databases"), "*2 \"databases\" \"16\"");
+}
+
+#[test]
+fn config_set_takes_effect_and_rewrite_keeps_it() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("c.toml"), "# kept\ntimeout = 5 # kept too\n").unwrap();
+    let server = Server::start_in(dir.path(), &["--config", "c.toml"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("CONFIG SET timeout 9 requirepass secret"), "+OK");
+    assert_eq!(client.ask("CONFIG REWRITE"), "+OK");
+    let mut stranger = server.connect();
+    assert_eq!(stranger.ask("PING"), "-NOAUTH Authentication required.");
+    assert_eq!(
+        stranger.ask("AUTH wrong"),
+        "-WRONGPASS invalid username-password pair or user is disabled."
+    );
+    assert_eq!(stranger.ask("AUTH secret"), "+OK");
+    assert_eq!(stranger.ask("PING"), "+PONG");
+    let text = std::fs::read_to_string(dir.path().join("c.toml")).unwrap();
+    assert!(text.starts_with("# kept\ntimeout = 9 # kept too\n"), "{text}");
+    assert!(text.contains("requirepass = \"secret\"\n"), "{text}");
+    assert!(server.stop().success());
+    let server = Server::start_in(dir.path(), &["--config", "c.toml"]);
+    assert_eq!(server.connect().ask("PING"), "-NOAUTH Authentication required.");
+}
+
+#[test]
+fn config_errors_are_those_of_redis() {
+    let server = Server::start(&[]);
+    let mut client = server.connect();
+    assert_eq!(
+        client.ask("CONFIG SET nonsense 1"),
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'nonsense'"
+    );
+    assert_eq!(
+        client.ask("CONFIG SET databases 5"),
+        "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable \
+         config"
+    );
+    assert_eq!(client.ask("CONFIG REWRITE"), "-ERR The server is running without a config file");
+    assert_eq!(client.ask("CONFIG GET nothing"), "*0");
+    assert_eq!(client.ask("CONFIG SET maxmemory-policy allkeys-lru"), "+OK");
+    assert_eq!(
+        client.ask("CONFIG GET maxmemory-policy"),
+        "*2 \"maxmemory-policy\" \"allkeys-lru\""
+    );
+}
+
+#[test]
+fn help_and_check_tell_what_to_do() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_coney")).args(args).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (worked, help) = run(&["--help"]);
+    assert!(worked && help.contains("coney serve") && help.contains("coney check"), "{help}");
+    let (worked, table) = run(&["check"]);
+    assert!(worked && table.contains("data directory"), "{table}");
+    let (worked, json) = run(&["check", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(worked && json.as_array().is_some_and(|rows| rows.len() > 8), "{json}");
+}

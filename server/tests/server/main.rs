@@ -1,0 +1,11 @@
+//! The real binary, as clients and administrators see it. Every test has its own server on a free
+//! port, and its own directory.
+
+mod admin;
+mod commands;
+mod configuration;
+mod conversations;
+mod disk_full;
+mod lifetime;
+mod limits;
+mod support;
