@@ -37,7 +37,7 @@ impl PoolClient {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(request)) => Err(request),
             Err(TrySendError::Disconnected(_)) => {
-                panic!("the I/O pool outlives the workers")
+                unreachable!("the I/O pool outlives the workers")
             }
         }
     }
