@@ -657,3 +657,6 @@ const PROTECTED_MODE_ERROR: &[u8] = b"-DENIED Coney runs in protected mode: it h
 and refuses clients from other hosts. To let them in, set a password (requirepass), or turn the \
 protection off (protected-mode no), in the configuration file, with --set, or with CONFIG SET \
 from this host.\r\n";
+
+#[cfg(test)]
+mod tests;
