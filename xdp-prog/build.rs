@@ -59,7 +59,6 @@ fn arch_include_dir() -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
-#[expect(clippy::print_stdout, reason = "a build script talks to cargo through its output")]
 fn report(line: &str) {
     println!("{line}");
 }

@@ -1,10 +1,15 @@
 //! Packets and bytes: from a NIC queue or a kernel socket to in-order request bytes, and back.
 //!
-//! Two layers, each behind one trait:
+//! Layers, bottom up:
 //! - [`port::Port`]: one NIC queue pair that moves frames (AF_XDP, in memory).
+//! - [`wire`]: formats of headers; bytes only.
+//! - [`tcp`]: our TCP, a state machine without I/O: segments and time in, decisions out.
 //! - [`transport::Transport`]: connections that move bytes (our TCP over a port, kernel sockets).
 //!
 //! This crate knows nothing of commands. RESP framing lives in the leaf crate `coney-resp`.
 
+pub mod fuzz;
 pub mod port;
+pub mod tcp;
 pub mod transport;
+pub mod wire;

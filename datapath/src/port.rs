@@ -16,6 +16,9 @@
 
 use std::os::fd::BorrowedFd;
 
+pub mod af_xdp;
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sim;
 
 /// What a port can do.

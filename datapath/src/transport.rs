@@ -24,6 +24,7 @@ use coney_base::Instant;
 
 pub mod conn_table;
 pub mod epoll;
+pub mod tcp;
 
 /// What an application may hold unprocessed of one connection before the transport stops the peer.
 /// A transport may overshoot by one burst: what was already received is still delivered.

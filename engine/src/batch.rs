@@ -144,9 +144,11 @@ impl Batch {
         self.record(RECORD_DELETE, family, key);
     }
 
-    /// Adds the removal of `begin .. end`. The overlay does not see it: the batch must be committed
-    /// before anything is read.
+    /// Adds the removal of `begin .. end`. The overlay does not know what it hides and is forgotten:
+    /// the batch must be committed before anything is read.
     pub fn delete_range(&mut self, family: Family, begin: &[u8], end: &[u8]) {
+        self.overlay.clear();
+        self.keys.clear();
         self.record(RECORD_DELETE_RANGE, family, begin);
         self.slice(&[end]);
     }

@@ -32,6 +32,8 @@ pub struct Client {
     pub last_command: &'static str,
     /// Commands executed.
     pub commands: u64,
+    /// The batch of its worker that this client last wrote in.
+    pub(crate) wrote_in_batch: Option<u64>,
 }
 
 /// Whether replies are sent.
@@ -64,6 +66,7 @@ impl Client {
             reply_mode: ReplyMode::On,
             last_command: "NULL",
             commands: 0,
+            wrote_in_batch: None,
         }
     }
 

@@ -162,9 +162,7 @@ impl Old {
 const VALUE_BUFFER_BYTES_KEPT: usize = 1 << 20;
 
 /// The body of a string; an error for any other kind.
-pub(crate) fn string_body<'v>(
-    found: Option<(Header, &'v [u8])>,
-) -> Result<Option<&'v [u8]>, CommandError> {
+pub(crate) fn string_body(found: Option<(Header, &[u8])>) -> Result<Option<&[u8]>, CommandError> {
     match found {
         None => Ok(None),
         Some((header, body)) => match header.kind {

@@ -147,8 +147,9 @@ impl Changes {
         count.expires += expires;
     }
 
-    /// Notes that the batch empties a table, which it must do before anything else.
+    /// Notes that the batch empties a table; it must not change that table any more after that.
     pub(crate) fn empty(&mut self, table: u16) {
+        self.by_table.retain(|(other, _)| *other != table);
         self.emptied.push(table);
     }
 

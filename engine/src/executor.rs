@@ -106,6 +106,8 @@ pub struct Executor {
     pub(crate) changes: Changes,
     cache: Cache,
     known: Known,
+    /// Batches finished so far: names the open one.
+    batch_number: u64,
     /// Stripes that this iteration has latched.
     latched: Vec<usize>,
     is_batch_open: bool,
@@ -154,6 +156,7 @@ impl Executor {
             id,
             batch: Batch::new(),
             changes: Changes::default(),
+            batch_number: 0,
             latched: Vec::new(),
             is_batch_open: false,
             is_sealed: false,
@@ -198,13 +201,11 @@ impl Executor {
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
-                match handler(&mut context, args, reply) {
-                    Ok(()) => None,
-                    Err(stop) => Some(stop),
-                }
+                handler(&mut context, args, reply).err()
             }
-            Handler::Slow(_) if self.has_writes() => {
+            Handler::Slow(_) if client.wrote_in_batch == Some(self.batch_number) => {
                 // It reads committed data only, and must see what this client wrote before it.
+                // What others write meanwhile does not keep it waiting.
                 self.commit_requested = true;
                 Some(Stop::Latch)
             }
@@ -243,6 +244,9 @@ impl Executor {
                 reply.truncate(start);
                 return Outcome::Park(self.park(spec, client, args, stop));
             }
+        }
+        if self.batch.count() != batch_before {
+            client.wrote_in_batch = Some(self.batch_number);
         }
         self.stats.commands += 1;
         self.stats.calls[spec.index()] += 1;
@@ -385,6 +389,7 @@ impl Executor {
             }
         }
         self.batch.clear();
+        self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {
             return;
@@ -485,12 +490,12 @@ impl Executor {
         Ok(())
     }
 
-    /// Empties tables, alone: other workers have no open batch meanwhile.
+    /// Empties tables, alone: other workers have no open batch meanwhile. The batch must be
+    /// committed before anything else is read.
     pub(crate) fn empty_tables(&mut self, tables: std::ops::Range<u16>) -> Result<(), Stop> {
-        self.asked_exclusive = self.holds_exclusive;
-        if !self.batch.is_empty() || self.is_batch_open {
+        if self.is_sealed || self.empties_tables {
             self.commit_requested = true;
-            return Err(Stop::Latch);
+            return Err(Stop::Stall);
         }
         if self.is_shared {
             self.asked_exclusive = true;

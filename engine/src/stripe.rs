@@ -105,7 +105,7 @@ impl Stripes {
         self.words[stripe]
             .compare_exchange(word, word | owner_of(worker), Ordering::AcqRel, Ordering::Acquire)
             .map(|_| Some(word >> OWNER_BITS))
-            .map_err(|_| Taken)
+            .map_err(|_changed| Taken)
     }
 
     /// Releases a latched stripe with a new version and returns that version.

@@ -284,9 +284,8 @@ impl Program {
         if frame.len() < DRY_RUN_BYTES_MIN {
             return Err(classify(ACTION, std::io::Error::from(Errno::INVAL)));
         }
-        let xdp = match self.ebpf.program(PROGRAM) {
-            Some(aya::programs::Program::Xdp(xdp)) => xdp,
-            _ => return Err(Error::BrokenObject { part: PROGRAM }),
+        let Some(aya::programs::Program::Xdp(xdp)) = self.ebpf.program(PROGRAM) else {
+            return Err(Error::BrokenObject { part: PROGRAM });
         };
         let run = xdp
             .test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() })

@@ -1,1 +1,282 @@
-//! In-memory port.
+//! In-memory port and the faulty link between two of them.
+//!
+//! [`SimPort`] is one end: what it transmits waits in [`SimPort::take_transmitted`], what is given
+//! to [`SimPort::inject`] is received. A test talks to it directly, or joins two by a
+//! [`Link`] with a seeded fault model.
+//!
+//! The port is strict about ownership: a frame is in flight from `tx_submit` until a later
+//! `tx_flush` completes it ([`SimPortConfig::completion_flushes`]), touching it meanwhile panics,
+//! and pools and rings are bounded, so that code which would be wrong on a device is wrong here.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+
+use super::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
+
+mod link;
+mod rng;
+#[cfg(test)]
+mod tests;
+
+pub use link::{Faults, Link, LinkStats};
+pub use rng::Rng;
+
+/// Shape of a [`SimPort`].
+#[derive(Clone, Debug)]
+pub struct SimPortConfig {
+    /// Hardware address.
+    pub mac: [u8; 6],
+    /// Largest IP packet in bytes; a received frame beyond it is dropped.
+    pub mtu_bytes: usize,
+    /// Size of each buffer in bytes.
+    pub frame_bytes: usize,
+    /// Transmit frames in the pool.
+    pub tx_frames: usize,
+    /// Receive frames in the pool; what arrives while none is free is dropped.
+    pub rx_frames: usize,
+    /// Frames that the transmit ring holds between two flushes.
+    pub tx_ring: usize,
+    /// How many flushes a frame stays in flight after the one that transmits it.
+    pub completion_flushes: u64,
+    /// See [`PortCaps::rx_partial_checksum`].
+    pub rx_partial_checksum: bool,
+}
+
+impl Default for SimPortConfig {
+    fn default() -> Self {
+        Self {
+            mac: [2, 0, 0, 0, 0, 1],
+            mtu_bytes: 1500,
+            frame_bytes: 2048,
+            tx_frames: 1024,
+            rx_frames: 1024,
+            tx_ring: 256,
+            completion_flushes: 0,
+            rx_partial_checksum: false,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TxState {
+    Free,
+    Owned,
+    /// The device has it; `freed`: the owner gave it up meanwhile.
+    InFlight {
+        freed: bool,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    rx_frames: u64,
+    rx_no_frame: u64,
+    rx_oversize: u64,
+    tx_frames: u64,
+    tx_ring_full: u64,
+}
+
+/// One end of a simulated wire.
+#[derive(Debug)]
+pub struct SimPort {
+    caps: PortCaps,
+    tx_ring_max: usize,
+    completion_flushes: u64,
+    tx_bytes: Vec<Box<[u8]>>,
+    tx_state: Vec<TxState>,
+    tx_free: Vec<u32>,
+    /// Submitted since the last flush: frame, start, length.
+    tx_ring: VecDeque<(u32, usize, usize)>,
+    /// Transmitted, with the flush that completes them.
+    completing: VecDeque<(u64, u32)>,
+    flushes: u64,
+    wire: Vec<Vec<u8>>,
+    rx_bytes: Vec<Vec<u8>>,
+    rx_free: Vec<u32>,
+    rx_ready: VecDeque<u32>,
+    counters: Counters,
+}
+
+impl SimPort {
+    /// A port with all frames in their pools.
+    pub fn new(config: &SimPortConfig) -> Self {
+        let tx_frames = u32::try_from(config.tx_frames).unwrap_or(u32::MAX);
+        let rx_frames = u32::try_from(config.rx_frames).unwrap_or(u32::MAX);
+        Self {
+            caps: PortCaps {
+                mac: config.mac,
+                mtu_bytes: config.mtu_bytes,
+                frame_bytes_max: config.frame_bytes,
+                tx_frames_max: config.tx_frames,
+                rx_frames_max: config.rx_frames,
+                rx_partial_checksum: config.rx_partial_checksum,
+                zero_copy: false,
+            },
+            tx_ring_max: config.tx_ring,
+            completion_flushes: config.completion_flushes,
+            tx_bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
+            tx_state: vec![TxState::Free; config.tx_frames],
+            tx_free: (0..tx_frames).rev().collect(),
+            tx_ring: VecDeque::new(),
+            completing: VecDeque::new(),
+            flushes: 0,
+            wire: Vec::new(),
+            rx_bytes: (0..rx_frames).map(|_| Vec::new()).collect(),
+            rx_free: (0..rx_frames).rev().collect(),
+            rx_ready: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Delivers a frame to this port; `false`: dropped, because no receive frame is free or the
+    /// frame is longer than the MTU allows (one VLAN tag does not count).
+    pub fn inject(&mut self, frame: &[u8]) -> bool {
+        if frame.len() > self.caps.mtu_bytes + 18 || frame.len() > self.caps.frame_bytes_max {
+            self.counters.rx_oversize += 1;
+            return false;
+        }
+        let Some(index) = self.rx_free.pop() else {
+            self.counters.rx_no_frame += 1;
+            return false;
+        };
+        let buf = &mut self.rx_bytes[index as usize];
+        buf.clear();
+        buf.extend_from_slice(frame);
+        self.rx_ready.push_back(index);
+        self.counters.rx_frames += 1;
+        true
+    }
+
+    /// Takes what was transmitted by flushes so far, in order.
+    pub fn take_transmitted(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.wire)
+    }
+
+    /// Whether every frame is back in its pool: nothing leaked, nothing in flight, nothing queued.
+    pub fn is_quiescent(&self) -> bool {
+        self.tx_free.len() == self.caps.tx_frames_max
+            && self.rx_free.len() == self.caps.rx_frames_max
+    }
+
+    fn complete(&mut self, index: u32) {
+        let state = &mut self.tx_state[index as usize];
+        match *state {
+            TxState::InFlight { freed: true } => {
+                *state = TxState::Free;
+                self.tx_free.push(index);
+            }
+            TxState::InFlight { freed: false } => *state = TxState::Owned,
+            TxState::Free | TxState::Owned => unreachable!("only frames in flight complete"),
+        }
+    }
+}
+
+impl Port for SimPort {
+    fn caps(&self) -> &PortCaps {
+        &self.caps
+    }
+
+    fn rx_burst(&mut self, out: &mut Vec<RxFrame>, max: usize) -> usize {
+        let count = self.rx_ready.len().min(max);
+        out.extend(self.rx_ready.drain(..count).map(|index| {
+            let len = u32::try_from(self.rx_bytes[index as usize].len()).unwrap_or(u32::MAX);
+            RxFrame { addr: u64::from(index), len }
+        }));
+        count
+    }
+
+    fn rx_bytes(&self, frame: &RxFrame) -> &[u8] {
+        usize::try_from(frame.addr)
+            .ok()
+            .and_then(|at| self.rx_bytes.get(at))
+            .expect("the token came from this port")
+    }
+
+    fn rx_release(&mut self, frame: RxFrame) {
+        let index = u32::try_from(frame.addr).expect("the token came from this port");
+        self.rx_free.push(index);
+    }
+
+    fn tx_alloc(&mut self) -> Option<TxFrame> {
+        let index = self.tx_free.pop()?;
+        self.tx_state[index as usize] = TxState::Owned;
+        // Whoever relies on old bytes shall see it.
+        self.tx_bytes[index as usize].fill(0xa5);
+        Some(TxFrame { index })
+    }
+
+    fn tx_bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
+        let at = frame.index as usize;
+        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
+        &mut self.tx_bytes[at]
+    }
+
+    fn tx_submit(
+        &mut self,
+        frame: &mut TxFrame,
+        start: usize,
+        len: usize,
+    ) -> Result<(), TxRingFull> {
+        let at = frame.index as usize;
+        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
+        assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {at}");
+        if self.tx_ring.len() >= self.tx_ring_max {
+            self.counters.tx_ring_full += 1;
+            return Err(TxRingFull);
+        }
+        self.tx_state[at] = TxState::InFlight { freed: false };
+        self.tx_ring.push_back((frame.index, start, len));
+        Ok(())
+    }
+
+    fn tx_in_flight(&self, frame: &TxFrame) -> bool {
+        matches!(self.tx_state[frame.index as usize], TxState::InFlight { .. })
+    }
+
+    fn tx_free(&mut self, frame: TxFrame) {
+        let state = &mut self.tx_state[frame.index as usize];
+        match *state {
+            TxState::Owned => {
+                *state = TxState::Free;
+                self.tx_free.push(frame.index);
+            }
+            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
+            TxState::InFlight { freed: true } | TxState::Free => {
+                unreachable!("a token exists once, so it is freed once")
+            }
+        }
+    }
+
+    fn tx_available(&self) -> usize {
+        self.tx_free.len()
+    }
+
+    fn tx_flush(&mut self) {
+        self.flushes += 1;
+        while let Some((index, start, len)) = self.tx_ring.pop_front() {
+            let bytes = &self.tx_bytes[index as usize];
+            self.wire.push(bytes[start..start + len].to_vec());
+            self.counters.tx_frames += 1;
+            self.completing.push_back((self.flushes + self.completion_flushes, index));
+        }
+        while let Some(&(flush, index)) = self.completing.front() {
+            if flush > self.flushes {
+                break;
+            }
+            self.completing.pop_front();
+            self.complete(index);
+        }
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn counters(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("sim_rx_frames", self.counters.rx_frames);
+        visit("sim_rx_no_frame", self.counters.rx_no_frame);
+        visit("sim_rx_oversize", self.counters.rx_oversize);
+        visit("sim_tx_frames", self.counters.tx_frames);
+        visit("sim_tx_ring_full", self.counters.tx_ring_full);
+    }
+}

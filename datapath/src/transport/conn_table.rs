@@ -64,6 +64,13 @@ impl<T> ConnTable<T> {
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
+    /// The connection in slot `index`, whatever its generation, and its id.
+    pub fn at(&self, index: u32) -> Option<(ConnId, &T)> {
+        let slot = self.slots.get(index as usize)?;
+        let value = slot.value.as_ref()?;
+        Some((ConnId { index, generation: slot.generation }, value))
+    }
+
     /// Takes the connection out; its id is stale from now on.
     pub fn remove(&mut self, id: ConnId) -> Option<T> {
         let slot = self.slots.get_mut(id.index as usize)?;

@@ -42,10 +42,9 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: i64) ->
 pub(super) fn incr_by_float(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
     let parse = |text: &[u8]| {
-        LongDouble::parse(text).ok_or(if LongDouble::is_infinity(text) {
-            CommandError::NotFinite
-        } else {
-            CommandError::NotFloat
+        LongDouble::parse(text).ok_or_else(|| match LongDouble::is_infinity(text) {
+            true => CommandError::NotFinite,
+            false => CommandError::NotFloat,
         })
     };
     let (old, number) = ctx.read_for_write(key, |found| match string_body(found)? {

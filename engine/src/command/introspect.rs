@@ -29,7 +29,7 @@ pub(super) fn info(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     for name in args.iter().skip(2) {
         match table::by_full_name(name) {
             Some(row) => write_info(row, reply),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 
-use super::option::{is, table};
+use super::option::{int, is, table};
 use super::{CommandError, Context, Done, Stop};
 use crate::cache::ENTRY_OVERHEAD_BYTES;
 use crate::key::META_PREFIX_LEN;
@@ -185,14 +185,12 @@ pub(super) fn object_freq(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
 /// nothing, because nothing is sampled.
 pub(super) fn memory_usage(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[2];
-    match args.get(3) {
-        None => {}
-        Some(option) if is(option, "SAMPLES") && args.len() == 5 => {
-            if super::option::int(&args[4])? < 0 {
-                return Err(CommandError::Syntax.into());
-            }
-        }
-        Some(_) => return Err(CommandError::Syntax.into()),
+    let is_well_formed = match args.get(3) {
+        None => true,
+        Some(option) => args.len() == 5 && is(option, "SAMPLES") && int(&args[4])? >= 0,
+    };
+    if !is_well_formed {
+        return Err(CommandError::Syntax.into());
     }
     about(ctx, key, reply, |_, body, reply| {
         let fixed = META_PREFIX_LEN + HEADER_LEN_MAX + ENTRY_OVERHEAD_BYTES;

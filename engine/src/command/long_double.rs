@@ -33,7 +33,7 @@ impl LongDouble {
 
     /// Whether `text` is what `strtold` reads as infinity.
     pub(super) fn is_infinity(text: &[u8]) -> bool {
-        let word = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        let word = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
         word.eq_ignore_ascii_case(b"inf") || word.eq_ignore_ascii_case(b"infinity")
     }
 

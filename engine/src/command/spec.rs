@@ -102,7 +102,7 @@ impl Categories {
     const READ: Self = Self(1 << 1);
     const WRITE: Self = Self(1 << 2);
     pub(super) const STRING: Self = Self(1 << 3);
-    const ADMIN: Self = Self(1 << 4);
+    pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
     pub(super) const DANGEROUS: Self = Self(1 << 7);

@@ -116,10 +116,7 @@ const fn hash(name: &[u8]) -> usize {
         word = word.wrapping_mul(0x0100_0000_01b3) ^ (name[at] | 0x20) as u64;
         at += 1;
     }
-    let mixed = word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half was shifted away")]
-    let slot = mixed as usize % SLOTS;
-    slot
+    (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % SLOTS
 }
 
 const fn numbered() -> [CommandSpec; ROWS_COUNT] {

@@ -91,7 +91,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
         .docs("O(1)", "Returns information and statistics about the server."),
     CommandSpec::new("lastsave", Exactly(1), Group::Server, "1.0.0", Handler::Admin)
-        .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST], &[Categories::DANGEROUS])
+        .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST], &[Categories::ADMIN, Categories::DANGEROUS])
         .tips(&["nondeterministic_output"])
         .docs("O(1)", "Returns the Unix timestamp of the last successful save to disk."),
     CommandSpec::new("latency", AtLeast(2), Group::Server, "2.8.13", Handler::Container)

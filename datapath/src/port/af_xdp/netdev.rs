@@ -1,0 +1,187 @@
+//! What the kernel's `netdev` netlink family tells of an interface's driver: its XDP features, and
+//! what its queues are linked to. It is asked without touching the device.
+//!
+//! Source: Documentation/netlink/specs/netdev.yaml and uapi/linux/netdev.h. Linux 6.3 and later
+//! tell of features, 6.8 of queues; before, or where netlink is forbidden, the answer is `None`.
+
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+
+/// uapi/linux/netlink.h
+const NLM_F_REQUEST: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+const NESTED_AND_BYTE_ORDER_BITS: u16 = 0xc000;
+const HEADER_LEN: usize = 16;
+/// uapi/linux/genetlink.h
+const GENERIC_HEADER_LEN: usize = 4;
+const GENL_ID_CTRL: u16 = 16;
+const CTRL_CMD_GETFAMILY: u8 = 3;
+const CTRL_ATTR_FAMILY_ID: u16 = 1;
+const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// uapi/linux/netdev.h
+const NETDEV_CMD_DEV_GET: u8 = 1;
+const NETDEV_CMD_QUEUE_GET: u8 = 10;
+const NETDEV_A_DEV_IFINDEX: u16 = 1;
+const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
+const NETDEV_A_QUEUE_ID: u16 = 1;
+const NETDEV_A_QUEUE_IFINDEX: u16 = 2;
+const NETDEV_A_QUEUE_TYPE: u16 = 3;
+const NETDEV_A_QUEUE_NAPI_ID: u16 = 4;
+const NETDEV_QUEUE_TYPE_RX: u32 = 0;
+const NETDEV_XDP_ACT_BASIC: u64 = 1;
+const NETDEV_XDP_ACT_REDIRECT: u64 = 2;
+const NETDEV_XDP_ACT_XSK_ZEROCOPY: u64 = 8;
+
+/// The longest answer expected here is some hundred bytes.
+const ANSWER_BYTES_MAX: usize = 8192;
+
+/// XDP features of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Features {
+    /// XDP programs in the driver that may redirect.
+    pub(super) native_redirect: bool,
+    /// AF_XDP without a copy.
+    pub(super) zero_copy: bool,
+}
+
+/// The features of an interface's driver; `None`: the kernel does not tell.
+pub(super) fn features(interface_index: u32) -> Option<Features> {
+    let attributes = attribute(NETDEV_A_DEV_IFINDEX, &interface_index.to_ne_bytes());
+    let answer = ask_netdev(NETDEV_CMD_DEV_GET, &attributes)?;
+    let bits = find(&answer, NETDEV_A_DEV_XDP_FEATURES)?;
+    let bits = u64::from_ne_bytes(bits.try_into().ok()?);
+    let has = |bit| bits & bit != 0;
+    Some(Features {
+        native_redirect: has(NETDEV_XDP_ACT_BASIC) && has(NETDEV_XDP_ACT_REDIRECT),
+        zero_copy: has(NETDEV_XDP_ACT_XSK_ZEROCOPY),
+    })
+}
+
+/// Whether the driver linked a receive queue to its NAPI instance, without which a socket cannot
+/// busy-poll; `None`: the kernel does not tell (also of an interface that is down).
+pub(super) fn queue_has_napi(interface_index: u32, queue: u32) -> Option<bool> {
+    let attributes = [
+        attribute(NETDEV_A_QUEUE_IFINDEX, &interface_index.to_ne_bytes()),
+        attribute(NETDEV_A_QUEUE_TYPE, &NETDEV_QUEUE_TYPE_RX.to_ne_bytes()),
+        attribute(NETDEV_A_QUEUE_ID, &queue.to_ne_bytes()),
+    ];
+    let answer = ask_netdev(NETDEV_CMD_QUEUE_GET, &attributes.concat())?;
+    Some(find(&answer, NETDEV_A_QUEUE_NAPI_ID).is_some())
+}
+
+fn ask_netdev(command: u8, attributes: &[u8]) -> Option<Vec<u8>> {
+    let name = attribute(CTRL_ATTR_FAMILY_NAME, b"netdev\0");
+    let family = ask(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, &name).ok()?;
+    let family = find(&family, CTRL_ATTR_FAMILY_ID)?;
+    let family = u16::from_ne_bytes(family.try_into().ok()?);
+    match ask(family, command, attributes) {
+        Ok(answer) => Some(answer),
+        Err(errno) => {
+            tracing::debug!(%errno, command, "the kernel does not answer about a network device");
+            None
+        }
+    }
+}
+
+/// One request of generic netlink; returns the attributes of the answer.
+fn ask(family: u16, command: u8, attributes: &[u8]) -> Result<Vec<u8>, Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket =
+        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::GENERIC))?;
+    let len = u32::try_from(HEADER_LEN + GENERIC_HEADER_LEN + attributes.len())
+        .map_err(|_too_long| Errno::MSGSIZE)?;
+    let mut request = len.to_ne_bytes().to_vec();
+    request.extend_from_slice(&family.to_ne_bytes());
+    request.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    request.extend_from_slice(&[0; 8]); // sequence number and port: there is one request
+    request.extend_from_slice(&[command, 1, 0, 0]);
+    request.extend_from_slice(attributes);
+    sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+    let mut answer = vec![0; ANSWER_BYTES_MAX];
+    // The kernel answers inside the call that sends.
+    let (len, _) = recv(&socket, &mut answer[..], RecvFlags::DONTWAIT)?;
+    answer.truncate(len);
+    parse_answer(&answer)
+}
+
+fn parse_answer(answer: &[u8]) -> Result<Vec<u8>, Errno> {
+    let (header, rest) = answer.split_first_chunk::<HEADER_LEN>().ok_or(Errno::BADMSG)?;
+    let [l0, l1, l2, l3, t0, t1, ..] = *header;
+    let body_len = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3]))
+        .ok()
+        .and_then(|len| len.checked_sub(HEADER_LEN))
+        .ok_or(Errno::BADMSG)?;
+    let body = rest.get(..body_len).ok_or(Errno::BADMSG)?;
+    if u16::from_ne_bytes([t0, t1]) == NLMSG_ERROR {
+        let (code, _) = body.split_first_chunk::<4>().ok_or(Errno::BADMSG)?;
+        return Err(Errno::from_raw_os_error(i32::from_ne_bytes(*code).saturating_neg()));
+    }
+    body.get(GENERIC_HEADER_LEN..).map(<[u8]>::to_vec).ok_or(Errno::BADMSG)
+}
+
+/// Length, type and padded value.
+fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(4 + value.len()).expect("attributes here are short");
+    let mut bytes = len.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// The value of the first attribute of this type.
+fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let [l0, l1, k0, k1, ..] = *attributes else { return None };
+        let len = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = attributes.get(4..len)?;
+        if u16::from_ne_bytes([k0, k1]) & !NESTED_AND_BYTE_ORDER_BITS == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(len.next_multiple_of(4)..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn attributes_are_found_behind_others() {
+        let bytes =
+            [attribute(1, b"abc"), attribute(7, &[]), attribute(3 | 0x8000, b"wxyz")].concat();
+        assert_eq!(find(&bytes, 1), Some(&b"abc"[..]));
+        assert_eq!(find(&bytes, 7), Some(&[][..]));
+        assert_eq!(find(&bytes, 3), Some(&b"wxyz"[..]));
+        assert_eq!(find(&bytes, 2), None);
+    }
+
+    #[test]
+    fn error_answer_is_its_number() {
+        let mut answer = 20_u32.to_ne_bytes().to_vec();
+        answer.extend_from_slice(&NLMSG_ERROR.to_ne_bytes());
+        answer.extend_from_slice(&[0; 10]);
+        answer.extend_from_slice(&(-95_i32).to_ne_bytes());
+        assert_eq!(parse_answer(&answer), Err(Errno::OPNOTSUPP));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Ok(attributes) = parse_answer(&bytes) {
+                find(&attributes, 3);
+            }
+            find(&bytes, 3);
+        }
+    }
+
+    #[test]
+    fn interface_that_does_not_exist_has_no_features() {
+        assert_eq!(features(u32::MAX), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! What an operator or a test sets, with its defaults.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Settings of one worker's TCP.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Served endpoints: connections to them are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// Addresses that are ours beyond those of `listen` (for active opens): a segment to one of
+    /// them that belongs to no connection is answered with RST.
+    pub addresses: Vec<IpAddr>,
+    /// Secret for hashes and sequence numbers, drawn at random when the process starts.
+    pub secret: [u8; 16],
+    /// Connections; beyond it a finished handshake is ignored until the peer tries again.
+    pub conns_max: usize,
+    /// Half-open connections; beyond it a SYN is dropped.
+    pub syn_cache_max: usize,
+    /// Connections in TIME-WAIT; beyond it they are forgotten at once.
+    pub time_wait_max: usize,
+    /// Transmit frames that one connection may hold, unsent and unacknowledged ones together;
+    /// beyond it sending pushes back.
+    pub send_frames_max: usize,
+    /// Receive frames that all connections may hold for reassembly; beyond it segments that arrive
+    /// ahead of a gap are dropped.
+    pub held_frames_max: usize,
+    /// Transmit frames that are never used for queued data, so that acknowledgements, resets and
+    /// handshakes go on when data has taken all others.
+    pub reserved_frames: usize,
+    /// An idle connection's peer is probed after this time; `None`: never. Then three probes, a
+    /// third of it apart, as Redis sets it up for kernel sockets.
+    pub keepalive_idle: Option<Duration>,
+    /// How long the peer may take to close its side after we closed ours and it acknowledged.
+    pub fin_wait_2_timeout: Duration,
+    /// How long a connection that we closed first stays known (twice the maximum segment
+    /// lifetime).
+    pub time_wait: Duration,
+    /// Longest wait before received data is acknowledged.
+    pub delayed_ack: Duration,
+    /// Retransmissions of the same data, or probes without any answer, before the connection is
+    /// given up: with the RTO floor the 10 take 200 s, above the 100 s of RFC 9293 §3.8.3.
+    pub retransmits_max: u8,
+    /// Resets for segments of no connection, per second.
+    pub resets_per_second_max: u32,
+    /// Challenge acknowledgements (RFC 5961 §7) of all connections, per second. One connection
+    /// gets at most one in [`super::challenge::PER_CONNECTION_INTERVAL`].
+    pub challenges_per_second_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            addresses: Vec::new(),
+            secret: [0; 16],
+            conns_max: 65_536,
+            syn_cache_max: 4096,
+            time_wait_max: 16_384,
+            send_frames_max: 256,
+            held_frames_max: 512,
+            reserved_frames: 32,
+            keepalive_idle: Some(Duration::from_secs(300)),
+            fin_wait_2_timeout: Duration::from_secs(60),
+            time_wait: Duration::from_secs(60),
+            delayed_ack: Duration::from_millis(40),
+            retransmits_max: 10,
+            resets_per_second_max: 1000,
+            challenges_per_second_max: 1000,
+        }
+    }
+}

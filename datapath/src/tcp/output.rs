@@ -1,0 +1,230 @@
+//! What a connection transmits next, and the header of it.
+//!
+//! Deciding ([`Tcb::next_output`]) changes nothing; the transport writes the header and submits the
+//! frame, and only if that worked tells [`Tcb::on_sent`]. A full ring or an empty pool thus loses
+//! nothing: the same decision comes again.
+
+use coney_base::Instant;
+
+use super::Shared;
+use super::congestion::CongestionControl as _;
+use super::isn::timestamp;
+use super::send_queue::TxSegment;
+use super::seq::Seq;
+use super::tcb::{RCV_WND_MAX, RCV_WSCALE, RtxTimer, Tcb};
+use crate::wire::tcp::{Flags, Header, OPTIONS_LEN_MAX, Options, SackBlocks, Timestamps};
+
+/// Unacknowledged data segments that are acknowledged without delay (RFC 9293 §3.8.6.3).
+const UNACKED_SEGMENTS_MAX: u8 = 2;
+
+/// One transmission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// The segment at this index of the queue, for the first time or again.
+    Segment {
+        /// Index in [`Tcb::queue`].
+        index: usize,
+    },
+    /// Only `len` bytes of the unsent segment at this index fit the window: cut it
+    /// ([`super::send_queue::SendQueue::split`]) and ask again.
+    Split {
+        /// Index in [`Tcb::queue`].
+        index: usize,
+        /// Bytes that fit.
+        len: u16,
+    },
+    /// An acknowledgement alone.
+    Ack,
+    /// A segment that the peer must answer: an acknowledgement from one position back.
+    Probe,
+}
+
+impl Tcb {
+    /// What to transmit now, if anything. Acknowledgements that may wait do.
+    pub fn next_output(&self) -> Option<Output> {
+        if let Some(index) = self.queue.first_lost()
+            && let Some(segment) = self.queue.get(index)
+            && (self.rtx_now || self.in_flight() == 0 || self.fits_cwnd(segment))
+        {
+            return Some(Output::Segment { index });
+        }
+        if let Some(index) = self.queue.unsent()
+            && let Some(segment) = self.queue.get(index)
+            && self.queue.lost() == 0
+            && self.fits_cwnd(segment)
+        {
+            let room = self.window_room();
+            // A FIN may lie one position outside: sent again and again it is a probe by itself.
+            if u32::from(segment.len) <= room {
+                return Some(Output::Segment { index });
+            }
+            // RFC 9293 §3.8.6.2.1: a part only if it is half of the largest window that the peer
+            // ever had, or after a timeout.
+            if room > 0
+                && (room >= self.max_snd_wnd / 2 || self.push_part)
+                && let Ok(len) = u16::try_from(room)
+            {
+                return Some(Output::Split { index, len });
+            }
+        }
+        if self.probe_now {
+            return Some(Output::Probe);
+        }
+        let is_ack_due = self.ack_now || self.unacked_segments >= UNACKED_SEGMENTS_MAX;
+        is_ack_due.then_some(Output::Ack)
+    }
+
+    fn fits_cwnd(&self, segment: &TxSegment) -> bool {
+        // RFC 3042: the first two duplicate acknowledgements each let a new segment out.
+        let limited = if self.in_recovery {
+            0
+        } else {
+            u32::from(self.dup_acks.min(2)) * u32::from(self.mss)
+        };
+        let cwnd = self.congestion.cwnd().saturating_add(limited);
+        let in_flight = self.in_flight();
+        // A window below one segment must not stop everything.
+        in_flight == 0 || in_flight + segment.seq_len() <= cwnd
+    }
+
+    /// What the peer's window still takes.
+    pub(super) fn window_room(&self) -> u32 {
+        self.snd_una.plus(self.snd_wnd).since(self.snd_nxt)
+    }
+
+    /// Whether queued data waits for nothing but the peer's window.
+    pub(super) fn is_window_blocked(&self) -> bool {
+        let Some(segment) = self.queue.unsent().and_then(|index| self.queue.get(index)) else {
+            return false;
+        };
+        u32::from(segment.len) > self.window_room()
+    }
+
+    /// The header of `output`. The window in it counts as advertised only after [`Self::on_sent`].
+    pub fn header(&self, now: Instant, output: Output) -> Header {
+        let mut header = Header {
+            src_port: self.key.local().port(),
+            dst_port: self.key.remote().port(),
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: Flags::ACK,
+            window: self.window_field(),
+            options: Options::default(),
+        };
+        if self.timestamps {
+            let value = timestamp(now, self.ts_offset);
+            header.options.timestamps = Some(Timestamps { value, echo: self.ts_recent });
+        }
+        match output {
+            Output::Ack => header.options.sack = self.sack_blocks(OPTIONS_LEN_MAX),
+            Output::Probe => header.seq = self.snd_una.minus(1),
+            Output::Segment { index } | Output::Split { index, .. } => {
+                if let Some(segment) = self.queue.get(index) {
+                    self.fill_header(&mut header, index, segment);
+                }
+            }
+        }
+        header
+    }
+
+    fn fill_header(&self, header: &mut Header, index: usize, segment: &TxSegment) {
+        header.seq = segment.seq;
+        if segment.syn {
+            header.flags = Flags::SYN;
+            header.ack = Seq::default();
+            header.window = u16::try_from(RCV_WND_MAX).unwrap_or(u16::MAX);
+            header.options.mss = Some(self.mss);
+            header.options.window_scale = Some(RCV_WSCALE);
+            header.options.sack_permitted = true;
+            return;
+        }
+        if segment.fin {
+            header.flags = header.flags | Flags::FIN;
+        }
+        if index + 1 == self.queue.len() && segment.len > 0 {
+            header.flags = header.flags | Flags::PSH;
+        }
+        header.options.sack = self.sack_blocks(usize::from(self.mss - segment.len.min(self.mss)));
+    }
+
+    /// As many blocks as fit `room` bytes and the header.
+    fn sack_blocks(&self, room: usize) -> SackBlocks {
+        let Some(reassembly) = self.reassembly.as_ref().filter(|_| self.sack) else {
+            return SackBlocks::default();
+        };
+        let used = if self.timestamps { crate::wire::tcp::TIMESTAMPS_LEN } else { 0 };
+        let mut blocks = reassembly.blocks();
+        blocks.truncate(room.min(OPTIONS_LEN_MAX - used).saturating_sub(4) / 8);
+        blocks
+    }
+
+    /// The window field (RFC 9293 §3.8.6.2.2): it grows by whole segments and never takes back
+    /// what was promised (§3.8.6).
+    fn window_field(&self) -> u16 {
+        let promised = self.rcv_adv.since(self.rcv_nxt);
+        let wanted = RCV_WND_MAX.saturating_sub(self.held_bytes);
+        let step = u32::from(self.mss).min(RCV_WND_MAX / 2);
+        let window = if wanted >= promised.saturating_add(step) { wanted } else { promised };
+        // Rounded up, because rounding down would move the edge back.
+        let unit = 1 << self.rcv_wscale;
+        u16::try_from(window.div_ceil(unit)).unwrap_or(u16::MAX)
+    }
+
+    fn window_bytes(&self) -> u32 {
+        u32::from(self.window_field()) << self.rcv_wscale
+    }
+
+    /// Whether the peer should hear that the window opened: it was nearly closed, and grows by two
+    /// segments or more.
+    pub(super) fn is_window_update_due(&self) -> bool {
+        let promised = self.rcv_adv.since(self.rcv_nxt);
+        promised < RCV_WND_MAX / 8
+            && self.window_bytes() >= promised.saturating_add(2 * u32::from(self.mss))
+    }
+
+    /// Notes that an acknowledgement is due with the next flush.
+    pub fn owe_ack(&mut self) {
+        self.ack_now = true;
+    }
+
+    /// Notes that `output` was handed to the port.
+    pub fn on_sent(&mut self, now: Instant, output: Output, shared: &mut Shared) {
+        // Every segment but SYN acknowledges.
+        self.rcv_adv = self.rcv_nxt.plus(self.window_bytes()).max(self.rcv_adv);
+        self.last_ack_sent = self.rcv_nxt;
+        self.unacked_segments = 0;
+        self.ack_now = false;
+        self.delayed_ack_at = None;
+        shared.counters.tx_segments += 1;
+        match output {
+            Output::Ack | Output::Split { .. } => {}
+            Output::Probe => self.probe_now = false,
+            Output::Segment { index } => self.on_segment_sent(now, index, shared),
+        }
+    }
+
+    fn on_segment_sent(&mut self, now: Instant, index: usize, shared: &mut Shared) {
+        let Some(segment) = self.queue.get(index) else { return };
+        let (end, len) = (segment.end(), u64::from(segment.len));
+        self.last_tx = now;
+        self.queue.on_sent(index, now);
+        if end.after(self.snd_nxt) {
+            self.snd_nxt = end;
+            shared.counters.tx_bytes += len;
+        } else {
+            shared.counters.retransmits += 1;
+            self.rtx_now = false;
+        }
+        match self.rtx_timer {
+            RtxTimer::Retransmit(_) => {}
+            RtxTimer::Off | RtxTimer::Persist(_) => {
+                if matches!(self.rtx_timer, RtxTimer::Persist(_)) {
+                    self.backoff = 0;
+                    self.push_part = false;
+                }
+                // RFC 6298 §5.1.
+                self.rtx_timer = RtxTimer::Retransmit(now + self.rtt.rto(self.backoff));
+            }
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! One connection: the transmission control block and the calls of the application.
+//!
+//! Segments are taken by `input`, deadlines by `timers`, and what to transmit is decided by
+//! `output`; all three are further `impl`s of [`Tcb`].
+
+use std::time::Duration;
+
+use coney_base::Instant;
+
+use super::Shared;
+use super::congestion::NewReno;
+use super::flow::FlowKey;
+use super::flow_map::HasFlow;
+use super::reassembly::Reassembly;
+use super::rto::RttEstimator;
+use super::send_queue::{SendQueue, TxSegment};
+use super::seq::Seq;
+use super::state::State;
+use crate::port::{RxFrame, TxFrame};
+use crate::transport::HELD_BYTES_MAX;
+use crate::wire::Hop;
+use crate::wire::tcp::{Header, Options, TIMESTAMPS_LEN};
+
+/// The largest receive window.
+pub const RCV_WND_MAX: u32 = 256 * 1024;
+const _: () = assert!(RCV_WND_MAX as usize == HELD_BYTES_MAX, "what the application may hold");
+/// The shift that we offer: the smallest with which the field can say [`RCV_WND_MAX`].
+pub const RCV_WSCALE: u8 = 3;
+const _: () = assert!(RCV_WND_MAX >> RCV_WSCALE <= 0xffff && RCV_WND_MAX >> 2 > 0xffff);
+/// RFC 9293 §3.7.1: what a peer takes that did not say, over IPv4 and IPv6.
+pub const MSS_DEFAULT: [u16; 2] = [536, 1220];
+/// A peer that says less is not believed (Linux's TCP_MIN_SND_MSS): tiny segments cost a frame each.
+pub const MSS_MIN: u16 = 88;
+
+/// What a handshake agreed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Agreed {
+    /// Largest payload that we send in one segment, without options.
+    pub mss: u16,
+    /// Shift of the peer's window field.
+    pub snd_wscale: u8,
+    /// Shift of ours.
+    pub rcv_wscale: u8,
+    /// Both sides send timestamps; the peer's last one.
+    pub timestamps: Option<u32>,
+    /// The peer understands SACK blocks.
+    pub sack: bool,
+}
+
+impl Agreed {
+    /// From the options of the peer's SYN. `mss_max` is what our frames and MTU allow.
+    pub fn from_syn(options: &Options, is_ipv4: bool, mss_max: u16) -> Self {
+        let default = MSS_DEFAULT[usize::from(!is_ipv4)];
+        let mss = options.mss.filter(|mss| *mss > 0).unwrap_or(default).clamp(MSS_MIN, u16::MAX);
+        let mut mss = mss.min(mss_max);
+        if options.timestamps.is_some() {
+            // RFC 6691: the MSS option counts options as payload.
+            mss -= u16::try_from(TIMESTAMPS_LEN).unwrap_or(0);
+        }
+        let (snd_wscale, rcv_wscale) = options.window_scale.map_or((0, 0), |s| (s, RCV_WSCALE));
+        Self {
+            mss,
+            snd_wscale,
+            rcv_wscale,
+            timestamps: options.timestamps.map(|timestamps| timestamps.value),
+            sack: options.sack_permitted,
+        }
+    }
+}
+
+/// The retransmission timer, which probes a closed window when nothing is in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum RtxTimer {
+    Off,
+    /// RFC 6298 §5.
+    Retransmit(Instant),
+    /// RFC 9293 §3.8.6.1.
+    Persist(Instant),
+}
+
+/// One connection.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, and the block must be small")]
+pub struct Tcb {
+    /// Both ends.
+    pub key: FlowKey,
+    /// How frames reach the peer: learnt from those that it sends.
+    pub hop: Hop,
+    pub(super) state: State,
+
+    /// Oldest position that is not acknowledged.
+    pub(super) snd_una: Seq,
+    /// Next position to send.
+    pub(super) snd_nxt: Seq,
+    /// The peer's window, from `snd_una` on.
+    pub(super) snd_wnd: u32,
+    /// The largest that it ever was.
+    pub(super) max_snd_wnd: u32,
+    /// Position and acknowledgement of the segment that last set the window.
+    pub(super) snd_wl1: Seq,
+    pub(super) snd_wl2: Seq,
+    /// Everything that is unsent or unacknowledged.
+    pub queue: SendQueue,
+    pub(super) mss: u16,
+
+    /// Next position that we expect.
+    pub(super) rcv_nxt: Seq,
+    /// Right edge of the window as last advertised; it never moves back.
+    pub(super) rcv_adv: Seq,
+    /// The acknowledgement that we last sent (RFC 7323 §4.3).
+    pub(super) last_ack_sent: Seq,
+    /// Bytes that the application holds unprocessed.
+    pub(super) held_bytes: u32,
+    pub(super) reassembly: Option<Box<Reassembly>>,
+
+    pub(super) snd_wscale: u8,
+    pub(super) rcv_wscale: u8,
+    pub(super) sack: bool,
+    pub(super) timestamps: bool,
+    pub(super) ts_recent: u32,
+    pub(super) ts_offset: u32,
+
+    pub(super) congestion: NewReno,
+    pub(super) rtt: RttEstimator,
+    /// Doublings of the timeout.
+    pub(super) backoff: u8,
+    /// Timeouts or probes since the peer last gave a sign of life.
+    pub(super) unanswered: u8,
+    pub(super) dup_acks: u8,
+    /// A recovery is on, until `recover` is acknowledged (RFC 6582).
+    pub(super) in_recovery: bool,
+    pub(super) recover: Seq,
+    /// One lost segment may be sent whatever the congestion window says.
+    pub(super) rtx_now: bool,
+
+    /// Data segments received since we last sent an acknowledgement.
+    pub(super) unacked_segments: u8,
+    pub(super) ack_now: bool,
+    pub(super) probe_now: bool,
+    /// The persist timer expired: send even a part of a segment.
+    pub(super) push_part: bool,
+    /// The application waits for room.
+    pub want_writable: bool,
+    /// In the list of connections to be looked at by the next flush.
+    pub is_dirty: bool,
+    pub(super) keepalive_probes: u8,
+
+    pub(super) rtx_timer: RtxTimer,
+    pub(super) delayed_ack_at: Option<Instant>,
+    /// End of FIN-WAIT-2.
+    pub(super) close_at: Option<Instant>,
+    pub(super) last_rx: Instant,
+    pub(super) last_tx: Instant,
+    pub(super) challenge_at: Option<Instant>,
+}
+
+impl HasFlow for Tcb {
+    fn flow(&self) -> &FlowKey {
+        &self.key
+    }
+}
+
+/// A finished passive handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Both ends.
+    pub key: FlowKey,
+    /// Way to the peer.
+    pub hop: Hop,
+    /// Our initial sequence number.
+    pub iss: Seq,
+    /// The peer's.
+    pub irs: Seq,
+    /// What was agreed.
+    pub agreed: Agreed,
+    /// What our timestamps are shifted by.
+    pub ts_offset: u32,
+    /// Round-trip time, if SYN-ACK was sent once.
+    pub rtt: Option<Duration>,
+}
+
+impl Tcb {
+    /// A connection whose handshake the peer just finished. The segment that did so is still to be
+    /// taken by [`Self::on_segment`], which sets the send window from it.
+    pub fn passive(now: Instant, opened: &Opened) -> Self {
+        let Opened { key, hop, iss, irs, agreed, ts_offset, rtt } = *opened;
+        let mut tcb = Self::new(now, key, hop, iss, ts_offset);
+        tcb.state = State::Established;
+        tcb.snd_una = iss.plus(1);
+        tcb.snd_nxt = iss.plus(1);
+        tcb.snd_wl1 = irs;
+        tcb.snd_wl2 = iss;
+        tcb.rcv_nxt = irs.plus(1);
+        // SYN-ACK said so, unscaled (RFC 7323 §2.2).
+        tcb.rcv_adv = tcb.rcv_nxt.plus(RCV_WND_MAX.min(0xffff));
+        tcb.last_ack_sent = tcb.rcv_nxt;
+        tcb.agree(&agreed);
+        if let Some(rtt) = rtt {
+            tcb.rtt.sample(rtt);
+        }
+        tcb
+    }
+
+    /// An active open: SYN is queued. `mss_max` is what our frames and MTU allow.
+    pub fn active(
+        now: Instant,
+        key: FlowKey,
+        hop: Hop,
+        iss: Seq,
+        ts_offset: u32,
+        mss_max: u16,
+    ) -> Self {
+        let mut tcb = Self::new(now, key, hop, iss, ts_offset);
+        tcb.mss = mss_max;
+        // Offered, and sent in every SYN; what the peer answers decides.
+        tcb.timestamps = true;
+        tcb.sack = true;
+        let mut syn = TxSegment::new(None, iss, 0, 0);
+        syn.syn = true;
+        tcb.queue.push(syn);
+        // The window is unknown; one position is enough for SYN.
+        tcb.snd_wnd = 1;
+        tcb
+    }
+
+    fn new(now: Instant, key: FlowKey, hop: Hop, iss: Seq, ts_offset: u32) -> Self {
+        Self {
+            key,
+            hop,
+            state: State::SynSent,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_wnd: 0,
+            max_snd_wnd: 0,
+            snd_wl1: Seq::default(),
+            snd_wl2: Seq::default(),
+            queue: SendQueue::default(),
+            mss: MSS_MIN,
+            rcv_nxt: Seq::default(),
+            rcv_adv: Seq::default(),
+            last_ack_sent: Seq::default(),
+            held_bytes: 0,
+            reassembly: None,
+            snd_wscale: 0,
+            rcv_wscale: 0,
+            sack: false,
+            timestamps: false,
+            ts_recent: 0,
+            ts_offset,
+            congestion: NewReno::new(u32::from(MSS_MIN)),
+            rtt: RttEstimator::default(),
+            backoff: 0,
+            unanswered: 0,
+            dup_acks: 0,
+            in_recovery: false,
+            recover: iss,
+            rtx_now: false,
+            unacked_segments: 0,
+            ack_now: false,
+            probe_now: false,
+            push_part: false,
+            want_writable: false,
+            is_dirty: false,
+            keepalive_probes: 0,
+            rtx_timer: RtxTimer::Off,
+            delayed_ack_at: None,
+            close_at: None,
+            last_rx: now,
+            last_tx: now,
+            challenge_at: None,
+        }
+    }
+
+    pub(super) fn agree(&mut self, agreed: &Agreed) {
+        self.mss = agreed.mss;
+        self.snd_wscale = agreed.snd_wscale;
+        self.rcv_wscale = agreed.rcv_wscale;
+        self.timestamps = agreed.timestamps.is_some();
+        self.ts_recent = agreed.timestamps.unwrap_or(0);
+        self.sack = agreed.sack;
+        self.congestion = NewReno::new(u32::from(agreed.mss));
+    }
+
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn set_state(&mut self, next: State) {
+        assert!(self.state.may_become(next), "{:?} never becomes {next:?}", self.state);
+        self.state = next;
+    }
+
+    /// Largest payload of one segment.
+    pub fn mss(&self) -> u16 {
+        self.mss
+    }
+
+    /// Position behind everything that is queued: where appended bytes go.
+    pub fn queue_end(&self) -> Seq {
+        self.queue.get(self.queue.len().wrapping_sub(1)).map_or(self.snd_nxt, TxSegment::end)
+    }
+
+    /// Sequence numbers that were sent and are neither acknowledged nor taken for lost.
+    pub fn in_flight(&self) -> u32 {
+        self.snd_nxt.since(self.snd_una) - self.queue.lost()
+    }
+
+    /// To be called before bytes are queued: after a pause the congestion window is stale.
+    pub fn before_send(&mut self, now: Instant) {
+        use super::congestion::CongestionControl as _;
+        if self.queue.is_empty() && now.since(self.last_tx) > self.rtt.rto(0) {
+            self.congestion.on_idle(u32::from(self.mss));
+        }
+    }
+
+    /// The application now holds `held_bytes` unprocessed.
+    pub fn set_held(&mut self, held_bytes: usize) {
+        self.held_bytes = u32::try_from(held_bytes).unwrap_or(u32::MAX);
+        if self.state.may_receive() && self.is_window_update_due() {
+            self.ack_now = true;
+        }
+    }
+
+    /// The application closes: FIN follows what is queued. Received bytes are discarded from now
+    /// on. `false`: the handshake is not finished, there is nothing to close in order.
+    pub fn close(&mut self) -> bool {
+        let next = match self.state {
+            State::SynSent => return false,
+            State::Established => State::FinWait1,
+            State::CloseWait => State::LastAck,
+            State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => return true,
+        };
+        self.set_state(next);
+        self.held_bytes = 0;
+        match self.queue.open_tail() {
+            Some(tail) => tail.fin = true,
+            None => {
+                let mut fin = TxSegment::new(None, self.queue_end(), 0, 0);
+                fin.fin = true;
+                self.queue.push(fin);
+            }
+        }
+        true
+    }
+
+    /// Gives up all frames; the caller removes the connection.
+    pub fn release(&mut self, shared: &mut Shared, held: &mut Vec<RxFrame>) {
+        self.queue.clear(&mut shared.freed);
+        if let Some(mut reassembly) = self.reassembly.take() {
+            held.extend(reassembly.clear(&mut shared.quota));
+        }
+    }
+
+    /// The RST that ends the connection at once (RFC 9293 §3.10.5).
+    pub fn reset_header(&self) -> Header {
+        use crate::wire::tcp::Flags;
+        Header {
+            src_port: self.key.local().port(),
+            dst_port: self.key.remote().port(),
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: if self.state == State::SynSent { Flags::RST } else { Flags::RST | Flags::ACK },
+            window: 0,
+            options: Options::default(),
+        }
+    }
+
+    /// What TIME-WAIT must remember.
+    pub fn remains(&self) -> super::time_wait::Remains {
+        super::time_wait::Remains {
+            key: self.key,
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
+            ts_recent: self.timestamps.then_some(self.ts_recent),
+            ts_offset: self.ts_offset,
+        }
+    }
+
+    /// Keeps bytes that were copied into a frame as the end of the queue.
+    pub fn push_frame(&mut self, frame: TxFrame, start: u16, len: u16) {
+        self.queue.push(TxSegment::new(Some(frame), self.queue_end(), start, len));
+    }
+
+    /// Checks what must hold at any time; for tests.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn check(&self) {
+        self.queue.check(self.snd_una, self.snd_nxt);
+        assert!(self.queue.lost() <= self.snd_nxt.since(self.snd_una), "lost is part of sent");
+        assert!(!self.rcv_adv.before(self.rcv_nxt) || !self.state.may_receive(), "{self:?}");
+        let outstanding = self.snd_nxt != self.snd_una;
+        assert!(
+            !outstanding || matches!(self.rtx_timer, RtxTimer::Retransmit(_)),
+            "what is not acknowledged has a timer: {self:?}"
+        );
+    }
+}

@@ -1,0 +1,369 @@
+//! Our own TCP over a [`Port`]: the transport that bypasses the kernel.
+//!
+//! ```text
+//! poll:   timers, then a burst of frames: parse -> find the connection -> state machine
+//!         -> App::on_data with a slice of the frame -> frame released (or held behind a gap)
+//! send:   bytes are copied once, into transmit frames, behind room for headers
+//! flush:  connections on the dirty list: headers written, frames submitted, one kick
+//! ```
+//! A transmit frame stays with its connection until acknowledged and is sent again from there; it
+//! is never written while [`Port::tx_in_flight`]. Whatever cannot be transmitted now (ring full, no
+//! frame, frame in flight) stays on the dirty list for the next flush.
+//!
+//! Nothing here visits all connections: segments find theirs by hash, timers by wheel, output by
+//! list.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use coney_base::Instant;
+
+use super::{App, CloseReason, ConnId, Transport};
+use crate::port::{Port, RxFrame};
+use crate::tcp::Shared;
+use crate::tcp::config::Config;
+use crate::tcp::flow_map::FlowMap;
+use crate::tcp::input::End;
+use crate::tcp::state::State;
+use crate::tcp::syn_cache::SynCache;
+use crate::tcp::tcb::Tcb;
+use crate::tcp::time_wait::TimeWait;
+use crate::wire::{self, ipv4, ipv6};
+
+mod open;
+mod receive;
+#[cfg(test)]
+mod tests;
+mod transmit;
+
+pub use open::ConnectError;
+use transmit::Answer;
+
+/// Frames taken from the port in one poll.
+pub const RX_BURST_MAX: usize = 64;
+/// Room in front of the payload of a transmit frame.
+pub const HEADROOM_BYTES: usize = 128;
+const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
+/// Segments of no connection (resets, SYN-ACKs, ...) that wait while nothing can be transmitted;
+/// more are dropped, and their peers will ask again.
+pub const ANSWERS_MAX: usize = 1024;
+/// When a flush is tried again that was pushed back, if nothing else happens.
+pub const PUSH_BACK_RETRY: Duration = Duration::from_micros(200);
+
+/// The transport of one worker.
+pub struct TcpTransport<P> {
+    port: P,
+    shared: Shared,
+    conns: FlowMap<Box<Tcb>>,
+    syn_cache: SynCache,
+    time_wait: TimeWait,
+    listen: Vec<SocketAddr>,
+    addresses: Vec<IpAddr>,
+    /// Largest payload over IPv4 and IPv6, without options.
+    mss_max: [u16; 2],
+    /// Connections that the next flush looks at.
+    dirty: Vec<ConnId>,
+    /// Connections that could not queue data because no frame was free.
+    starved: VecDeque<ConnId>,
+    answers: VecDeque<Answer>,
+    /// Connections that ended outside `poll`; their `on_close` is due in the next one.
+    ended: Vec<(ConnId, CloseReason)>,
+    /// Set when a flush was pushed back.
+    retry_at: Option<Instant>,
+    rx_burst: Vec<RxFrame>,
+    rx_done: Vec<RxFrame>,
+    scratch: Vec<u8>,
+}
+
+impl<P: fmt::Debug> fmt::Debug for TcpTransport<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpTransport")
+            .field("port", &self.port)
+            .field("listen", &self.listen)
+            .field("conns", &self.conns.len())
+            .field("counters", &self.shared.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The port cannot carry TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortUnfit {
+    /// Neither the MTU nor a frame has room for headers and a reasonable payload.
+    #[error("MTU of {mtu_bytes} or frames of {frame_bytes_max} bytes are too small for TCP")]
+    TooSmall {
+        /// [`crate::port::PortCaps::mtu_bytes`].
+        mtu_bytes: usize,
+        /// [`crate::port::PortCaps::frame_bytes_max`].
+        frame_bytes_max: usize,
+    },
+    /// Fewer transmit frames than [`Config::reserved_frames`] sets aside.
+    #[error("{tx_frames_max} transmit frames are too few: {reserved} are reserved")]
+    TooFewFrames {
+        /// [`crate::port::PortCaps::tx_frames_max`].
+        tx_frames_max: usize,
+        /// [`Config::reserved_frames`].
+        reserved: usize,
+    },
+}
+
+impl<P: Port> TcpTransport<P> {
+    /// A transport over `port`.
+    ///
+    /// # Errors
+    /// [`PortUnfit`].
+    pub fn new(port: P, config: Config) -> Result<Self, PortUnfit> {
+        let caps = port.caps();
+        let (mtu_bytes, frame_bytes_max) = (caps.mtu_bytes, caps.frame_bytes_max);
+        let mss = |ip_header_len: usize| {
+            let by_mtu = mtu_bytes.saturating_sub(ip_header_len + wire::tcp::HEADER_LEN);
+            let mss = by_mtu.min(frame_bytes_max.saturating_sub(HEADROOM_BYTES));
+            let mss = u16::try_from(mss).unwrap_or(u16::MAX);
+            let is_enough = mss >= crate::tcp::tcb::MSS_MIN;
+            is_enough.then_some(mss).ok_or(PortUnfit::TooSmall { mtu_bytes, frame_bytes_max })
+        };
+        let mss_max = [mss(ipv4::HEADER_LEN)?, mss(ipv6::HEADER_LEN)?];
+        let (tx_frames_max, reserved) = (caps.tx_frames_max, config.reserved_frames);
+        if tx_frames_max <= reserved {
+            return Err(PortUnfit::TooFewFrames { tx_frames_max, reserved });
+        }
+        let mut addresses: Vec<IpAddr> = config.listen.iter().map(SocketAddr::ip).collect();
+        addresses.extend(&config.addresses);
+        Ok(Self {
+            port,
+            conns: FlowMap::new(config.conns_max),
+            syn_cache: FlowMap::new(config.syn_cache_max),
+            time_wait: FlowMap::new(config.time_wait_max),
+            listen: config.listen.clone(),
+            addresses,
+            mss_max,
+            dirty: Vec::new(),
+            starved: VecDeque::new(),
+            answers: VecDeque::with_capacity(ANSWERS_MAX),
+            ended: Vec::new(),
+            retry_at: None,
+            rx_burst: Vec::with_capacity(RX_BURST_MAX),
+            rx_done: Vec::with_capacity(RX_BURST_MAX),
+            scratch: Vec::new(),
+            shared: Shared::new(config),
+        })
+    }
+
+    /// The port.
+    pub fn port(&self) -> &P {
+        &self.port
+    }
+
+    /// The port, for tests and set-up. Its frames are the transport's.
+    pub fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    /// Counters.
+    pub fn tcp_counters(&self) -> &crate::tcp::counters::Counters {
+        &self.shared.counters
+    }
+
+    /// Connections that are half-open, and connections in TIME-WAIT.
+    pub fn embryos_and_remains(&self) -> (usize, usize) {
+        (self.syn_cache.len(), self.time_wait.len())
+    }
+
+    /// The state of a connection, for introspection.
+    pub fn tcb(&self, conn: ConnId) -> Option<&Tcb> {
+        self.conns.get(conn).map(|tcb| &**tcb)
+    }
+
+    /// Checks the invariants of all connections; O(n), for tests.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        self.conns.iter().for_each(|(_, tcb)| tcb.check());
+    }
+
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(tcb) = self.conns.get_mut(conn)
+            && !tcb.is_dirty
+        {
+            tcb.is_dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    /// Takes a connection out and gives its frames back.
+    fn remove(&mut self, conn: ConnId) -> Option<Box<Tcb>> {
+        let mut tcb = self.conns.remove(conn)?;
+        tcb.release(&mut self.shared, &mut self.rx_done);
+        self.give_back();
+        Some(tcb)
+    }
+
+    /// Gives the port what connections are done with.
+    fn give_back(&mut self) {
+        for frame in self.shared.freed.drain(..) {
+            self.port.tx_free(frame);
+        }
+        for frame in self.rx_done.drain(..) {
+            self.port.rx_release(frame);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, conn: ConnId, end: End, app: &mut dyn App) {
+        let Some(tcb) = self.remove(conn) else { return };
+        if end.time_wait {
+            let hash = self.shared.hasher.table_hash(&tcb.key);
+            match self.time_wait.insert(hash, tcb.remains()) {
+                Ok(id) => self.time_wait.arm(id, now + self.shared.config.time_wait),
+                Err(_remains) => self.shared.counters.time_wait_full += 1,
+            }
+        }
+        app.on_close(conn, end.reason);
+    }
+
+    fn run_timers(&mut self, now: Instant, app: &mut dyn App) -> usize {
+        let mut work = 0;
+        while let Some(conn) = self.conns.pop_due(now) {
+            work += 1;
+            let Some(tcb) = self.conns.get_mut(conn) else { continue };
+            match tcb.on_timer(now, &mut self.shared) {
+                None => self.mark_dirty(conn),
+                Some(reason) => self.give_up(conn, reason, app),
+            }
+        }
+        while let Some(id) = self.syn_cache.pop_due(now) {
+            work += 1;
+            self.on_syn_ack_timeout(now, id);
+        }
+        while let Some(id) = self.time_wait.pop_due(now) {
+            work += 1;
+            self.time_wait.remove(id);
+        }
+        work
+    }
+
+    /// Ends a connection whose peer does not answer.
+    fn give_up(&mut self, conn: ConnId, reason: CloseReason, app: &mut dyn App) {
+        let Some(tcb) = self.remove(conn) else { return };
+        // In FIN-WAIT-2 the peer has all our data but may not have read it: a reset would destroy
+        // it. Should the peer ever send again, it is answered with one.
+        if tcb.state() != State::FinWait2 {
+            self.reset(&tcb);
+        }
+        app.on_close(conn, reason);
+    }
+
+    /// Tells connections that waited for frames that some are free, as many as there are frames.
+    fn wake_starved(&mut self, app: &mut dyn App) {
+        let reserved = self.shared.config.reserved_frames;
+        let mut free = self.port.tx_available().saturating_sub(reserved);
+        while free > 0
+            && let Some(conn) = self.starved.pop_front()
+        {
+            if let Some(tcb) = self.conns.get_mut(conn)
+                && tcb.want_writable
+            {
+                tcb.want_writable = false;
+                free -= 1;
+                app.on_writable(conn);
+            }
+        }
+    }
+}
+
+impl<P: Port> Transport for TcpTransport<P> {
+    fn poll(&mut self, now: Instant, app: &mut dyn App) -> usize {
+        let mut work = self.ended.len();
+        for (conn, reason) in std::mem::take(&mut self.ended) {
+            app.on_close(conn, reason);
+        }
+        work += self.run_timers(now, app);
+        let mut burst = std::mem::take(&mut self.rx_burst);
+        work += self.port.rx_burst(&mut burst, RX_BURST_MAX);
+        for frame in burst.drain(..) {
+            self.receive(now, frame, app);
+        }
+        self.rx_burst = burst;
+        self.give_back();
+        self.wake_starved(app);
+        work
+    }
+
+    fn send(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
+        let taken = self.queue_bytes(now, conn, bytes);
+        self.mark_dirty(conn);
+        taken
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.flush_dirty(now);
+    }
+
+    fn set_held(&mut self, _now: Instant, conn: ConnId, held_bytes: usize) {
+        if let Some(tcb) = self.conns.get_mut(conn) {
+            tcb.set_held(held_bytes);
+            self.mark_dirty(conn);
+        }
+    }
+
+    fn close(&mut self, _now: Instant, conn: ConnId) {
+        let Some(tcb) = self.conns.get_mut(conn) else { return };
+        if tcb.close() {
+            self.mark_dirty(conn);
+        } else {
+            self.remove(conn);
+            self.ended.push((conn, CloseReason::Aborted));
+        }
+    }
+
+    fn abort(&mut self, _now: Instant, conn: ConnId) {
+        let Some(tcb) = self.remove(conn) else { return };
+        self.reset(&tcb);
+        self.ended.push((conn, CloseReason::Aborted));
+    }
+
+    fn stop_accepting(&mut self) {
+        self.listen.clear();
+        // Whoever finishes a handshake now is reset, as by a kernel whose listener was closed.
+        self.syn_cache = FlowMap::new(1);
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if !self.ended.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let has_output = !self.dirty.is_empty() || !self.answers.is_empty();
+        let retry = has_output.then(|| self.retry_at.unwrap_or(Instant::ZERO));
+        let starved = if self.starved.is_empty() { None } else { self.retry_at };
+        let timers = [
+            self.conns.next_deadline(),
+            self.syn_cache.next_deadline(),
+            self.time_wait.next_deadline(),
+        ];
+        timers.into_iter().chain([retry, starved]).flatten().min()
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.port.wait_fd()
+    }
+
+    /// Without half-open connections and those in TIME-WAIT, whose memory is bounded apart.
+    fn conn_count(&self) -> usize {
+        self.conns.len()
+    }
+
+    fn counters(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        self.shared.counters.visit(visit);
+        let gauges = [
+            ("tcp_conns", self.conns.len()),
+            ("tcp_half_open", self.syn_cache.len()),
+            ("tcp_time_wait", self.time_wait.len()),
+            ("tcp_held_frames", self.shared.quota.used()),
+        ];
+        gauges.into_iter().for_each(|(name, value)| visit(name, value as u64));
+        self.port.counters(visit);
+    }
+}

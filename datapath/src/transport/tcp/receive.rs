@@ -1,0 +1,239 @@
+//! From a received frame to the connection, and what the connection makes of it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use coney_base::Instant;
+
+use super::TcpTransport;
+use super::transmit::Answer;
+use crate::port::{Port, RxFrame};
+use crate::tcp::flow::FlowKey;
+use crate::tcp::input::Reaction;
+use crate::tcp::seq::Seq;
+use crate::transport::{App, ConnId};
+use crate::wire::tcp::{Flags, Header, Options};
+use crate::wire::{self, ParseError, Received};
+
+impl<P: Port> TcpTransport<P> {
+    pub(super) fn receive(&mut self, now: Instant, frame: RxFrame, app: &mut dyn App) {
+        let partial_checksum = self.port.caps().rx_partial_checksum;
+        let received = match wire::parse(self.port.rx_bytes(&frame), partial_checksum) {
+            Ok(received) => received,
+            Err(error) => {
+                self.count_unparsed(error);
+                self.port.rx_release(frame);
+                return;
+            }
+        };
+        self.shared.counters.rx_segments += 1;
+        let local = SocketAddr::new(received.dst, received.header.dst_port);
+        let remote = SocketAddr::new(received.src, received.header.src_port);
+        let key = FlowKey::new(local, remote);
+        let hash = self.shared.hasher.table_hash(&key);
+        let conn = self
+            .conns
+            .find(hash, &key)
+            .or_else(|| self.find_or_open(now, hash, &key, &received, app));
+        match conn {
+            Some(conn) => self.on_segment(now, conn, &received, frame, app),
+            None => self.port.rx_release(frame),
+        }
+    }
+
+    fn count_unparsed(&mut self, error: ParseError) {
+        let counters = &mut self.shared.counters;
+        match error {
+            ParseError::Truncated | ParseError::BadIpHeader | ParseError::BadTcpHeader => {
+                counters.rx_malformed += 1;
+            }
+            ParseError::NotTcp => counters.rx_not_tcp += 1,
+            ParseError::Fragment => counters.rx_fragment += 1,
+            ParseError::BadIpChecksum => counters.rx_bad_ip_checksum += 1,
+            ParseError::BadTcpChecksum => counters.rx_bad_checksum += 1,
+        }
+    }
+
+    /// A segment of no open connection: half-open, in TIME-WAIT, a SYN, or a stray one. Some if it
+    /// opened a connection, which then takes it.
+    fn find_or_open(
+        &mut self,
+        now: Instant,
+        hash: u32,
+        key: &FlowKey,
+        received: &Received,
+        app: &mut dyn App,
+    ) -> Option<ConnId> {
+        if let Some(id) = self.syn_cache.find(hash, key) {
+            return self.on_half_open_segment(now, id, hash, received, app);
+        }
+        if let Some(id) = self.time_wait.find(hash, key) {
+            self.on_time_wait_segment(now, id, hash, received);
+            return None;
+        }
+        if !self.addresses.contains(&received.dst) || !is_unicast(received.src) {
+            self.shared.counters.rx_not_ours += 1;
+            return None;
+        }
+        let flags = received.header.flags;
+        if self.listen.contains(&key.local()) {
+            if flags.has(Flags::RST) {
+                self.shared.counters.rx_no_connection += 1;
+                return None;
+            }
+            if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+                self.on_syn(now, hash, key, received, None);
+                return None;
+            }
+        }
+        self.shared.counters.rx_no_connection += 1;
+        self.reset_stray(now, key, received);
+        None
+    }
+
+    /// RFC 9293 §3.10.7.1.
+    pub(super) fn reset_stray(&mut self, now: Instant, key: &FlowKey, received: &Received) {
+        let header = &received.header;
+        if header.flags.has(Flags::RST) {
+            return;
+        }
+        if !self.shared.resets.allow(now, &self.shared.hasher) {
+            self.shared.counters.resets_limited += 1;
+            return;
+        }
+        let (seq, ack, flags) = if header.flags.has(Flags::ACK) {
+            (header.ack, Seq::default(), Flags::RST)
+        } else {
+            let len = u32::try_from(received.payload.len()).unwrap_or(0);
+            (Seq::default(), header.seq.plus(header.seq_len(len)), Flags::RST | Flags::ACK)
+        };
+        let header = Header {
+            src_port: header.dst_port,
+            dst_port: header.src_port,
+            seq,
+            ack,
+            flags,
+            window: 0,
+            options: Options::default(),
+        };
+        self.shared.counters.tx_resets += 1;
+        self.answer(Answer { hop: received.hop, key: *key, header });
+    }
+
+    /// A segment of an open connection. The frame is released or held.
+    fn on_segment(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        received: &Received,
+        frame: RxFrame,
+        app: &mut dyn App,
+    ) {
+        let Some(tcb) = self.conns.get_mut(conn) else {
+            self.port.rx_release(frame);
+            return;
+        };
+        let payload_len = u32::try_from(received.payload.len()).unwrap_or(0);
+        let reaction = tcb.on_segment(now, &received.header, payload_len, &mut self.shared);
+        if reaction.accepted {
+            tcb.hop = received.hop;
+        }
+        if reaction.established && !self.on_established(conn, app) {
+            self.port.rx_release(frame);
+            return;
+        }
+        if reaction.reset {
+            let key = FlowKey::new(
+                SocketAddr::new(received.dst, received.header.dst_port),
+                SocketAddr::new(received.src, received.header.src_port),
+            );
+            self.reset_stray(now, &key, received);
+        }
+        if reaction.hold {
+            self.hold(conn, received, &reaction, frame);
+        } else {
+            let start = received.payload.start;
+            let range = start + reaction.deliver.start..start + reaction.deliver.end;
+            self.deliver(conn, &frame, range, app);
+            self.port.rx_release(frame);
+        }
+        let reaction = self.deliver_held(now, conn, reaction, app);
+        self.react(now, conn, &reaction, app);
+    }
+
+    fn hold(&mut self, conn: ConnId, received: &Received, reaction: &Reaction, frame: RxFrame) {
+        let Some(tcb) = self.conns.get_mut(conn) else { return };
+        let start = received.payload.start;
+        let payload = start + reaction.deliver.start..start + reaction.deliver.end;
+        let cut = u32::try_from(reaction.deliver.start).unwrap_or(0);
+        if let Err(frame) = tcb.hold(&received.header, cut, payload, frame, &mut self.shared) {
+            self.port.rx_release(frame);
+        }
+    }
+
+    /// Hands payload to the application, as a slice of the frame.
+    fn deliver(
+        &mut self,
+        conn: ConnId,
+        frame: &RxFrame,
+        range: std::ops::Range<usize>,
+        app: &mut dyn App,
+    ) {
+        let Some(tcb) = self.conns.get_mut(conn) else { return };
+        let bytes = self.port.rx_bytes(frame).get(range).unwrap_or_default();
+        if bytes.is_empty() {
+            return;
+        }
+        if tcb.state().is_closed_by_us() {
+            self.shared.counters.rx_after_close_bytes += bytes.len() as u64;
+            return;
+        }
+        let held_bytes = app.on_data(conn, bytes);
+        tcb.set_held(held_bytes);
+    }
+
+    /// Delivers what a segment put in order behind itself; what that means is added to `reaction`.
+    fn deliver_held(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        mut reaction: Reaction,
+        app: &mut dyn App,
+    ) -> Reaction {
+        if reaction.hold || reaction.end.is_some() {
+            return reaction;
+        }
+        while let Some(tcb) = self.conns.get_mut(conn)
+            && let Some((frame, payload, more)) = tcb.pop_held(now, &mut self.shared)
+        {
+            self.deliver(conn, &frame, payload, app);
+            self.port.rx_release(frame);
+            reaction.eof |= more.eof;
+            reaction.ack |= more.ack;
+            reaction.end = reaction.end.or(more.end);
+        }
+        reaction
+    }
+
+    fn react(&mut self, now: Instant, conn: ConnId, reaction: &Reaction, app: &mut dyn App) {
+        if reaction.ack {
+            self.ack_at_once(now, conn);
+        }
+        if reaction.eof {
+            app.on_eof(conn);
+        }
+        if let Some(end) = reaction.end {
+            self.finish(now, conn, end, app);
+            return;
+        }
+        if reaction.writable {
+            app.on_writable(conn);
+        }
+        self.mark_dirty(conn);
+    }
+}
+
+/// Whether an address can be one host's (RFC 1122 §3.2.1.3, RFC 4291 §2.7).
+fn is_unicast(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !is_broadcast
+}

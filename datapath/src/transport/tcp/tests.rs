@@ -1,0 +1,12 @@
+//! Scripts of exact segments and times, grouped by what they are about, and a simulation of two
+//! stacks over a faulty link.
+
+mod app;
+mod close;
+mod handshake;
+mod limits;
+mod reset;
+mod retransmit;
+mod script;
+mod simulation;
+mod window;

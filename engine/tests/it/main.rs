@@ -1,0 +1,18 @@
+//! The engine as the server uses it: through [`coney_engine::Executor`], with real RESP, a data
+//! directory of its own, and a clock that the tests move.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::or_fun_call,
+    reason = "helpers of tests, which clippy takes for production code outside of test functions"
+)]
+
+mod argv;
+mod auth;
+mod cold;
+mod conversations;
+mod model;
+mod peer;
+mod slow;
+mod workers;
