@@ -227,7 +227,7 @@ fn a_full_queue_of_the_control_plane_is_tried_again() {
     }
     assert_eq!(bench.core.retry_parked(), 0, "no progress");
     let queued = bench.admin_requests();
-    assert_eq!(queued as u32, index - 1);
+    assert_eq!(u32::try_from(queued).unwrap(), index - 1);
     bench.finish_iteration();
     assert!(!bench.core.wants_retry());
     assert_eq!(bench.admin_requests(), 1);
