@@ -10,8 +10,12 @@ use std::time::Duration;
 use coney_control::config::{Bind, Config, Datapath};
 use coney_datapath::transport::Transport;
 use coney_datapath::transport::epoll::{self, BindError, EpollTransport};
+use coney_datapath::transport::tcp::PortUnfit;
+use coney_xdp_prog::Program;
 use rustix::io::Errno;
 use tracing::{info, warn};
+
+mod xdp;
 
 /// How often a free port is looked for that all addresses have free.
 const FREE_PORT_TRIES_MAX: usize = 16;
@@ -36,15 +40,7 @@ pub(crate) enum DatapathError {
         "datapath xdp is not possible: {0}. `coney check` tells what is missing; `--datapath \
          kernel` works everywhere"
     )]
-    Xdp(XdpUnavailable),
-}
-
-/// Why AF_XDP does not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum XdpUnavailable {
-    /// The build has no AF_XDP transport.
-    #[error("this build of coney has no AF_XDP transport")]
-    NotBuilt,
+    Xdp(xdp::XdpError),
 }
 
 /// How all workers will be reached.
@@ -56,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<SocketAddr>,
     /// One for each worker.
     pub(crate) parts: Vec<Part>,
+    /// Steers frames to the workers as long as it lives.
+    pub(crate) program: Option<Program>,
 }
 
 /// What one worker opens its transports from. It goes to the worker's thread.
@@ -63,16 +61,33 @@ pub(crate) struct Plan {
 pub(crate) struct Part {
     listeners: Vec<OwnedFd>,
     keepalive_idle: Option<Duration>,
+    xdp: Vec<xdp::Queue>,
+}
+
+/// Why a worker cannot open its transports.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartError {
+    /// No more descriptors.
+    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
+    Kernel(#[from] Errno),
+    /// The port cannot carry TCP.
+    #[error(transparent)]
+    Port(#[from] PortUnfit),
 }
 
 impl Part {
-    /// Opens the worker's transports.
+    /// Opens the worker's transports. Kernel sockets come last: they are there for local clients,
+    /// and for everybody when AF_XDP ends.
     ///
     /// # Errors
-    /// What the kernel answers.
-    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, Errno> {
-        let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
-        Ok(vec![Box::new(kernel)])
+    /// [`PartError`].
+    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, PartError> {
+        let mut transports: Vec<Box<dyn Transport>> = Vec::new();
+        for queue in self.xdp {
+            transports.push(queue.open()?);
+        }
+        transports.push(Box::new(EpollTransport::new(self.listeners, self.keepalive_idle)?));
+        Ok(transports)
     }
 }
 
@@ -81,11 +96,11 @@ impl Part {
 /// # Errors
 /// [`DatapathError`].
 pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathError> {
-    let name = choose(config)?;
     let keepalive_idle =
         Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero());
-    let mut parts: Vec<Part> =
-        (0..workers).map(|_| Part { listeners: Vec::new(), keepalive_idle }).collect();
+    let mut parts: Vec<Part> = (0..workers)
+        .map(|_| Part { listeners: Vec::new(), keepalive_idle, xdp: Vec::new() })
+        .collect();
     let mut addrs = Vec::new();
     for (addr, listeners) in listen(config, workers)? {
         addrs.push(addr);
@@ -93,29 +108,44 @@ pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
             part.listeners.push(listener);
         }
     }
-    Ok(Plan { name, listeners: addrs, parts })
-}
-
-fn choose(config: &Config) -> Result<&'static str, DatapathError> {
-    let has_interface = !config.interface.is_empty();
-    match config.datapath {
-        Datapath::Kernel => Ok("kernel"),
-        Datapath::Auto if !has_interface => Ok("kernel"),
-        Datapath::Auto => match xdp(config) {
-            Ok(name) => Ok(name),
-            Err(problem) => {
-                warn!("AF_XDP is not used: {problem}; kernel sockets serve all clients");
-                Ok("kernel")
-            }
-        },
-        Datapath::Xdp if !has_interface => Err(DatapathError::NoInterface),
-        Datapath::Xdp => xdp(config).map_err(DatapathError::Xdp),
+    // Last, because steering begins at once; until then, and after it, kernel sockets serve.
+    let Some((program, queues)) = xdp(config, &addrs, keepalive_idle)? else {
+        return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None });
+    };
+    if queues.len() < workers {
+        warn!(
+            "{} has {} receive queue(s) for {workers} workers: the others serve only kernel sockets",
+            config.interface,
+            queues.len()
+        );
     }
+    for (at, queue) in queues.into_iter().enumerate() {
+        if let Some(part) = parts.get_mut(at % workers) {
+            part.xdp.push(queue);
+        }
+    }
+    Ok(Plan { name: "xdp", listeners: addrs, parts, program: Some(program) })
 }
 
-/// Where AF_XDP plugs in.
-fn xdp(_config: &Config) -> Result<&'static str, XdpUnavailable> {
-    Err(XdpUnavailable::NotBuilt)
+/// AF_XDP if it is wanted, and possible or insisted upon.
+fn xdp(
+    config: &Config,
+    listeners: &[SocketAddr],
+    keepalive_idle: Option<Duration>,
+) -> Result<Option<(Program, Vec<xdp::Queue>)>, DatapathError> {
+    let has_interface = !config.interface.is_empty();
+    let open = || xdp::open(&config.interface, listeners, config.maxclients, keepalive_idle);
+    match config.datapath {
+        Datapath::Kernel => Ok(None),
+        Datapath::Auto if !has_interface => Ok(None),
+        Datapath::Auto => Ok(open()
+            .inspect_err(|problem| {
+                warn!("AF_XDP is not used: {problem}. Kernel sockets serve all clients");
+            })
+            .ok()),
+        Datapath::Xdp if !has_interface => Err(DatapathError::NoInterface),
+        Datapath::Xdp => open().map(Some).map_err(DatapathError::Xdp),
+    }
 }
 
 type Listeners = Vec<(SocketAddr, Vec<OwnedFd>)>;

@@ -15,11 +15,10 @@ use coney_control::config::{Config, LogFormat, Memtable, PinCores};
 use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
 use crossbeam_channel::Receiver;
-use rustix::io::Errno;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminClient, AdminParts};
-use crate::datapath::{self, DatapathError, Part};
+use crate::datapath::{self, DatapathError, Part, PartError};
 use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
 use crate::runtime::Runtime;
@@ -37,8 +36,8 @@ enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
-    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
-    Transports(Errno),
+    #[error(transparent)]
+    Transports(#[from] PartError),
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
     #[error("cannot write the ready file {}: {source}", path.display())]
@@ -134,6 +133,7 @@ fn serve(
         handle.send(Message::Stop);
     }
     join(worker_threads);
+    drop(plan.program);
     admin_client.stop();
     shared.sync.stop();
     join([admin_thread, sync_thread]);
@@ -262,7 +262,7 @@ fn start_worker(
         })?;
     match is_open.recv() {
         Ok(Ok(())) => Ok(thread),
-        Ok(Err(errno)) => Err(ServeError::Transports(errno)),
+        Ok(Err(problem)) => Err(problem.into()),
         Err(mpsc::RecvError) => unreachable!("a panic ends the process"),
     }
 }
