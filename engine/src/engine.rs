@@ -24,6 +24,9 @@ pub struct Engine {
     written: AtomicU64,
     /// The newest ticket that is on the disk.
     durable: AtomicU64,
+    /// No record of the expiry index has an earlier deadline, in milliseconds since 1970. Without
+    /// it, each look at what is due would walk over the tombstones of all that was due before.
+    pub(crate) expiry_floor_ms: AtomicU64,
     /// The last write failed.
     is_failing: AtomicBool,
     failure: Mutex<Option<String>>,
@@ -49,6 +52,7 @@ impl Engine {
             value_len_max: AtomicU64::new(512 << 20),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            expiry_floor_ms: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
             failure: Mutex::new(None),
         })

@@ -108,6 +108,8 @@ pub struct Executor {
     known: Known,
     /// Batches finished so far: names the open one.
     batch_number: u64,
+    /// The earliest deadline that the batch gives a key, in milliseconds since 1970.
+    pub(crate) earliest_deadline_ms: u64,
     /// Stripes that this iteration has latched.
     latched: Vec<usize>,
     is_batch_open: bool,
@@ -157,6 +159,7 @@ impl Executor {
             batch: Batch::new(),
             changes: Changes::default(),
             batch_number: 0,
+            earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
             is_batch_open: false,
             is_sealed: false,
@@ -387,6 +390,10 @@ impl Executor {
                 }
                 Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
             }
+        }
+        let earliest = std::mem::replace(&mut self.earliest_deadline_ms, u64::MAX);
+        if committed {
+            self.engine.lower_expiry_floor(earliest);
         }
         self.batch.clear();
         self.batch_number += 1;

@@ -3,6 +3,8 @@
 //! A thread that may wait asks [`Engine::due`] for what is due, in order of deadline; workers
 //! remove it through [`Executor::expire`], with latches and exact counts like any other write.
 
+use std::sync::atomic::Ordering;
+
 use coney_base::UnixMillis;
 
 use crate::batch::Family;
@@ -27,8 +29,13 @@ impl Engine {
     /// [`StoreError`].
     pub fn due(&self, now: UnixMillis, limit: usize) -> Result<Vec<DueKey>, StoreError> {
         let mut due = Vec::new();
+        let floor = self.expiry_floor_ms.load(Ordering::SeqCst);
         let mut iter = self.store.iter(Family::Expiry);
-        iter.seek_to_first();
+        iter.seek(floor.to_be_bytes());
+        if iter.status().is_ok() {
+            let earliest = iter.key().and_then(key::parse_expiry_key);
+            self.raise_expiry_floor(floor, earliest.map_or(now.0, |(earliest, _)| earliest));
+        }
         while due.len() < limit
             && let Some(index_key) = iter.key()
         {
@@ -48,6 +55,32 @@ impl Engine {
         }
         iter.status().map_err(|error| StoreError::Io(error.to_string()))?;
         Ok(due)
+    }
+
+    /// A look at the index from `floor` on found nothing before `new_floor`. A batch may have been
+    /// committed since then: so first the floor is raised, then the index is looked at again. A
+    /// batch that is committed before the second look is found by it; one that is committed after
+    /// it finds the raised floor, and lowers it ([`Engine::lower_expiry_floor`]).
+    fn raise_expiry_floor(&self, floor: u64, new_floor: u64) {
+        let cell = &self.expiry_floor_ms;
+        let is_raised = floor < new_floor
+            && cell.compare_exchange(floor, new_floor, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if is_raised {
+            let mut iter = self.store.iter(Family::Expiry);
+            iter.seek(floor.to_be_bytes());
+            match iter.key().and_then(key::parse_expiry_key) {
+                Some((earliest, _)) => self.lower_expiry_floor(earliest),
+                None if iter.status().is_ok() => {}
+                None => self.lower_expiry_floor(floor),
+            }
+        }
+    }
+
+    /// There is a record with this deadline: a batch that gave it to a key was committed.
+    pub(crate) fn lower_expiry_floor(&self, deadline_ms: u64) {
+        if deadline_ms < self.expiry_floor_ms.load(Ordering::SeqCst) {
+            self.expiry_floor_ms.fetch_min(deadline_ms, Ordering::SeqCst);
+        }
     }
 }
 
@@ -125,6 +158,7 @@ impl Executor {
         if let Some(new) = new {
             key::write_expiry_key(&mut self.index_key, new.0, &self.meta_key);
             self.batch.put(Family::Expiry, &self.index_key, b"");
+            self.earliest_deadline_ms = self.earliest_deadline_ms.min(new.0);
         }
     }
 

@@ -118,3 +118,13 @@ fn writes_that_depend_on_a_cold_value_wait_for_it() {
     assert_eq!(system.engine.count(0).keys, i64::try_from(KEYS).unwrap());
     assert_eq!(system.engine.count(0).expires, 1);
 }
+
+#[test]
+fn a_command_whose_keys_never_stay_in_memory_ends_all_the_same() {
+    let mut system = System::cold();
+    let args = OwnedArgs::from_parts(&["STRLEN", "key:0:9"]);
+    // Three answers of the pool, and the blocks are gone again each time.
+    let done = try_once(&mut system.executor, START, &mut system.client, args.as_args(), 3);
+    assert_eq!(done.unwrap().reply, b":500\r\n");
+    assert_eq!(system.executor.stats.blocking_reads, 1);
+}

@@ -12,6 +12,7 @@ mod argv;
 mod auth;
 mod cold;
 mod conversations;
+mod introspection;
 mod model;
 mod peer;
 mod slow;

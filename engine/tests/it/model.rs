@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
-use coney_engine::{Client, Engine, Executor};
+use coney_engine::{Client, Engine, Executor, Memtable};
 use coney_resp::OwnedArgs;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::peer::{START, commit, execute, open};
+use crate::peer::{START, commit, execute, open, open_with};
 
 const TABLES: u16 = 2;
 
@@ -203,11 +203,15 @@ impl Model {
             let relative = options.iter().position(|option| *option == "PX");
             let mut expire_at =
                 relative.map(|at| self.now + options[at + 1].parse::<u64>().unwrap());
+            if let ["PXAT", at] = options {
+                expire_at = Some(at.parse().unwrap());
+            }
             if options.contains(&"KEEPTTL") {
                 expire_at = old.and_then(|entry| entry.expire_at);
             }
             self.set(key, value.as_bytes(), expire_at);
         }
+        self.purge();
         reply
     }
 
@@ -301,6 +305,7 @@ impl Model {
 /// The engine under test.
 struct System {
     dir: TempDir,
+    memtable: Memtable,
     engine: Arc<Engine>,
     executor: Executor,
     client: Client,
@@ -308,11 +313,11 @@ struct System {
 }
 
 impl System {
-    fn new() -> Self {
+    fn new(memtable: Memtable) -> Self {
         let dir = TempDir::new().unwrap();
-        let engine = open(&dir, 1);
+        let engine = open_with(&dir, 1, memtable);
         let executor = Executor::new(Arc::clone(&engine), 0);
-        Self { dir, engine, executor, client: Client::new(1), now: START.0 }
+        Self { dir, memtable, engine, executor, client: Client::new(1), now: START.0 }
     }
 
     fn ask(&mut self, words: &[String]) -> Reply {
@@ -340,14 +345,14 @@ impl System {
     }
 
     fn reopen(self) -> Self {
-        let Self { dir, engine, mut executor, client, now } = self;
+        let Self { dir, memtable, engine, mut executor, client, now } = self;
         commit(&mut executor);
         drop(executor);
         assert_eq!(Arc::strong_count(&engine), 1);
         drop(engine);
-        let engine = open(&dir, 1);
+        let engine = open_with(&dir, 1, memtable);
         let executor = Executor::new(Arc::clone(&engine), 0);
-        Self { dir, engine, executor, client, now }
+        Self { dir, memtable, engine, executor, client, now }
     }
 }
 
@@ -380,6 +385,10 @@ fn command() -> impl Strategy<Value = Op> {
         Just(vec!["KEEPTTL".to_owned(), "GET".to_owned()]),
         (millis()).prop_map(|ms| vec!["PX".to_owned(), ms.to_string()]),
         (millis()).prop_map(|ms| vec!["PX".to_owned(), ms.to_string(), "NX".to_owned()]),
+        (-3000_i64..3000).prop_map(|offset| {
+            let at = i64::try_from(START.0).unwrap() + offset;
+            vec!["PXAT".to_owned(), at.to_string()]
+        }),
     ];
     let when = prop_oneof![Just(vec![]), "NX|XX|GT|LT".prop_map(|word| vec![word])];
     let with = |name: &'static str| {
@@ -436,8 +445,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn run(ops: &[Op]) {
-    let (mut system, mut model) = (System::new(), Model::new());
+fn run(ops: &[Op], memtable: Memtable) {
+    let (mut system, mut model) = (System::new(memtable), Model::new());
     for op in ops {
         match op {
             Op::Command(words) => {
@@ -490,12 +499,13 @@ proptest! {
     fn replies_and_what_survives_a_restart_are_those_of_a_plain_model(
         ops in proptest::collection::vec(op(), 1..150),
         reopen_at in proptest::option::of(0_usize..150),
+        memtable in prop_oneof![3 => Just(Memtable::SkipList), 1 => Just(Memtable::HashLinkList)],
     ) {
         let mut ops = ops;
         if let Some(at) = reopen_at.filter(|at| *at < ops.len()) {
             ops.insert(at, Op::Reopen);
         }
-        run(&ops);
+        run(&ops, memtable);
     }
 
     // What could break: an update that is lost because two workers read the same old value, or a

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use coney_base::UnixMillis;
 use coney_conversation::Peer;
-use coney_engine::{Client, CommitOutcome, Engine, EngineConfig, Executor, JobDone, Outcome, Park};
+use coney_engine::{
+    Client, CommitOutcome, Engine, EngineConfig, Executor, JobDone, Memtable, Outcome, Park,
+};
 use coney_resp::{Args, Limits, OwnedArgs, Parser, Reply, Scratch, Step};
 use tempfile::TempDir;
 
@@ -17,8 +19,14 @@ const ROUNDS_MAX: usize = 64;
 
 /// A small engine for `workers` workers.
 pub(crate) fn open(dir: &TempDir, workers: usize) -> Arc<Engine> {
+    open_with(dir, workers, Memtable::default())
+}
+
+/// The same with a certain memtable.
+pub(crate) fn open_with(dir: &TempDir, workers: usize, memtable: Memtable) -> Arc<Engine> {
     let config = EngineConfig {
         workers,
+        memtable,
         block_cache_bytes: 8 << 20,
         write_buffer_bytes: 1 << 20,
         hot_cache_bytes: 1 << 20,

@@ -175,3 +175,31 @@ fn expiry_by_one_worker_is_seen_by_the_other() {
     assert_eq!((engine.count(0).keys, engine.count(0).expires), (1, 0));
     assert_eq!(engine.due(later, 10).unwrap(), [], "the record is gone");
 }
+
+// What could break: a look at the index that starts behind a record.
+#[test]
+fn a_deadline_in_the_past_is_found_after_later_ones_were_seen() {
+    let (_dir, engine, mut a, mut b) = two_workers();
+    a.ask(&engine, "SET late v PX 5000");
+    a.commit();
+    assert_eq!(engine.due(START, 10).unwrap(), [], "only the late one, which is not due");
+    b.ask(&engine, "SET early v PXAT 5");
+    b.ask(&engine, "SET soon v PX 1");
+    b.commit();
+    let later = coney_base::UnixMillis(START.0 + 1);
+    let due = engine.due(later, 10).unwrap();
+    assert_eq!(due.len(), 2);
+    a.executor.expire(later, &due);
+    a.commit();
+    assert_eq!(engine.count(0).keys, 1);
+    assert_eq!(engine.due(later, 10).unwrap(), []);
+    let end = coney_base::UnixMillis(START.0 + 5000);
+    let due = engine.due(end, 10).unwrap();
+    a.executor.expire(end, &due);
+    a.commit();
+    assert_eq!(engine.due(end, 10).unwrap(), [], "an empty index");
+    b.ask(&engine, "SET again v PXAT 7");
+    b.commit();
+    assert_eq!(engine.due(end, 10).unwrap().len(), 1);
+    assert_eq!(engine.due(end, 10).unwrap().len(), 1, "until it is removed");
+}
