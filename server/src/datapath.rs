@@ -70,16 +70,18 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Opens the worker's transports.
+    /// Opens the worker's transports. Kernel sockets come last: they are there for local clients,
+    /// and for everybody when AF_XDP ends.
     ///
     /// # Errors
     /// What the kernel answers.
     pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, Errno> {
         let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
-        let mut transports: Vec<Box<dyn Transport>> = vec![Box::new(kernel)];
+        let mut transports: Vec<Box<dyn Transport>> = Vec::new();
         for bypass in self.bypass {
             transports.push(Box::new(bypass));
         }
+        transports.push(Box::new(kernel));
         Ok(transports)
     }
 }
