@@ -313,10 +313,15 @@ impl Tcb {
     ) {
         let mss = u32::from(self.mss);
         let acked = header.ack.since(self.snd_una);
+        // A window that was not made use of must not grow (RFC 7661 §4.1 in spirit, and Linux): an
+        // application that sends little would collect the right to a burst.
+        let is_window_used = self.in_flight() >= self.congestion.cwnd() / 2;
         let is_fin_acked = self.take_acked(now, header, shared);
         self.dup_acks = 0;
         if !self.in_recovery {
-            self.congestion.on_ack(acked, mss);
+            if is_window_used {
+                self.congestion.on_ack(acked, mss);
+            }
         } else if header.ack.at_or_after(self.recover) {
             self.in_recovery = false;
             self.congestion.on_recovery_end(self.in_flight(), mss);

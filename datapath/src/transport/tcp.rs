@@ -115,8 +115,10 @@ impl<P: Port> TcpTransport<P> {
     ///
     /// # Errors
     /// [`PortUnfit`].
-    pub fn new(port: P, config: Config) -> Result<Self, PortUnfit> {
+    pub fn new(port: P, mut config: Config) -> Result<Self, PortUnfit> {
         let caps = port.caps();
+        // What is held is missing to the device.
+        config.held_frames_max = config.held_frames_max.min(caps.rx_frames_max / 4);
         let (mtu_bytes, frame_bytes_max) = (caps.mtu_bytes, caps.frame_bytes_max);
         let mss = |ip_header_len: usize| {
             let by_mtu = mtu_bytes.saturating_sub(ip_header_len + wire::tcp::HEADER_LEN);

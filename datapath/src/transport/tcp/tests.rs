@@ -4,6 +4,7 @@
 mod app;
 mod close;
 mod handshake;
+mod hostile;
 mod limits;
 mod reset;
 mod retransmit;
