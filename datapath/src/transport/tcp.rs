@@ -187,6 +187,14 @@ impl<P: Port> TcpTransport<P> {
         self.conns.iter().for_each(|(_, tcb)| tcb.check());
     }
 
+    /// Sends FIN after what is queued and goes on receiving, for load generators and tests; `close`
+    /// may follow. No effect before the connection is established.
+    pub fn shutdown(&mut self, conn: ConnId) {
+        if self.conns.get_mut(conn).is_some_and(|tcb| tcb.shutdown()) {
+            self.mark_dirty(conn);
+        }
+    }
+
     fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(tcb) = self.conns.get_mut(conn)
             && !tcb.is_dirty
@@ -311,9 +319,9 @@ impl<P: Port> Transport for TcpTransport<P> {
         }
     }
 
-    fn close(&mut self, _now: Instant, conn: ConnId) {
+    fn close(&mut self, now: Instant, conn: ConnId) {
         let Some(tcb) = self.conns.get_mut(conn) else { return };
-        if tcb.close() {
+        if tcb.close(now, &self.shared) {
             self.mark_dirty(conn);
         } else {
             self.remove(conn);

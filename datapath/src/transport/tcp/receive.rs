@@ -156,7 +156,7 @@ impl<P: Port> TcpTransport<P> {
             self.deliver(conn, &frame, range, app);
             self.port.rx_release(frame);
         }
-        let reaction = self.deliver_held(now, conn, reaction, app);
+        let reaction = self.deliver_held(conn, reaction, app);
         self.react(now, conn, &reaction, app);
     }
 
@@ -183,7 +183,7 @@ impl<P: Port> TcpTransport<P> {
         if bytes.is_empty() {
             return;
         }
-        if tcb.state().is_closed_by_us() {
+        if tcb.discards() {
             self.shared.counters.rx_after_close_bytes += bytes.len() as u64;
             return;
         }
@@ -194,7 +194,6 @@ impl<P: Port> TcpTransport<P> {
     /// Delivers what a segment put in order behind itself; what that means is added to `reaction`.
     fn deliver_held(
         &mut self,
-        now: Instant,
         conn: ConnId,
         mut reaction: Reaction,
         app: &mut dyn App,
@@ -203,7 +202,7 @@ impl<P: Port> TcpTransport<P> {
             return reaction;
         }
         while let Some(tcb) = self.conns.get_mut(conn)
-            && let Some((frame, payload, more)) = tcb.pop_held(now, &mut self.shared)
+            && let Some((frame, payload, more)) = tcb.pop_held(&mut self.shared)
         {
             self.deliver(conn, &frame, payload, app);
             self.port.rx_release(frame);

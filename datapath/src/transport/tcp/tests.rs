@@ -3,6 +3,7 @@
 
 mod app;
 mod close;
+mod conformance;
 mod handshake;
 mod hostile;
 mod limits;
