@@ -186,18 +186,19 @@ impl Bench {
     ) {
         let len = usize::from(len) * 5;
         // Half of the skews point back.
-        let shift =
-            |seq: Seq, skew: u32| if skew % 2 == 0 { seq.plus(skew) } else { seq.minus(skew) };
+        let shift = |seq: Seq, skew: u32| {
+            if skew.is_multiple_of(2) { seq.plus(skew) } else { seq.minus(skew) }
+        };
         let mut options = Options::default();
-        if window % 2 == 0 {
+        if window.is_multiple_of(2) {
             let value = u32::try_from(self.now.as_millis() % 1_000_000).unwrap_or(0);
             options.timestamps =
                 Some(Timestamps { value: value + u32::from(field[3]), echo: value });
         }
         if flags.has(Flags::SYN) {
             options.mss = Some(u16::from_be_bytes([field[0] % 8, field[1]]));
-            options.window_scale = (field[2] % 2 == 0).then_some(field[2] / 8);
-            options.sack_permitted = field[3] % 2 == 0;
+            options.window_scale = (field[2].is_multiple_of(2)).then_some(field[2] / 8);
+            options.sack_permitted = field[3].is_multiple_of(2);
         }
         let header = Header {
             src_port: PEER.port() + u16::from(field[0] == 1),

@@ -200,6 +200,10 @@ impl SendQueue {
                 first.seq = una;
                 first.start += cut;
                 first.len -= cut;
+                if first.len == 0 {
+                    // Only FIN is left.
+                    freed.extend(first.frame.take());
+                }
                 if first.lost {
                     self.lost -= before - first.seq_len();
                 }

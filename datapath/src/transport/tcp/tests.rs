@@ -1,6 +1,7 @@
 //! Scripts of exact segments and times, grouped by what they are about, and a simulation of two
 //! stacks over a faulty link.
 
+mod addressing;
 mod app;
 mod close;
 mod conformance;
@@ -9,6 +10,7 @@ mod hostile;
 mod limits;
 mod reset;
 mod retransmit;
+mod scale;
 mod script;
 mod simulation;
 mod window;

@@ -1,6 +1,7 @@
 use super::script::{OPEN_PLAIN, Script, config};
 use crate::port::sim::SimPortConfig;
 use crate::tcp::config::Config;
+use crate::transport::Transport;
 
 #[test]
 fn the_peer_closes_first_and_we_go_on_sending() {
@@ -45,7 +46,6 @@ fn a_reply_and_the_fin_behind_it_travel_in_one_segment() {
     let mut script = Script::new();
     script.run(OPEN_PLAIN);
     let (now, conn) = (coney_base::Instant::from_millis(10_000), script.conn());
-    use crate::transport::Transport;
     script.transport.send(now, conn, b"-ERR\r\n");
     script.transport.close(now, conn);
     assert_eq!(script.transport.send(now, conn, b"late"), 4, "taken, into nothing");
@@ -55,6 +55,24 @@ fn a_reply_and_the_fin_behind_it_travel_in_one_segment() {
          210 < F. 1:1(0) ack 8
          210 = closed Finished
          210 > . 8:8(0) ack 2",
+    );
+    script.finish();
+}
+
+#[test]
+fn data_may_be_acknowledged_without_the_fin_behind_it() {
+    let mut script = Script::new();
+    script.run(OPEN_PLAIN);
+    let (now, conn) = (coney_base::Instant::from_millis(10_000), script.conn());
+    script.transport.send(now, conn, b"bye");
+    script.transport.close(now, conn);
+    script.run(
+        "0 > FP. 1:4(3) ack 1
+         10 < . 1:1(0) ack 4
+         210 > F. 4:4(0) ack 1
+         220 < F. 1:1(0) ack 5
+         220 = closed Finished
+         220 > . 5:5(0) ack 2",
     );
     script.finish();
 }
