@@ -261,7 +261,7 @@ impl Bench {
         }
         (0..10).for_each(|_| self.step());
         assert_eq!(self.transport.conn_count(), 0);
-        assert_eq!(self.transport.embryos_and_remains(), (0, 0));
+        assert_eq!(self.transport.half_open_and_time_wait(), (0, 0));
         let port = self.transport.port();
         assert!(port.is_quiescent(), "frames leaked: {} free", port.tx_available());
     }

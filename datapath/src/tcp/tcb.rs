@@ -143,6 +143,8 @@ pub struct Tcb {
     pub(super) discards: bool,
     /// The application waits for room.
     pub want_writable: bool,
+    /// In the list of connections that found no free frame.
+    pub is_starved: bool,
     /// In the list of connections to be looked at by the next flush.
     pub is_dirty: bool,
     pub(super) keepalive_probes: u8,
@@ -263,6 +265,7 @@ impl Tcb {
             push_part: false,
             discards: false,
             want_writable: false,
+            is_starved: false,
             is_dirty: false,
             keepalive_probes: 0,
             rtx_timer: RtxTimer::Off,

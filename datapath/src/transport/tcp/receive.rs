@@ -16,12 +16,12 @@ use crate::wire::{self, ParseError, Received};
 
 impl<P: Port> TcpTransport<P> {
     pub(super) fn receive(&mut self, now: Instant, frame: RxFrame, app: &mut dyn App) {
-        let partial_checksum = self.port.caps().rx_partial_checksum;
-        let received = match wire::parse(self.port.rx_bytes(&frame), partial_checksum) {
+        let partial_checksum = self.tx.port.caps().rx_partial_checksum;
+        let received = match wire::parse(self.tx.port.rx_bytes(&frame), partial_checksum) {
             Ok(received) => received,
             Err(error) => {
                 self.count_unparsed(error);
-                self.port.rx_release(frame);
+                self.tx.port.rx_release(frame);
                 return;
             }
         };
@@ -36,7 +36,7 @@ impl<P: Port> TcpTransport<P> {
             .or_else(|| self.find_or_open(now, hash, &key, &received, app));
         match conn {
             Some(conn) => self.on_segment(now, conn, &received, frame, app),
-            None => self.port.rx_release(frame),
+            None => self.tx.port.rx_release(frame),
         }
     }
 
@@ -129,7 +129,7 @@ impl<P: Port> TcpTransport<P> {
         app: &mut dyn App,
     ) {
         let Some(tcb) = self.conns.get_mut(conn) else {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             return;
         };
         let payload_len = u32::try_from(received.payload.len()).unwrap_or(0);
@@ -138,7 +138,7 @@ impl<P: Port> TcpTransport<P> {
             tcb.hop = received.hop;
         }
         if reaction.established && !self.on_established(conn, app) {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             return;
         }
         if reaction.reset {
@@ -154,7 +154,7 @@ impl<P: Port> TcpTransport<P> {
             let start = received.payload.start;
             let range = start + reaction.deliver.start..start + reaction.deliver.end;
             self.deliver(conn, &frame, range, app);
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
         }
         let reaction = self.deliver_held(conn, reaction, app);
         self.react(now, conn, &reaction, app);
@@ -166,7 +166,7 @@ impl<P: Port> TcpTransport<P> {
         let payload = start + reaction.deliver.start..start + reaction.deliver.end;
         let cut = u32::try_from(reaction.deliver.start).unwrap_or(0);
         if let Err(frame) = tcb.hold(&received.header, cut, payload, frame, &mut self.shared) {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
         }
     }
 
@@ -179,7 +179,7 @@ impl<P: Port> TcpTransport<P> {
         app: &mut dyn App,
     ) {
         let Some(tcb) = self.conns.get_mut(conn) else { return };
-        let bytes = self.port.rx_bytes(frame).get(range).unwrap_or_default();
+        let bytes = self.tx.port.rx_bytes(frame).get(range).unwrap_or_default();
         if bytes.is_empty() {
             return;
         }
@@ -205,7 +205,7 @@ impl<P: Port> TcpTransport<P> {
             && let Some((frame, payload, more)) = tcb.pop_held(&mut self.shared)
         {
             self.deliver(conn, &frame, payload, app);
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             reaction.eof |= more.eof;
             reaction.ack |= more.ack;
             reaction.end = reaction.end.or(more.end);

@@ -36,7 +36,7 @@ fn we_close_first_and_the_peer_goes_on_sending() {
          80 = closed Finished
          80 > . 2:2(0) ack 102",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     assert_eq!(script.transport.tcp_counters().rx_after_close_bytes, 100);
     script.finish();
 }
@@ -88,7 +88,7 @@ fn both_close_at_once() {
          12 < . 2:2(0) ack 2
          12 = closed Finished",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     script.finish();
 }
 
@@ -138,11 +138,11 @@ fn time_wait_answers_the_fin_again_and_ignores_resets() {
          50 > . 2:2(0) ack 2
          60 < . 2:2(0) ack 2",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     script.run("60025 ! held 0");
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1), "the FIN restarted the time");
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1), "the FIN restarted the time");
     script.run("60031 ! held 0");
-    assert_eq!(script.transport.embryos_and_remains(), (0, 0));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 0));
     script.finish();
 }
 
@@ -158,7 +158,7 @@ fn a_newer_syn_replaces_a_connection_in_time_wait_and_an_older_one_does_not() {
          41 = accept",
     );
     assert_eq!(script.transport.tcp_counters().time_wait_reused, 1);
-    assert_eq!(script.transport.embryos_and_remains(), (0, 0));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 0));
 }
 
 #[test]

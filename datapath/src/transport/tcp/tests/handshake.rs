@@ -67,7 +67,7 @@ fn a_duplicate_syn_is_answered_again_and_another_one_challenged() {
          300 < . 1:1(0) ack 1
          300 = accept",
     );
-    assert_eq!(script.transport.embryos_and_remains().0, 0);
+    assert_eq!(script.transport.half_open_and_time_wait().0, 0);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_reset_of_a_half_open_connection_counts_only_at_the_exact_position() {
          2 < R 70000:70000(0)
          3 < R 1:1(0)",
     );
-    assert_eq!(script.transport.embryos_and_remains().0, 0);
+    assert_eq!(script.transport.half_open_and_time_wait().0, 0);
     script.finish();
 }
 

@@ -381,7 +381,7 @@ fn drain(mut now: Instant, client: &mut Side, server: &mut Side, link: &mut Link
     for side in [client, server] {
         let transport = &side.transport;
         assert_eq!(transport.conn_count(), 0);
-        assert_eq!(transport.embryos_and_remains(), (0, 0));
+        assert_eq!(transport.half_open_and_time_wait(), (0, 0));
         assert_eq!(transport.shared.quota.used(), 0);
         assert!(transport.port().is_quiescent(), "frames leaked: {transport:?}");
         assert_eq!(transport.port().tx_available(), transport.port().caps().tx_frames_max);
