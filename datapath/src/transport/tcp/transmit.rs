@@ -272,24 +272,25 @@ impl<P: Port> Tx<P> {
         key: &FlowKey,
         header: &Header,
     ) -> Result<(), PushedBack> {
+        if self.is_ring_full {
+            shared.counters.tx_ring_full += 1;
+            return Err(PushedBack::RingFull);
+        }
         let (start, len) = (usize::from(start), usize::from(len));
         let addresses = (key.local().ip(), key.remote().ip());
         let begin = wire::write(self.port.tx_bytes_mut(frame), start, len, hop, addresses, header)
             .expect("headroom is enough for all headers, and payload was put into the frame");
         let total = start + len - begin;
-        if !self.is_ring_full {
-            if self.port.tx_submit(frame, begin, total).is_ok() {
-                return Ok(());
-            }
-            // The ring may only wait for a kick.
-            self.port.tx_flush();
-            match self.port.tx_submit(frame, begin, total) {
-                Ok(()) => return Ok(()),
-                Err(TxRingFull) => self.is_ring_full = true,
-            }
+        if self.port.tx_submit(frame, begin, total).is_ok() {
+            return Ok(());
         }
-        shared.counters.tx_ring_full += 1;
-        Err(PushedBack::RingFull)
+        // The ring may only wait for a kick.
+        self.port.tx_flush();
+        self.port.tx_submit(frame, begin, total).map_err(|TxRingFull| {
+            self.is_ring_full = true;
+            shared.counters.tx_ring_full += 1;
+            PushedBack::RingFull
+        })
     }
 }
 
