@@ -143,6 +143,8 @@ pub struct Tcb {
     pub(super) discards: bool,
     /// The application waits for room.
     pub want_writable: bool,
+    /// When its timer fires. A later deadline need not be armed: the timer fires too early once.
+    pub armed_for: Option<Instant>,
     /// In the list of connections that found no free frame.
     pub is_starved: bool,
     /// In the list of connections to be looked at by the next flush.
@@ -265,6 +267,7 @@ impl Tcb {
             push_part: false,
             discards: false,
             want_writable: false,
+            armed_for: None,
             is_starved: false,
             is_dirty: false,
             keepalive_probes: 0,

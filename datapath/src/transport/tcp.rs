@@ -40,10 +40,13 @@ mod tests;
 mod transmit;
 
 pub use open::ConnectError;
+use receive::Parsed;
 use transmit::{Answer, Tx};
 
 /// Frames taken from the port in one poll.
 pub const RX_BURST_MAX: usize = 64;
+/// Frames whose connections are looked up together.
+const RX_GROUP_MAX: usize = 16;
 /// Room in front of the payload of a transmit frame.
 pub const HEADROOM_BYTES: usize = 128;
 const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
@@ -77,6 +80,7 @@ pub struct TcpTransport<P> {
     /// Set when a flush was pushed back.
     retry_at: Option<Instant>,
     rx_burst: Vec<RxFrame>,
+    rx_group: Vec<Parsed>,
     rx_done: Vec<RxFrame>,
 }
 
@@ -150,6 +154,7 @@ impl<P: Port> TcpTransport<P> {
             ended: Vec::new(),
             retry_at: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
+            rx_group: Vec::with_capacity(RX_GROUP_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
             shared: Shared::new(config),
         })
@@ -240,6 +245,7 @@ impl<P: Port> TcpTransport<P> {
         while let Some(conn) = self.conns.pop_due(now) {
             work += 1;
             let Some(tcb) = self.conns.get_mut(conn) else { continue };
+            tcb.armed_for = None;
             match tcb.on_timer(now, &mut self.shared) {
                 None => self.mark_dirty(conn),
                 Some(reason) => self.give_up(conn, reason, app),
@@ -293,9 +299,7 @@ impl<P: Port> Transport for TcpTransport<P> {
         work += self.run_timers(now, app);
         let mut burst = std::mem::take(&mut self.rx_burst);
         work += self.tx.port.rx_burst(&mut burst, RX_BURST_MAX);
-        for frame in burst.drain(..) {
-            self.receive(now, frame, app);
-        }
+        self.receive_burst(now, &mut burst, app);
         self.rx_burst = burst;
         self.give_back();
         self.wake_starved(app);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use coney_base::Instant;
 
-use super::TcpTransport;
+use super::{RX_GROUP_MAX, TcpTransport};
 use super::transmit::Answer;
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
@@ -14,25 +14,70 @@ use crate::transport::{App, ConnId};
 use crate::wire::tcp::{Flags, Header, Options};
 use crate::wire::{self, ParseError, Received};
 
+/// A received segment on its way to its connection.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    frame: RxFrame,
+    received: Received,
+    key: FlowKey,
+    hash: u32,
+    conn: Option<ConnId>,
+}
+
 impl<P: Port> TcpTransport<P> {
-    pub(super) fn receive(&mut self, now: Instant, frame: RxFrame, app: &mut dyn App) {
+    /// Takes a burst. Frames are parsed and their connections found in groups, before any of them
+    /// is processed: with many connections these lookups miss the caches, and independent misses
+    /// overlap, while one after the other they would add up.
+    pub(super) fn receive_burst(
+        &mut self,
+        now: Instant,
+        burst: &mut Vec<RxFrame>,
+        app: &mut dyn App,
+    ) {
+        let mut group = std::mem::take(&mut self.rx_group);
+        let mut frames = burst.drain(..);
+        loop {
+            group.extend(frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(frame)));
+            if group.is_empty() && frames.len() == 0 {
+                break;
+            }
+            for parsed in &mut group {
+                parsed.conn = self.conns.find(parsed.hash, &parsed.key);
+            }
+            for parsed in group.drain(..) {
+                self.receive(now, parsed, app);
+            }
+        }
+        drop(frames);
+        self.rx_group = group;
+    }
+
+    /// `None`: no segment; the frame was released.
+    fn parse(&mut self, frame: RxFrame) -> Option<Parsed> {
         let partial_checksum = self.tx.port.caps().rx_partial_checksum;
-        let received = match wire::parse(self.tx.port.rx_bytes(&frame), partial_checksum) {
-            Ok(received) => received,
+        match wire::parse(self.tx.port.rx_bytes(&frame), partial_checksum) {
+            Ok(received) => {
+                self.shared.counters.rx_segments += 1;
+                let local = SocketAddr::new(received.dst, received.header.dst_port);
+                let remote = SocketAddr::new(received.src, received.header.src_port);
+                let key = FlowKey::new(local, remote);
+                let hash = self.shared.hasher.table_hash(&key);
+                Some(Parsed { frame, received, key, hash, conn: None })
+            }
             Err(error) => {
                 self.count_unparsed(error);
                 self.tx.port.rx_release(frame);
-                return;
+                None
             }
-        };
-        self.shared.counters.rx_segments += 1;
-        let local = SocketAddr::new(received.dst, received.header.dst_port);
-        let remote = SocketAddr::new(received.src, received.header.src_port);
-        let key = FlowKey::new(local, remote);
-        let hash = self.shared.hasher.table_hash(&key);
-        let conn = self
-            .conns
-            .find(hash, &key)
+        }
+    }
+
+    fn receive(&mut self, now: Instant, parsed: Parsed, app: &mut dyn App) {
+        let Parsed { frame, received, key, hash, conn } = parsed;
+        // Since the lookup a frame of the same burst may have opened or ended the connection.
+        let conn = conn
+            .filter(|conn| self.conns.get(*conn).is_some())
+            .or_else(|| self.conns.find(hash, &key))
             .or_else(|| self.find_or_open(now, hash, &key, &received, app));
         match conn {
             Some(conn) => self.on_segment(now, conn, &received, frame, app),

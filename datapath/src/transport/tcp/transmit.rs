@@ -114,7 +114,10 @@ impl<P: Port> TcpTransport<P> {
         }
         tcb.is_dirty = result.is_err();
         tcb.settle(now, &self.shared);
-        if let Some(deadline) = tcb.deadline(&self.shared) {
+        if let Some(deadline) = tcb.deadline(&self.shared)
+            && tcb.armed_for.is_none_or(|armed| deadline < armed)
+        {
+            tcb.armed_for = Some(deadline);
             self.conns.arm(conn, deadline);
         }
         result
