@@ -362,7 +362,9 @@ impl Tcb {
             shared.counters.fast_retransmits += 1;
             self.in_recovery = true;
             self.recover = self.snd_nxt;
-            self.congestion.on_recovery_start(self.in_flight(), mss);
+            // RFC 5681 §3.2 step 2: without what limited transmit sent beyond the window.
+            let flight = self.in_flight().min(self.congestion.cwnd());
+            self.congestion.on_recovery_start(flight, mss);
             self.rtx_now = self.queue.mark_first_lost();
         }
     }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use coney_base::Instant;
 
-use super::{RX_GROUP_MAX, TcpTransport};
 use super::transmit::Answer;
+use super::{RX_GROUP_MAX, TcpTransport};
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
 use crate::tcp::input::Reaction;
