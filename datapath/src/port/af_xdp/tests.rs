@@ -11,7 +11,7 @@ use coney_base::Clock;
 use coney_xdp_prog::{Mode, Program};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
-use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::interface::Interface;
 use super::netdev::Features;
@@ -351,6 +351,24 @@ fn missing_capability_is_named() {
         assert!(error.is_forbidden());
         let text = error.to_string();
         assert!(text.contains("CAP_NET_RAW missing") && text.contains("setcap"), "{text}");
+    });
+}
+
+/// A server gives its privileges up after set-up.
+#[test]
+fn open_port_needs_no_capability() {
+    let test = "open_port_needs_no_capability";
+    with_port(test, Mode::Native, &SMALL, |_, port, peer| {
+        let held = capabilities(None).unwrap();
+        let none = CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        };
+        assert_ne!(held.effective, none.effective);
+        set_capabilities(None, none).unwrap();
+        assert_eq!(conformance::echo(port, peer, 100, 200, 64), 200);
+        assert!(counters(port).contains_key("af_xdp_rx_dropped"), "the kernel's statistics too");
     });
 }
 
