@@ -110,11 +110,11 @@ fn addresses_of(interface: &str) -> Result<Vec<IpAddr>, XdpUnavailable> {
 }
 
 /// The endpoints that an interface with the addresses `own` serves: `0.0.0.0` and `::` stand for
-/// all its addresses of that family.
+/// all its addresses of that family. No frame comes to a loopback address.
 fn endpoints(listeners: &[SocketAddr], own: &[IpAddr]) -> Vec<SocketAddr> {
     let mut endpoints = Vec::new();
     for listener in listeners {
-        for &addr in own {
+        for &addr in own.iter().filter(|addr| !addr.is_loopback()) {
             let is_meant = addr == listener.ip()
                 || (listener.ip().is_unspecified() && addr.is_ipv4() == listener.is_ipv4());
             let endpoint = SocketAddr::new(addr, listener.port());
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn wildcards_stand_for_all_addresses_of_their_family() {
-        let own: [IpAddr; 3] =
-            ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|text| text.parse().unwrap());
+        let own: [IpAddr; 4] = ["127.0.0.1", "192.0.2.1", "192.0.2.2", "2001:db8::1"]
+            .map(|text| text.parse().unwrap());
         let served = |listeners: &[&str]| {
             let listeners: Vec<SocketAddr> =
                 listeners.iter().map(|text| text.parse().unwrap()).collect();
