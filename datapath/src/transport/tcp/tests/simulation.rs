@@ -47,6 +47,11 @@ const UNSEEN: &[&str] = &[
     "tcp_keepalive_probes",
     "tcp_timeouts",
     "tcp_answers_dropped",
+    "tcp_orphans_reset",
+    "tcp_path_mtu_ignored",
+    "tcp_path_mtu_lowered",
+    "tcp_shed",
+    "tcp_syns_under_pressure",
 ];
 
 #[test]
