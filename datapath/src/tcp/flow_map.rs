@@ -15,12 +15,6 @@ pub trait HasFlow {
     fn flow(&self) -> &FlowKey;
 }
 
-impl<T: HasFlow> HasFlow for Box<T> {
-    fn flow(&self) -> &FlowKey {
-        (**self).flow()
-    }
-}
-
 /// As many values as `len_max`, each with one timer. All operations are O(1).
 #[derive(Debug)]
 pub struct FlowMap<T> {
@@ -56,6 +50,18 @@ impl<T: HasFlow> FlowMap<T> {
         let is_it = |slot| self.slots.at(slot).is_some_and(|(_, slot)| slot.value.flow() == key);
         let slot = self.table.find(hash, is_it)?;
         self.slots.at(slot).map(|(id, _)| id)
+    }
+
+    /// The value that [`Self::find`] will probably name, by its slot: the first of three steps that
+    /// a caller with several lookups does for all of them before the next step, so that their cache
+    /// misses overlap. Then come [`Self::peek`] and [`Self::find`].
+    pub fn hint(&self, hash: u32) -> Option<u32> {
+        self.table.first(hash)
+    }
+
+    /// The value in a slot that [`Self::hint`] named.
+    pub fn peek(&self, slot: u32) -> Option<&T> {
+        self.slots.at(slot).map(|(_, slot)| &slot.value)
     }
 
     /// Adds a value of a flow that is not there yet.

@@ -65,6 +65,17 @@ impl FlowTable {
         }
     }
 
+    /// The first slot under `hash`: mostly the one that [`Self::find`] will return. Nothing but the
+    /// table is looked at.
+    pub fn first(&self, hash: u32) -> Option<u32> {
+        let mut found = None;
+        self.find(hash, |slot| {
+            found = Some(slot);
+            true
+        });
+        found
+    }
+
     /// Adds a slot; the caller has made sure that its key is not there yet.
     ///
     /// # Errors

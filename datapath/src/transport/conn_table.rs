@@ -5,11 +5,16 @@ use super::ConnId;
 /// Generations have 31 bits, so that an id fits an epoll tag beside a bit that marks listeners.
 const GENERATION_MASK: u32 = 0x7fff_ffff;
 
+/// Slots that are allocated together: growing never moves a value, and finding one costs a look at a
+/// short list that stays in the cache.
+const CHUNK: usize = 64;
+
 /// Slots with generations. Removing and inserting are O(1); memory is what the most connections
 /// at one time needed.
 #[derive(Debug)]
 pub struct ConnTable<T> {
-    slots: Vec<Slot<T>>,
+    /// All full but the last.
+    chunks: Vec<Vec<Slot<T>>>,
     free: Vec<u32>,
     len: usize,
 }
@@ -23,7 +28,7 @@ struct Slot<T> {
 impl<T> ConnTable<T> {
     /// An empty table.
     pub fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
     }
 
     /// Connections in the table.
@@ -41,39 +46,55 @@ impl<T> ConnTable<T> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let index = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot { generation: 0, value: None });
+                if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+                    self.chunks.push(Vec::with_capacity(CHUNK));
+                }
+                let before = (self.chunks.len() - 1) * CHUNK;
+                let last = self.chunks.last_mut()?;
+                let index = u32::try_from(before + last.len()).ok()?;
+                last.push(Slot { generation: 0, value: None });
                 index
             }
         };
-        let slot = self.slots.get_mut(index as usize)?;
+        let slot = self.slot_mut(index)?;
         slot.value = Some(value);
+        let generation = slot.generation;
         self.len += 1;
-        Some(ConnId { index, generation: slot.generation })
+        Some(ConnId { index, generation })
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
     }
 
     /// The connection, unless the id is stale.
     pub fn get(&self, id: ConnId) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
+        let slot = self.slot(id.index)?;
         if slot.generation == id.generation { slot.value.as_ref() } else { None }
     }
 
     /// The connection, unless the id is stale.
     pub fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let slot = self.slot_mut(id.index)?;
         if slot.generation == id.generation { slot.value.as_mut() } else { None }
     }
 
     /// The connection in slot `index`, whatever its generation, and its id.
     pub fn at(&self, index: u32) -> Option<(ConnId, &T)> {
-        let slot = self.slots.get(index as usize)?;
+        let slot = self.slot(index)?;
         let value = slot.value.as_ref()?;
         Some((ConnId { index, generation: slot.generation }, value))
     }
 
     /// Takes the connection out; its id is stale from now on.
     pub fn remove(&mut self, id: ConnId) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
+        let slot = self.slot_mut(id.index)?;
         if slot.generation != id.generation {
             return None;
         }
@@ -86,7 +107,7 @@ impl<T> ConnTable<T> {
 
     /// All connections, in slot order.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| {
+        self.chunks.iter().flatten().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).ok()?;
             let value = slot.value.as_ref()?;
             Some((ConnId { index, generation: slot.generation }, value))
@@ -95,7 +116,7 @@ impl<T> ConnTable<T> {
 
     /// All connections, in slot order, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| {
+        self.chunks.iter_mut().flatten().enumerate().filter_map(|(index, slot)| {
             let index = u32::try_from(index).ok()?;
             let generation = slot.generation;
             let value = slot.value.as_mut()?;

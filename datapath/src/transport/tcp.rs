@@ -66,7 +66,7 @@ pub const STARVED_RETRY: Duration = Duration::from_millis(1);
 pub struct TcpTransport<P> {
     tx: Tx<P>,
     shared: Shared,
-    conns: FlowMap<Box<Tcb>>,
+    conns: FlowMap<Tcb>,
     syn_cache: SynCache,
     time_wait: TimeWait,
     listen: Vec<SocketAddr>,
@@ -194,7 +194,7 @@ impl<P: Port> TcpTransport<P> {
 
     /// The state of a connection, for introspection.
     pub fn tcb(&self, conn: ConnId) -> Option<&Tcb> {
-        self.conns.get(conn).map(|tcb| &**tcb)
+        self.conns.get(conn)
     }
 
     /// Checks the invariants of all connections; O(n), for tests.
@@ -223,7 +223,7 @@ impl<P: Port> TcpTransport<P> {
     }
 
     /// Takes a connection out and gives its frames back.
-    fn remove(&mut self, conn: ConnId) -> Option<Box<Tcb>> {
+    fn remove(&mut self, conn: ConnId) -> Option<Tcb> {
         let mut tcb = self.conns.remove(conn)?;
         self.orphans -= usize::from(tcb.discards());
         tcb.release(&mut self.shared, &mut self.rx_done);

@@ -64,7 +64,7 @@ impl<P: Port> TcpTransport<P> {
         let ts_offset = self.shared.hasher.timestamps_offset(&key);
         let mss_max = self.mss_max(&key);
         let tcb = Tcb::active(now, key, hop, iss, ts_offset, mss_max, &self.shared.config);
-        let conn = self.conns.insert(hash, Box::new(tcb)).map_err(|_tcb| ConnectError::TooMany)?;
+        let conn = self.conns.insert(hash, tcb).map_err(|_tcb| ConnectError::TooMany)?;
         self.shared.counters.connects += 1;
         self.mark_dirty(conn);
         Ok(conn)
@@ -161,7 +161,7 @@ impl<P: Port> TcpTransport<P> {
         let opened =
             Opened { key: *key, hop: received.hop, iss, irs, agreed, ts_offset, rtt: None };
         let tcb = Tcb::passive(now, &opened, &self.shared.config);
-        let Ok(conn) = self.conns.insert(hash, Box::new(tcb)) else {
+        let Ok(conn) = self.conns.insert(hash, tcb) else {
             self.shared.counters.conns_full += 1;
             return None;
         };
@@ -255,7 +255,7 @@ impl<P: Port> TcpTransport<P> {
         let rtt = (retransmits == 0).then(|| now.since(sent_at));
         let opened = Opened { key, hop, iss, irs, agreed, ts_offset, rtt };
         let tcb = Tcb::passive(now, &opened, &self.shared.config);
-        let Ok(conn) = self.conns.insert(hash, Box::new(tcb)) else {
+        let Ok(conn) = self.conns.insert(hash, tcb) else {
             // The entry stays: SYN-ACK is sent again, and the peer's answer tries again.
             self.shared.counters.conns_full += 1;
             return None;

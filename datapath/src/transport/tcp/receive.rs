@@ -22,6 +22,8 @@ pub(super) struct Parsed {
     received: Received,
     key: FlowKey,
     hash: u32,
+    /// Slot where the connection probably is.
+    hint: Option<u32>,
     conn: Option<ConnId>,
 }
 
@@ -41,6 +43,15 @@ impl<P: Port> TcpTransport<P> {
             group.extend(frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(frame)));
             if group.is_empty() && frames.len() == 0 {
                 break;
+            }
+            // Each step for all of the group before the next.
+            for parsed in &mut group {
+                parsed.hint = self.conns.hint(parsed.hash);
+            }
+            for slot in group.iter().filter_map(|parsed| parsed.hint) {
+                if let Some(tcb) = self.conns.peek(slot) {
+                    tcb.touch();
+                }
             }
             for parsed in &mut group {
                 parsed.conn = self.conns.find(parsed.hash, &parsed.key);
@@ -63,7 +74,7 @@ impl<P: Port> TcpTransport<P> {
                 let remote = SocketAddr::new(received.src, received.header.src_port);
                 let key = FlowKey::new(local, remote);
                 let hash = self.shared.hasher.table_hash(&key);
-                Some(Parsed { frame, received, key, hash, conn: None })
+                Some(Parsed { frame, received, key, hash, hint: None, conn: None })
             }
             Err(error) => {
                 self.count_unparsed(error);
@@ -74,7 +85,7 @@ impl<P: Port> TcpTransport<P> {
     }
 
     fn receive(&mut self, now: Instant, parsed: Parsed, app: &mut dyn App) {
-        let Parsed { frame, received, key, hash, conn } = parsed;
+        let Parsed { frame, received, key, hash, conn, hint: _ } = parsed;
         // Since the lookup a frame of the same burst may have opened or ended the connection.
         let conn = conn
             .filter(|conn| self.conns.get(*conn).is_some())
