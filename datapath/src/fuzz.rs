@@ -172,6 +172,7 @@ impl Bench {
                     self.app.conns.push(conn);
                 }
             }
+            5 if len > 192 => self.too_big(value % 4096, u32::from(window) * 8),
             6 => self.inject(Flags::SYN, 0, 0, len, window, field),
             7 => self.inject(Flags::ACK, 0, 0, len, window, field),
             8 => self.inject(Flags::ACK | Flags::FIN, 0, 0, len, window, field),
@@ -206,6 +207,12 @@ impl Bench {
             options.mss = Some(u16::from_be_bytes([field[0] % 8, field[1]]));
             options.window_scale = (field[2].is_multiple_of(2)).then_some(field[2] / 8);
             options.sack_permitted = field[3].is_multiple_of(2);
+        } else if !field[1].is_multiple_of(3) {
+            // Reports of what was sent, of what was acknowledged, and nonsense.
+            for unit in [16, 100] {
+                let start = self.una.minus(u32::from(field[2]) * unit);
+                options.sack.push(start, start.plus(u32::from(field[3] / 4) * unit));
+            }
         }
         let header = Header {
             src_port: PEER.port() + u16::from(field[0] == 1),
@@ -230,11 +237,28 @@ impl Bench {
             &hop,
             addresses,
             &header,
-            wire::Ecn::NotEct,
+            if window % 4 == 1 { wire::Ecn::Ce } else { wire::Ecn::Ect0 },
         );
         let start = start.expect("the header is small");
         // A pool that is empty because frames are held is no failure.
         self.transport.port_mut().inject(frame.get(start..).unwrap_or_default());
+    }
+
+    /// A router says that a segment `back` before the last was too big.
+    fn too_big(&mut self, back: u32, mtu: u32) {
+        let header = Header {
+            src_port: OURS.port(),
+            dst_port: PEER.port(),
+            seq: self.una.minus(back),
+            ..Header::default()
+        };
+        let mut frame = vec![0; HEADERS_LEN_MAX];
+        let hop = Hop { local: PEER_MAC, remote: PEER_MAC, vlan: None };
+        let addresses = (OURS.ip(), PEER.ip());
+        let ecn = wire::Ecn::NotEct;
+        let start = wire::write(&mut frame, HEADERS_LEN_MAX, 0, &hop, addresses, &header, ecn);
+        let packet_at = start.expect("the header is small") + wire::ethernet::HEADER_LEN;
+        self.transport.on_packet_too_big(frame.get(packet_at..).unwrap_or_default(), mtu);
     }
 
     fn step(&mut self) {
@@ -256,6 +280,7 @@ impl Bench {
         }
         let now = self.transport.tcp_counters();
         let timers = (now.rtos - counters.rtos)
+            + (now.tail_probes - counters.tail_probes)
             + (now.keepalive_probes - counters.keepalive_probes)
             + (now.zero_window_probes - counters.zero_window_probes)
             + (now.delayed_acks - counters.delayed_acks)
