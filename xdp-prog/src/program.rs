@@ -323,8 +323,7 @@ impl Program {
         self.test_run(frame, None)
     }
 
-    /// [`Self::dry_run`] as if the frame had arrived at this queue of this interface, which must
-    /// have the program attached natively.
+    /// [`Self::dry_run`] as if the frame had arrived at this queue of this interface.
     ///
     /// # Errors
     /// [`Error::NoSuchInterface`], [`Error::Other`].
