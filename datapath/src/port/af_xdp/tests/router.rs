@@ -131,6 +131,40 @@ fn client_behind_a_router_is_served_also_after_the_router_changed_its_hardware_a
     });
 }
 
+/// A router in the middle has a smaller link: it tells the server, and our TCP must hear it.
+#[test]
+fn router_that_needs_smaller_packets_is_heard() {
+    let test = "router_that_needs_smaller_packets_is_heard";
+    let Some(lab) = Lab::new(test, 1, 1500) else { return };
+    let lab = lab.with_router();
+    lab.at_peer(|| {
+        ip("route change 198.51.100.0/24 dev inner0 src 198.51.100.1 mtu lock 1280").unwrap();
+    });
+    let Some((program, mut ports)) = lab.at_port(|| serve(test, Mode::Native, &SMALL)) else {
+        return;
+    };
+    let config = Config { listen: vec![served()], ..Config::default() };
+    let transport = TcpTransport::new(ports.pop().unwrap(), config).unwrap();
+    let clock = Clock::new();
+    let push = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let server = scope.spawn(|| serve_one(transport, &push, clock));
+        let mut stream = lab
+            .at_client(|| TcpStream::connect_timeout(&served(), Duration::from_secs(10)).unwrap());
+        stream.write_all(&[7; 1400]).unwrap();
+        let mut attempts = 0;
+        while program.counters().unwrap().get(Verdict::SteeredTooBig) == 0 {
+            attempts += 1;
+            assert!(attempts < 10_000, "{:?}", program.counters().unwrap());
+            netns::pause();
+        }
+        drop(stream);
+        let counters = server.join().unwrap();
+        assert!(counters["tcp_rx_too_big"] >= 1, "{counters:?}");
+        assert_eq!(counters["tcp_rx_not_tcp"], 0, "{counters:?}");
+    });
+}
+
 #[test]
 fn kernel_tells_routes_and_resolves_neighbours() {
     let test = "kernel_tells_routes_and_resolves_neighbours";
