@@ -5,17 +5,21 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_control::config::{Bind, Config, Datapath};
+use coney_datapath::port::af_xdp::AfXdpPort;
 use coney_datapath::transport::Transport;
 use coney_datapath::transport::epoll::{self, BindError, EpollTransport};
-use coney_datapath::transport::tcp::PortUnfit;
+use coney_datapath::transport::tcp::TcpTransport;
 use coney_xdp_prog::Program;
 use rustix::io::Errno;
 use tracing::{info, warn};
 
 mod xdp;
+
+use xdp::XdpUnavailable;
 
 /// How often a free port is looked for that all addresses have free.
 const FREE_PORT_TRIES_MAX: usize = 16;
@@ -40,7 +44,7 @@ pub(crate) enum DatapathError {
         "datapath xdp is not possible: {0}. `coney check` tells what is missing; `--datapath \
          kernel` works everywhere"
     )]
-    Xdp(xdp::XdpError),
+    Xdp(XdpUnavailable),
 }
 
 /// How all workers will be reached.
@@ -52,8 +56,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<SocketAddr>,
     /// One for each worker.
     pub(crate) parts: Vec<Part>,
-    /// Steers frames to the workers as long as it lives.
-    pub(crate) program: Option<Program>,
+    /// The XDP program; frames are steered to the workers as long as it exists.
+    pub(crate) program: Option<Arc<Program>>,
 }
 
 /// What one worker opens its transports from. It goes to the worker's thread.
@@ -61,18 +65,8 @@ pub(crate) struct Plan {
 pub(crate) struct Part {
     listeners: Vec<OwnedFd>,
     keepalive_idle: Option<Duration>,
-    xdp: Vec<xdp::Queue>,
-}
-
-/// Why a worker cannot open its transports.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PartError {
-    /// No more descriptors.
-    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
-    Kernel(#[from] Errno),
-    /// The port cannot carry TCP.
-    #[error(transparent)]
-    Port(#[from] PortUnfit),
+    /// One for each receive queue that the worker serves.
+    bypass: Vec<TcpTransport<AfXdpPort>>,
 }
 
 impl Part {
@@ -80,13 +74,14 @@ impl Part {
     /// and for everybody when AF_XDP ends.
     ///
     /// # Errors
-    /// [`PartError`].
-    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, PartError> {
+    /// What the kernel answers.
+    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, Errno> {
+        let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
         let mut transports: Vec<Box<dyn Transport>> = Vec::new();
-        for queue in self.xdp {
-            transports.push(queue.open()?);
+        for bypass in self.bypass {
+            transports.push(Box::new(bypass));
         }
-        transports.push(Box::new(EpollTransport::new(self.listeners, self.keepalive_idle)?));
+        transports.push(Box::new(kernel));
         Ok(transports)
     }
 }
@@ -96,10 +91,9 @@ impl Part {
 /// # Errors
 /// [`DatapathError`].
 pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathError> {
-    let keepalive_idle =
-        Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero());
+    let keepalive_idle = keepalive_idle(config);
     let mut parts: Vec<Part> = (0..workers)
-        .map(|_| Part { listeners: Vec::new(), keepalive_idle, xdp: Vec::new() })
+        .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
         .collect();
     let mut addrs = Vec::new();
     for (addr, listeners) in listen(config, workers)? {
@@ -108,44 +102,43 @@ pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
             part.listeners.push(listener);
         }
     }
-    // Last, because steering begins at once; until then, and after it, kernel sockets serve.
-    let Some((program, queues)) = xdp(config, &addrs, keepalive_idle)? else {
+    // After the kernel's listeners, which serve local clients, and everybody if steering ends.
+    let Some(opened) = bypass(config, &addrs, workers)? else {
         return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None });
     };
-    if queues.len() < workers {
-        warn!(
-            "{} has {} receive queue(s) for {workers} workers: the others serve only kernel sockets",
-            config.interface,
-            queues.len()
-        );
+    for (queue, transport) in opened.transports.into_iter().enumerate() {
+        let part = parts.get_mut(queue % workers).expect("there is at least one worker");
+        part.bypass.push(transport);
     }
-    for (at, queue) in queues.into_iter().enumerate() {
-        if let Some(part) = parts.get_mut(at % workers) {
-            part.xdp.push(queue);
-        }
-    }
-    Ok(Plan { name: "xdp", listeners: addrs, parts, program: Some(program) })
+    Ok(Plan { name: "xdp", listeners: addrs, parts, program: Some(opened.program) })
 }
 
-/// AF_XDP if it is wanted, and possible or insisted upon.
-fn xdp(
+/// AF_XDP, if it is wanted and works.
+fn bypass(
     config: &Config,
     listeners: &[SocketAddr],
-    keepalive_idle: Option<Duration>,
-) -> Result<Option<(Program, Vec<xdp::Queue>)>, DatapathError> {
+    workers: usize,
+) -> Result<Option<xdp::Opened>, DatapathError> {
     let has_interface = !config.interface.is_empty();
-    let open = || xdp::open(&config.interface, listeners, config.maxclients, keepalive_idle);
     match config.datapath {
         Datapath::Kernel => Ok(None),
         Datapath::Auto if !has_interface => Ok(None),
-        Datapath::Auto => Ok(open()
-            .inspect_err(|problem| {
-                warn!("AF_XDP is not used: {problem}. Kernel sockets serve all clients");
-            })
-            .ok()),
+        Datapath::Auto => match xdp::open(config, listeners, workers) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(problem) => {
+                warn!("AF_XDP is not used: {problem}; kernel sockets serve all clients");
+                Ok(None)
+            }
+        },
         Datapath::Xdp if !has_interface => Err(DatapathError::NoInterface),
-        Datapath::Xdp => open().map(Some).map_err(DatapathError::Xdp),
+        Datapath::Xdp => {
+            xdp::open(config, listeners, workers).map(Some).map_err(DatapathError::Xdp)
+        }
     }
+}
+
+fn keepalive_idle(config: &Config) -> Option<Duration> {
+    Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero())
 }
 
 type Listeners = Vec<(SocketAddr, Vec<OwnedFd>)>;

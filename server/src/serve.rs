@@ -15,10 +15,11 @@ use coney_control::config::{Config, LogFormat, Memtable, PinCores};
 use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
 use crossbeam_channel::Receiver;
+use rustix::io::Errno;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminClient, AdminParts};
-use crate::datapath::{self, DatapathError, Part, PartError};
+use crate::datapath::{self, DatapathError, Part};
 use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
 use crate::runtime::Runtime;
@@ -36,8 +37,8 @@ enum ServeError {
     Open(#[from] OpenError),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
-    #[error(transparent)]
-    Transports(#[from] PartError),
+    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
+    Transports(Errno),
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
     #[error("cannot write the ready file {}: {source}", path.display())]
@@ -109,6 +110,7 @@ fn serve(
         config: config.clone(),
         config_path,
         server,
+        program: plan.program.clone(),
         stopper,
         clock,
     })?;
@@ -133,6 +135,7 @@ fn serve(
         handle.send(Message::Stop);
     }
     join(worker_threads);
+    // New connections are the kernel's again, which refuses them.
     drop(plan.program);
     admin_client.stop();
     shared.sync.stop();
@@ -262,7 +265,7 @@ fn start_worker(
         })?;
     match is_open.recv() {
         Ok(Ok(())) => Ok(thread),
-        Ok(Err(problem)) => Err(problem.into()),
+        Ok(Err(errno)) => Err(ServeError::Transports(errno)),
         Err(mpsc::RecvError) => unreachable!("a panic ends the process"),
     }
 }

@@ -4,7 +4,7 @@ use super::value::{
     BadValue, binds, choice, integer, memory, output_limits, pin_cores, show_binds,
     show_output_limits, show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, LogFormat, Memtable, Sync};
+use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp"];
 const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp];
+const XDP_MODE_WORDS: &[&str] = &["auto", "native", "skb"];
+const XDP_MODE: &[XdpMode] = &[XdpMode::Auto, XdpMode::Native, XdpMode::Skb];
 const FORMAT_WORDS: &[&str] = &["text", "json"];
 const FORMAT: &[LogFormat] = &[LogFormat::Text, LogFormat::Json];
 
@@ -317,6 +319,16 @@ pub static KEYS: &[Key] = &[
             }
             text.clone_into(&mut config.interface);
             Ok(())
+        },
+    },
+    Key {
+        name: "xdp-mode",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.xdp_mode, XDP_MODE_WORDS, XDP_MODE).to_owned(),
+        set: |config, text| {
+            choice(text, XDP_MODE_WORDS, XDP_MODE).map(|value| config.xdp_mode = value)
         },
     },
     Key {

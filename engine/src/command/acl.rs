@@ -27,9 +27,10 @@ pub(super) fn cat(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
         return Ok(());
     };
     if args.len() > 3 {
-        return Err(CommandError::Text(
-            "ERR unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP.",
-        )
+        let given = String::from_utf8_lossy(&args[1]).into_owned();
+        return Err(CommandError::Owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."
+        ))
         .into());
     }
     let Some(category) = category(name) else {

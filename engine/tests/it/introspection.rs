@@ -78,3 +78,10 @@ fn client_libraries_may_name_themselves() {
     assert_eq!(peer.ask("CLIENT NO-TOUCH ON"), "+OK\r\n");
     assert_eq!(peer.ask("CLIENT NO-TOUCH maybe"), "-ERR syntax error\r\n");
 }
+
+#[test]
+fn swapdb_says_why_not() {
+    let mut peer = EnginePeer::new();
+    assert!(peer.ask("SWAPDB 0 1").starts_with("-ERR SWAPDB is not supported: "));
+    assert!(peer.ask("SWAPDB 0").starts_with("-ERR wrong number of arguments"));
+}

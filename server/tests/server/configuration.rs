@@ -60,11 +60,12 @@ fn xdp_that_is_not_possible_is_refused_with_the_cure() {
         (&["--set", "datapath=xdp"][..], "needs a network interface: name it with --interface"),
         (
             &["--set", "datapath=xdp", "--interface", "lo", "--bind", "127.0.0.1"],
-            "no address of lo is served: name one with --bind",
+            "interface lo has none of the served addresses (127.0.0.1:",
         ),
+        (&["--set", "datapath=xdp", "--interface", "coney-none"], "coney-none"),
         (
             &["--set", "datapath=xdp", "--interface", "lo", "--bind", "0.0.0.0"],
-            "stands for every address: name those of lo with --bind",
+            "interface lo has none of the served addresses (0.0.0.0:",
         ),
     ] {
         let dir = TempDir::new().unwrap();
