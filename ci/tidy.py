@@ -16,7 +16,7 @@ LAYERS = {
     "coney-datapath": {"coney-base", "coney-xdp-prog"},
     "coney-engine": {"coney-base", "coney-resp"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
-    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control"},
+    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},
 }
 LINES_MAX = 900
 

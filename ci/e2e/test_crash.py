@@ -7,8 +7,10 @@ import redis
 
 from coney import Server, connect
 
-WRITERS = 8
+WRITERS = 4
 BATCH = 32
+# A writer is killed only after it saw this many batches acknowledged.
+FIRST_BATCHES = 10
 
 
 def write_until_killed(host, port, first_pipe):
@@ -28,7 +30,7 @@ def write_until_killed(host, port, first_pipe):
                 return
             assert all(replies)
             acknowledged[writer] = number + 1
-            if number == 20:
+            if number == FIRST_BATCHES:
                 os.write(first_pipe, b"x")
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(WRITERS)]
@@ -53,7 +55,7 @@ def check(host, port, acknowledged):
 
 
 def test_every_acknowledged_write_survives_kill_9(server):
-    for _round in range(3):
+    for _round in range(2):
         read_end, write_end = os.pipe()
         writing = server.task(write_until_killed, write_end)
         os.close(write_end)
@@ -62,7 +64,7 @@ def test_every_acknowledged_write_survives_kill_9(server):
         server.kill()
         acknowledged = writing.result()
         os.close(read_end)
-        assert sum(acknowledged) > WRITERS * 20
+        assert sum(acknowledged) > WRITERS * FIRST_BATCHES
         server.start()
         counted = server.call(check, acknowledged)
         assert counted >= sum(acknowledged) * BATCH

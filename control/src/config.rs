@@ -50,6 +50,7 @@ pub struct Config {
     pub spin_us: u64,
     pub datapath: Datapath,
     pub interface: String,
+    pub xdp_mode: XdpMode,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
     pub log_level: String,
@@ -90,6 +91,7 @@ impl Default for Config {
             spin_us: 50,
             datapath: Datapath::Auto,
             interface: String::new(),
+            xdp_mode: XdpMode::Auto,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             log_level: "info".to_owned(),
@@ -137,6 +139,17 @@ pub enum Datapath {
     Kernel,
     /// AF_XDP with our own TCP; kernel sockets for local clients.
     Xdp,
+}
+
+/// Where the XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// `native` if the driver can, else `skb`.
+    Auto,
+    /// In the driver.
+    Native,
+    /// In the kernel's receive path: every driver, but slower.
+    Skb,
 }
 
 /// Which cores workers are pinned to.

@@ -179,6 +179,8 @@ pub struct Snapshot {
     pub persistence: PersistenceRow,
     pub rates: RateRow,
     pub tables: Vec<TableRow>,
+    /// What the XDP program did with frames.
+    pub steering: Vec<(&'static str, u64)>,
     /// Figures of RocksDB.
     pub storage: Vec<(&'static str, u64)>,
     /// Names of the commands, in the order of [`WorkerRow::calls`].

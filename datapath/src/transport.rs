@@ -22,6 +22,8 @@ use std::os::fd::BorrowedFd;
 
 use coney_base::Instant;
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod conn_table;
 pub mod epoll;
 pub mod tcp;

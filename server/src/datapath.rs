@@ -5,13 +5,21 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_control::config::{Bind, Config, Datapath};
+use coney_datapath::port::af_xdp::AfXdpPort;
 use coney_datapath::transport::Transport;
 use coney_datapath::transport::epoll::{self, BindError, EpollTransport};
+use coney_datapath::transport::tcp::TcpTransport;
+use coney_xdp_prog::Program;
 use rustix::io::Errno;
 use tracing::{info, warn};
+
+mod xdp;
+
+use xdp::XdpUnavailable;
 
 /// How often a free port is looked for that all addresses have free.
 const FREE_PORT_TRIES_MAX: usize = 16;
@@ -39,14 +47,6 @@ pub(crate) enum DatapathError {
     Xdp(XdpUnavailable),
 }
 
-/// Why AF_XDP does not work.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum XdpUnavailable {
-    /// The build has no AF_XDP transport.
-    #[error("this build of coney has no AF_XDP transport")]
-    NotBuilt,
-}
-
 /// How all workers will be reached.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     pub(crate) listeners: Vec<SocketAddr>,
     /// One for each worker.
     pub(crate) parts: Vec<Part>,
+    /// The XDP program; frames are steered to the workers as long as it exists.
+    pub(crate) program: Option<Arc<Program>>,
 }
 
 /// What one worker opens its transports from. It goes to the worker's thread.
@@ -63,16 +65,24 @@ pub(crate) struct Plan {
 pub(crate) struct Part {
     listeners: Vec<OwnedFd>,
     keepalive_idle: Option<Duration>,
+    /// One for each receive queue that the worker serves.
+    bypass: Vec<TcpTransport<AfXdpPort>>,
 }
 
 impl Part {
-    /// Opens the worker's transports.
+    /// Opens the worker's transports. Kernel sockets come last: they are there for local clients,
+    /// and for everybody when AF_XDP ends.
     ///
     /// # Errors
     /// What the kernel answers.
     pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, Errno> {
         let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
-        Ok(vec![Box::new(kernel)])
+        let mut transports: Vec<Box<dyn Transport>> = Vec::new();
+        for bypass in self.bypass {
+            transports.push(Box::new(bypass));
+        }
+        transports.push(Box::new(kernel));
+        Ok(transports)
     }
 }
 
@@ -81,11 +91,10 @@ impl Part {
 /// # Errors
 /// [`DatapathError`].
 pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathError> {
-    let name = choose(config)?;
-    let keepalive_idle =
-        Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero());
-    let mut parts: Vec<Part> =
-        (0..workers).map(|_| Part { listeners: Vec::new(), keepalive_idle }).collect();
+    let keepalive_idle = keepalive_idle(config);
+    let mut parts: Vec<Part> = (0..workers)
+        .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
+        .collect();
     let mut addrs = Vec::new();
     for (addr, listeners) in listen(config, workers)? {
         addrs.push(addr);
@@ -93,29 +102,43 @@ pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
             part.listeners.push(listener);
         }
     }
-    Ok(Plan { name, listeners: addrs, parts })
+    // After the kernel's listeners, which serve local clients, and everybody if steering ends.
+    let Some(opened) = bypass(config, &addrs, workers)? else {
+        return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None });
+    };
+    for (queue, transport) in opened.transports.into_iter().enumerate() {
+        let part = parts.get_mut(queue % workers).expect("there is at least one worker");
+        part.bypass.push(transport);
+    }
+    Ok(Plan { name: "xdp", listeners: addrs, parts, program: Some(opened.program) })
 }
 
-fn choose(config: &Config) -> Result<&'static str, DatapathError> {
+/// AF_XDP, if it is wanted and works.
+fn bypass(
+    config: &Config,
+    listeners: &[SocketAddr],
+    workers: usize,
+) -> Result<Option<xdp::Opened>, DatapathError> {
     let has_interface = !config.interface.is_empty();
     match config.datapath {
-        Datapath::Kernel => Ok("kernel"),
-        Datapath::Auto if !has_interface => Ok("kernel"),
-        Datapath::Auto => match xdp(config) {
-            Ok(name) => Ok(name),
+        Datapath::Kernel => Ok(None),
+        Datapath::Auto if !has_interface => Ok(None),
+        Datapath::Auto => match xdp::open(config, listeners, workers) {
+            Ok(opened) => Ok(Some(opened)),
             Err(problem) => {
                 warn!("AF_XDP is not used: {problem}; kernel sockets serve all clients");
-                Ok("kernel")
+                Ok(None)
             }
         },
         Datapath::Xdp if !has_interface => Err(DatapathError::NoInterface),
-        Datapath::Xdp => xdp(config).map_err(DatapathError::Xdp),
+        Datapath::Xdp => {
+            xdp::open(config, listeners, workers).map(Some).map_err(DatapathError::Xdp)
+        }
     }
 }
 
-/// Where AF_XDP plugs in.
-fn xdp(_config: &Config) -> Result<&'static str, XdpUnavailable> {
-    Err(XdpUnavailable::NotBuilt)
+fn keepalive_idle(config: &Config) -> Option<Duration> {
+    Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero())
 }
 
 type Listeners = Vec<(SocketAddr, Vec<OwnedFd>)>;

@@ -84,13 +84,21 @@ pub(crate) fn raise_file_limit() -> usize {
     usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX)
 }
 
-/// Forty random hexadecimal digits: the id of this run.
+/// Random bytes.
 ///
 /// # Errors
 /// `/dev/urandom` cannot be read.
-pub(crate) fn run_id() -> Result<String, std::io::Error> {
+pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], std::io::Error> {
     use std::io::Read;
-    let mut bytes = [0_u8; 20];
+    let mut bytes = [0; LEN];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
+}
+
+/// Forty random hexadecimal digits: the id of this run.
+///
+/// # Errors
+/// See [`random`].
+pub(crate) fn run_id() -> Result<String, std::io::Error> {
+    Ok(random::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }

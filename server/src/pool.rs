@@ -28,6 +28,12 @@ pub(crate) struct PoolClient {
 }
 
 impl PoolClient {
+    /// The workers' side of the queue and the threads'.
+    pub(crate) fn new() -> (Self, Receiver<Request>) {
+        let (requests, receiver) = bounded(JOBS_MAX);
+        (Self { requests }, receiver)
+    }
+
     /// Hands a job over, or hands it back if the queue is full.
     ///
     /// # Panics
@@ -37,7 +43,7 @@ impl PoolClient {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(request)) => Err(request),
             Err(TrySendError::Disconnected(_)) => {
-                panic!("the I/O pool outlives the workers")
+                unreachable!("the I/O pool outlives the workers")
             }
         }
     }
@@ -58,7 +64,7 @@ impl Pool {
         engine: &Arc<Engine>,
         threads: usize,
     ) -> Result<(Self, PoolClient), std::io::Error> {
-        let (requests, receiver) = bounded(JOBS_MAX);
+        let (client, receiver) = PoolClient::new();
         let threads = (0..threads)
             .map(|at| {
                 let (engine, receiver) = (Arc::clone(engine), receiver.clone());
@@ -67,7 +73,7 @@ impl Pool {
                     .spawn(move || run(&engine, &receiver))
             })
             .collect::<Result<_, _>>()?;
-        Ok((Self { threads }, PoolClient { requests }))
+        Ok((Self { threads }, client))
     }
 
     /// Waits for the threads to end.

@@ -103,6 +103,13 @@ impl Runtime {
         Some(Duration::from_micros(micros))
     }
 
+    /// Counts a client, if `maxclients` allows one more.
+    pub(crate) fn admit_client(&self) -> bool {
+        let clients_max = self.clients_max.load(Ordering::Relaxed);
+        let one_more = |clients: usize| (clients < clients_max).then_some(clients + 1);
+        self.clients.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
     /// After how long without a command a client is disconnected.
     pub(crate) fn idle_timeout(&self) -> Option<Duration> {
         match self.idle_timeout_secs.load(Ordering::Relaxed) {

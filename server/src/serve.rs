@@ -110,6 +110,7 @@ fn serve(
         config: config.clone(),
         config_path,
         server,
+        program: plan.program.clone(),
         stopper,
         clock,
     })?;
@@ -134,6 +135,8 @@ fn serve(
         handle.send(Message::Stop);
     }
     join(worker_threads);
+    // New connections are the kernel's again, which refuses them.
+    drop(plan.program);
     admin_client.stop();
     shared.sync.stop();
     join([admin_thread, sync_thread]);

@@ -102,6 +102,12 @@ impl Parts {
         if self.engine.written_ticket() == self.engine.durable_ticket() {
             return;
         }
+        if let Some(failure) = self.engine.failure() {
+            // RocksDB recovers from a failed write, a full disk above all, by itself; but not if
+            // the log is touched meanwhile: a sync that fails then is an error for good.
+            self.on_failure(&failure);
+            return;
+        }
         match self.engine.sync_wal() {
             Ok(_) => {
                 self.handle.syncs.fetch_add(1, Ordering::Relaxed);
@@ -112,18 +118,21 @@ impl Parts {
                     worker.wake();
                 }
             }
-            Err(problem) => {
-                if !self.handle.failed.swap(true, Ordering::Relaxed) {
-                    error!(
-                        "the log cannot be brought to the disk: {problem}. What was written since \
-                         the last sync may not survive a crash of the host. Check the disk and the \
-                         space on it"
-                    );
-                }
-                for worker in &self.workers {
-                    worker.send(Message::SyncFailed);
-                }
-            }
+            Err(problem) => self.on_failure(&problem.to_string()),
+        }
+    }
+
+    fn on_failure(&self, problem: &str) {
+        if !self.handle.failed.swap(true, Ordering::Relaxed) {
+            error!(
+                "the log cannot be brought to the disk: {problem}. What was written since the last \
+                 sync may not survive a crash of the host. Check the disk and the space on it. \
+                 Writes go on a few seconds after there is space again; if they do not, restart \
+                 the server: nothing that was acknowledged is lost by that"
+            );
+        }
+        for worker in &self.workers {
+            worker.send(Message::SyncFailed);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The same object under libbpf, the kernel developers' loader: what it takes, every tool takes.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 #[path = "support/frames.rs"]
 mod frames;
 #[path = "support/skip.rs"]

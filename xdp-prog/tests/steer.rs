@@ -1,5 +1,7 @@
 //! The program on golden frames through BPF_PROG_TEST_RUN, loaded as in production (aya).
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 #[path = "support/frames.rs"]
 mod frames;
 #[path = "support/skip.rs"]

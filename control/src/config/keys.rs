@@ -4,7 +4,7 @@ use super::value::{
     BadValue, binds, choice, integer, memory, output_limits, pin_cores, show_binds,
     show_output_limits, show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, LogFormat, Memtable, Sync};
+use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp"];
 const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp];
+const XDP_MODE_WORDS: &[&str] = &["auto", "native", "skb"];
+const XDP_MODE: &[XdpMode] = &[XdpMode::Auto, XdpMode::Native, XdpMode::Skb];
 const FORMAT_WORDS: &[&str] = &["text", "json"];
 const FORMAT: &[LogFormat] = &[LogFormat::Text, LogFormat::Json];
 
@@ -320,6 +322,16 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "xdp-mode",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.xdp_mode, XDP_MODE_WORDS, XDP_MODE).to_owned(),
+        set: |config, text| {
+            choice(text, XDP_MODE_WORDS, XDP_MODE).map(|value| config.xdp_mode = value)
+        },
+    },
+    Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
         in_file: true,
@@ -391,6 +403,10 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("cluster-enabled", "no"),
     ("daemonize", "no"),
     ("dbfilename", "dump.rdb"),
+    ("hash-max-listpack-entries", "128"),
+    ("hash-max-listpack-value", "64"),
+    ("hash-max-ziplist-entries", "128"),
+    ("hash-max-ziplist-value", "64"),
     ("hll-sparse-max-bytes", "3000"),
     ("hz", "10"),
     ("latency-monitor-threshold", "0"),
@@ -400,6 +416,9 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("lazyfree-lazy-server-del", "no"),
     ("lazyfree-lazy-user-del", "no"),
     ("lazyfree-lazy-user-flush", "no"),
+    ("list-compress-depth", "0"),
+    ("list-max-listpack-size", "-2"),
+    ("list-max-ziplist-size", "-2"),
     ("logfile", ""),
     ("loglevel", "notice"),
     ("lua-time-limit", "5000"),
@@ -419,13 +438,22 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
+    ("set-max-intset-entries", "512"),
+    ("set-max-listpack-entries", "128"),
+    ("set-max-listpack-value", "64"),
     ("set-proc-title", "yes"),
     ("shutdown-timeout", "10"),
     ("slaveof", ""),
     ("stop-writes-on-bgsave-error", "yes"),
+    ("stream-node-max-bytes", "4096"),
+    ("stream-node-max-entries", "100"),
     ("supervised", "no"),
     ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
+    ("zset-max-listpack-entries", "128"),
+    ("zset-max-listpack-value", "64"),
+    ("zset-max-ziplist-entries", "128"),
+    ("zset-max-ziplist-value", "64"),
 ];
 
 #[cfg(test)]

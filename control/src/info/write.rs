@@ -354,6 +354,9 @@ fn datapath(snapshot: &Snapshot, text: &mut Text) {
     for name in names {
         text.field(name, snapshot.transport(&[name]));
     }
+    for (name, value) in &snapshot.steering {
+        text.field(name, value);
+    }
 }
 
 fn storage(snapshot: &Snapshot, text: &mut Text) {

@@ -42,4 +42,4 @@ pub use limits::MTU_BYTES_MAX;
 pub use options::{BusyPoll, CopyMode, Options};
 pub use port::AfXdpPort;
 pub use probe::{Answer, Depth, Reason, Report, probe};
-pub use server::{Queues, open};
+pub use server::{Queues, check_exists, open};

@@ -23,7 +23,7 @@ pub struct Config {
     /// beyond it sending pushes back.
     pub send_frames_max: usize,
     /// Receive frames that all connections may hold for reassembly; beyond it segments that arrive
-    /// ahead of a gap are dropped.
+    /// ahead of a gap are dropped. Never more than a quarter of the port's.
     pub held_frames_max: usize,
     /// Transmit frames that are never used for queued data, so that acknowledgements, resets and
     /// handshakes go on when data has taken all others.

@@ -127,7 +127,7 @@ impl Tcb {
         if acceptable == Acceptable::AckOnly {
             reaction.ack = true;
         } else if reaction.end.is_none() {
-            self.on_payload(now, header, payload_len, shared, &mut reaction);
+            self.on_payload(header, payload_len, shared, &mut reaction);
         }
         reaction
     }
@@ -313,10 +313,15 @@ impl Tcb {
     ) {
         let mss = u32::from(self.mss);
         let acked = header.ack.since(self.snd_una);
+        // A window that was not made use of must not grow (RFC 7661 §4.1 in spirit, and Linux): an
+        // application that sends little would collect the right to a burst.
+        let is_window_used = self.in_flight() >= self.congestion.cwnd() / 2;
         let is_fin_acked = self.take_acked(now, header, shared);
         self.dup_acks = 0;
         if !self.in_recovery {
-            self.congestion.on_ack(acked, mss);
+            if is_window_used {
+                self.congestion.on_ack(acked, mss);
+            }
         } else if header.ack.at_or_after(self.recover) {
             self.in_recovery = false;
             self.congestion.on_recovery_end(self.in_flight(), mss);
@@ -357,7 +362,9 @@ impl Tcb {
             shared.counters.fast_retransmits += 1;
             self.in_recovery = true;
             self.recover = self.snd_nxt;
-            self.congestion.on_recovery_start(self.in_flight(), mss);
+            // RFC 5681 §3.2 step 2: without what limited transmit sent beyond the window.
+            let flight = self.in_flight().min(self.congestion.cwnd());
+            self.congestion.on_recovery_start(flight, mss);
             self.rtx_now = self.queue.mark_first_lost();
         }
     }
@@ -366,7 +373,8 @@ impl Tcb {
         match self.state {
             State::FinWait1 => {
                 self.set_state(State::FinWait2);
-                self.close_at = Some(now + shared.config.fin_wait_2_timeout);
+                // Only if nobody waits for what the peer may still send (RFC 9293 §3.10.4).
+                self.close_at = self.discards.then(|| now + shared.config.fin_wait_2_timeout);
             }
             State::Closing => {
                 reaction.end = Some(End { reason: CloseReason::Finished, time_wait: true });
@@ -380,7 +388,6 @@ impl Tcb {
 
     fn on_payload(
         &mut self,
-        now: Instant,
         header: &Header,
         payload_len: u32,
         shared: &mut Shared,
@@ -419,7 +426,7 @@ impl Tcb {
             self.ack_now = true;
         }
         if is_fin {
-            self.on_fin(now, reaction);
+            self.on_fin(reaction);
         }
     }
 
@@ -429,7 +436,7 @@ impl Tcb {
     }
 
     /// RFC 9293 §3.10.7.4, eighth check: everything before FIN has been received.
-    fn on_fin(&mut self, _now: Instant, reaction: &mut Reaction) {
+    fn on_fin(&mut self, reaction: &mut Reaction) {
         self.rcv_nxt = self.rcv_nxt.plus(1);
         self.rcv_adv = self.rcv_adv.max(self.rcv_nxt);
         self.ack_now = true;
@@ -438,8 +445,12 @@ impl Tcb {
                 self.set_state(State::CloseWait);
                 reaction.eof = true;
             }
-            State::FinWait1 => self.set_state(State::Closing),
+            State::FinWait1 => {
+                self.set_state(State::Closing);
+                reaction.eof = !self.discards;
+            }
             State::FinWait2 => {
+                reaction.eof = !self.discards;
                 reaction.ack = true;
                 reaction.end = Some(End { reason: CloseReason::Finished, time_wait: true });
             }
@@ -483,11 +494,7 @@ impl Tcb {
 
     /// The next held segment that is in order now: its frame, the payload in it that is to be
     /// delivered, and what its FIN means.
-    pub fn pop_held(
-        &mut self,
-        now: Instant,
-        shared: &mut Shared,
-    ) -> Option<(RxFrame, Range<usize>, Reaction)> {
+    pub fn pop_held(&mut self, shared: &mut Shared) -> Option<(RxFrame, Range<usize>, Reaction)> {
         let reassembly = self.reassembly.as_mut()?;
         let Some(mut held) = reassembly.pop(self.rcv_nxt, &mut shared.quota) else {
             reassembly.on_advance(self.rcv_nxt);
@@ -497,7 +504,7 @@ impl Tcb {
         if self.state.may_receive() {
             self.advance(u32::try_from(held.payload.len()).unwrap_or(0), shared);
             if held.fin {
-                self.on_fin(now, &mut reaction);
+                self.on_fin(&mut reaction);
             }
         } else {
             // The peer sent bytes behind its own FIN.

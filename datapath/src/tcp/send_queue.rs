@@ -17,7 +17,7 @@ use coney_base::Instant;
 use super::seq::Seq;
 use crate::port::TxFrame;
 
-/// A queue that was long once gives memory back when it runs empty beyond this capacity.
+/// Segments for which an idle connection keeps memory.
 const IDLE_CAPACITY: usize = 4;
 
 /// One segment.
@@ -200,6 +200,10 @@ impl SendQueue {
                 first.seq = una;
                 first.start += cut;
                 first.len -= cut;
+                if first.len == 0 {
+                    // Only FIN is left.
+                    freed.extend(first.frame.take());
+                }
                 if first.lost {
                     self.lost -= before - first.seq_len();
                 }
@@ -215,10 +219,14 @@ impl SendQueue {
         if acked.retransmitted {
             acked.sent_at = None;
         }
+        acked
+    }
+
+    /// Gives memory back that an idle connection does not need.
+    pub fn shrink(&mut self) {
         if self.segments.is_empty() && self.segments.capacity() > IDLE_CAPACITY {
             self.segments.shrink_to(IDLE_CAPACITY);
         }
-        acked
     }
 
     /// Cuts the segment at `index`, which was never sent, behind `len` bytes; the rest was copied

@@ -62,12 +62,4 @@ impl State {
             }
         }
     }
-
-    /// Whether the application closed.
-    pub fn is_closed_by_us(self) -> bool {
-        match self {
-            Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::LastAck => true,
-            Self::SynSent | Self::Established | Self::CloseWait => false,
-        }
-    }
 }

@@ -78,6 +78,8 @@ impl HalfOpen {
         Header {
             seq: self.iss.plus(1),
             flags: Flags::ACK,
+            // Scaled, as in all segments without SYN.
+            window: syn_ack.window >> self.agreed.rcv_wscale,
             options: Options { timestamps: syn_ack.options.timestamps, ..Options::default() },
             ..syn_ack
         }

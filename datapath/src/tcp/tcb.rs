@@ -139,8 +139,14 @@ pub struct Tcb {
     pub(super) probe_now: bool,
     /// The persist timer expired: send even a part of a segment.
     pub(super) push_part: bool,
+    /// The application closed.
+    pub(super) discards: bool,
     /// The application waits for room.
     pub want_writable: bool,
+    /// When its timer fires. A later deadline need not be armed: the timer fires too early once.
+    pub armed_for: Option<Instant>,
+    /// In the list of connections that found no free frame.
+    pub is_starved: bool,
     /// In the list of connections to be looked at by the next flush.
     pub is_dirty: bool,
     pub(super) keepalive_probes: u8,
@@ -259,7 +265,10 @@ impl Tcb {
             ack_now: false,
             probe_now: false,
             push_part: false,
+            discards: false,
             want_writable: false,
+            armed_for: None,
+            is_starved: false,
             is_dirty: false,
             keepalive_probes: 0,
             rtx_timer: RtxTimer::Off,
@@ -322,9 +331,20 @@ impl Tcb {
         }
     }
 
-    /// The application closes: FIN follows what is queued. Received bytes are discarded from now
-    /// on. `false`: the handshake is not finished, there is nothing to close in order.
-    pub fn close(&mut self) -> bool {
+    /// The application closes: FIN follows what is queued, and received bytes are discarded from
+    /// now on. `false`: the handshake is not finished, there is nothing to close in order.
+    pub fn close(&mut self, now: Instant, shared: &Shared) -> bool {
+        let is_open = self.shutdown();
+        self.discards = true;
+        self.held_bytes = 0;
+        if self.state == State::FinWait2 && self.close_at.is_none() {
+            self.close_at = Some(now + shared.config.fin_wait_2_timeout);
+        }
+        is_open
+    }
+
+    /// FIN follows what is queued; what the peer sends is still delivered. `false` as above.
+    pub fn shutdown(&mut self) -> bool {
         let next = match self.state {
             State::SynSent => return false,
             State::Established => State::FinWait1,
@@ -332,7 +352,6 @@ impl Tcb {
             State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck => return true,
         };
         self.set_state(next);
-        self.held_bytes = 0;
         match self.queue.open_tail() {
             Some(tail) => tail.fin = true,
             None => {
@@ -342,6 +361,11 @@ impl Tcb {
             }
         }
         true
+    }
+
+    /// Whether the application closed, so that received bytes have no taker.
+    pub fn discards(&self) -> bool {
+        self.discards
     }
 
     /// Gives up all frames; the caller removes the connection.

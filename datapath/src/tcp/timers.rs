@@ -37,6 +37,9 @@ impl Tcb {
 
     /// Runs what is due. The connection then has output, unless it ended: the reason is returned.
     pub fn on_timer(&mut self, now: Instant, shared: &mut Shared) -> Option<CloseReason> {
+        // Timers are not disarmed when their reason goes: one fires some time after the last
+        // transmission, and finds whether the connection is idle.
+        self.queue.shrink();
         if self.close_at.is_some_and(|at| at <= now) {
             return Some(CloseReason::TimedOut);
         }

@@ -40,10 +40,13 @@ mod tests;
 mod transmit;
 
 pub use open::ConnectError;
-use transmit::Answer;
+use receive::Parsed;
+use transmit::{Answer, Tx};
 
 /// Frames taken from the port in one poll.
 pub const RX_BURST_MAX: usize = 64;
+/// Frames whose connections are looked up together.
+const RX_GROUP_MAX: usize = 16;
 /// Room in front of the payload of a transmit frame.
 pub const HEADROOM_BYTES: usize = 128;
 const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
@@ -52,10 +55,13 @@ const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
 pub const ANSWERS_MAX: usize = 1024;
 /// When a flush is tried again that was pushed back, if nothing else happens.
 pub const PUSH_BACK_RETRY: Duration = Duration::from_micros(200);
+/// When a connection that found no free frame is told to try again, if nothing else happens:
+/// acknowledgements free frames, and they come by themselves; completions do not.
+pub const STARVED_RETRY: Duration = Duration::from_millis(1);
 
 /// The transport of one worker.
 pub struct TcpTransport<P> {
-    port: P,
+    tx: Tx<P>,
     shared: Shared,
     conns: FlowMap<Box<Tcb>>,
     syn_cache: SynCache,
@@ -74,14 +80,14 @@ pub struct TcpTransport<P> {
     /// Set when a flush was pushed back.
     retry_at: Option<Instant>,
     rx_burst: Vec<RxFrame>,
+    rx_group: Vec<Parsed>,
     rx_done: Vec<RxFrame>,
-    scratch: Vec<u8>,
 }
 
 impl<P: fmt::Debug> fmt::Debug for TcpTransport<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpTransport")
-            .field("port", &self.port)
+            .field("port", &self.tx.port)
             .field("listen", &self.listen)
             .field("conns", &self.conns.len())
             .field("counters", &self.shared.counters)
@@ -115,8 +121,10 @@ impl<P: Port> TcpTransport<P> {
     ///
     /// # Errors
     /// [`PortUnfit`].
-    pub fn new(port: P, config: Config) -> Result<Self, PortUnfit> {
+    pub fn new(port: P, mut config: Config) -> Result<Self, PortUnfit> {
         let caps = port.caps();
+        // What is held is missing to the device.
+        config.held_frames_max = config.held_frames_max.min(caps.rx_frames_max / 4);
         let (mtu_bytes, frame_bytes_max) = (caps.mtu_bytes, caps.frame_bytes_max);
         let mss = |ip_header_len: usize| {
             let by_mtu = mtu_bytes.saturating_sub(ip_header_len + wire::tcp::HEADER_LEN);
@@ -133,7 +141,7 @@ impl<P: Port> TcpTransport<P> {
         let mut addresses: Vec<IpAddr> = config.listen.iter().map(SocketAddr::ip).collect();
         addresses.extend(&config.addresses);
         Ok(Self {
-            port,
+            tx: Tx::new(port),
             conns: FlowMap::new(config.conns_max),
             syn_cache: FlowMap::new(config.syn_cache_max),
             time_wait: FlowMap::new(config.time_wait_max),
@@ -146,20 +154,20 @@ impl<P: Port> TcpTransport<P> {
             ended: Vec::new(),
             retry_at: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
+            rx_group: Vec::with_capacity(RX_GROUP_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
-            scratch: Vec::new(),
             shared: Shared::new(config),
         })
     }
 
     /// The port.
     pub fn port(&self) -> &P {
-        &self.port
+        &self.tx.port
     }
 
     /// The port, for tests and set-up. Its frames are the transport's.
     pub fn port_mut(&mut self) -> &mut P {
-        &mut self.port
+        &mut self.tx.port
     }
 
     /// Counters.
@@ -167,8 +175,8 @@ impl<P: Port> TcpTransport<P> {
         &self.shared.counters
     }
 
-    /// Connections that are half-open, and connections in TIME-WAIT.
-    pub fn embryos_and_remains(&self) -> (usize, usize) {
+    /// How many connections are half-open, and how many in TIME-WAIT.
+    pub fn half_open_and_time_wait(&self) -> (usize, usize) {
         (self.syn_cache.len(), self.time_wait.len())
     }
 
@@ -183,6 +191,14 @@ impl<P: Port> TcpTransport<P> {
     /// If one does not hold.
     pub fn check(&self) {
         self.conns.iter().for_each(|(_, tcb)| tcb.check());
+    }
+
+    /// Sends FIN after what is queued and goes on receiving, for load generators and tests; `close`
+    /// may follow. No effect before the connection is established.
+    pub fn shutdown(&mut self, conn: ConnId) {
+        if self.conns.get_mut(conn).is_some_and(|tcb| tcb.shutdown()) {
+            self.mark_dirty(conn);
+        }
     }
 
     fn mark_dirty(&mut self, conn: ConnId) {
@@ -205,10 +221,10 @@ impl<P: Port> TcpTransport<P> {
     /// Gives the port what connections are done with.
     fn give_back(&mut self) {
         for frame in self.shared.freed.drain(..) {
-            self.port.tx_free(frame);
+            self.tx.port.tx_free(frame);
         }
         for frame in self.rx_done.drain(..) {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
         }
     }
 
@@ -229,6 +245,7 @@ impl<P: Port> TcpTransport<P> {
         while let Some(conn) = self.conns.pop_due(now) {
             work += 1;
             let Some(tcb) = self.conns.get_mut(conn) else { continue };
+            tcb.armed_for = None;
             match tcb.on_timer(now, &mut self.shared) {
                 None => self.mark_dirty(conn),
                 Some(reason) => self.give_up(conn, reason, app),
@@ -259,14 +276,13 @@ impl<P: Port> TcpTransport<P> {
     /// Tells connections that waited for frames that some are free, as many as there are frames.
     fn wake_starved(&mut self, app: &mut dyn App) {
         let reserved = self.shared.config.reserved_frames;
-        let mut free = self.port.tx_available().saturating_sub(reserved);
+        let mut free = self.tx.port.tx_available().saturating_sub(reserved);
         while free > 0
             && let Some(conn) = self.starved.pop_front()
         {
-            if let Some(tcb) = self.conns.get_mut(conn)
-                && tcb.want_writable
-            {
-                tcb.want_writable = false;
+            let Some(tcb) = self.conns.get_mut(conn) else { continue };
+            tcb.is_starved = false;
+            if std::mem::take(&mut tcb.want_writable) {
                 free -= 1;
                 app.on_writable(conn);
             }
@@ -282,10 +298,8 @@ impl<P: Port> Transport for TcpTransport<P> {
         }
         work += self.run_timers(now, app);
         let mut burst = std::mem::take(&mut self.rx_burst);
-        work += self.port.rx_burst(&mut burst, RX_BURST_MAX);
-        for frame in burst.drain(..) {
-            self.receive(now, frame, app);
-        }
+        work += self.tx.port.rx_burst(&mut burst, RX_BURST_MAX);
+        self.receive_burst(now, &mut burst, app);
         self.rx_burst = burst;
         self.give_back();
         self.wake_starved(app);
@@ -309,9 +323,9 @@ impl<P: Port> Transport for TcpTransport<P> {
         }
     }
 
-    fn close(&mut self, _now: Instant, conn: ConnId) {
+    fn close(&mut self, now: Instant, conn: ConnId) {
         let Some(tcb) = self.conns.get_mut(conn) else { return };
-        if tcb.close() {
+        if tcb.close(now, &self.shared) {
             self.mark_dirty(conn);
         } else {
             self.remove(conn);
@@ -347,7 +361,7 @@ impl<P: Port> Transport for TcpTransport<P> {
     }
 
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.port.wait_fd()
+        self.tx.port.wait_fd()
     }
 
     /// Without half-open connections and those in TIME-WAIT, whose memory is bounded apart.
@@ -364,6 +378,6 @@ impl<P: Port> Transport for TcpTransport<P> {
             ("tcp_held_frames", self.shared.quota.used()),
         ];
         gauges.into_iter().for_each(|(name, value)| visit(name, value as u64));
-        self.port.counters(visit);
+        self.tx.port.counters(visit);
     }
 }

@@ -37,10 +37,18 @@ impl Admin {
                     TableRow { table, keys: count.keys, expires: count.expires }
                 })
                 .collect(),
+            steering: self.steering(),
             storage: parts.engine.figures(),
             commands: table::ALL.iter().map(|row| row.full_name).collect(),
             slowlog_dropped: parts.client.slow_dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// What the XDP program did with frames.
+    fn steering(&self) -> Vec<(&'static str, u64)> {
+        let counters = self.parts.program.as_ref().and_then(|program| program.counters().ok());
+        let rows = counters.iter().flat_map(coney_xdp_prog::Counters::iter);
+        rows.map(|(verdict, count)| (verdict.metric_name(), count)).collect()
     }
 
     pub(super) fn memory_row(&mut self) -> MemoryRow {

@@ -126,20 +126,22 @@ impl Core {
 
     /// A client connected.
     pub(crate) fn on_accept(&mut self, key: SessionKey, peer: SocketAddr, local: SocketAddr) {
-        let clients = self.runtime.clients.fetch_add(1, Ordering::Relaxed) + 1;
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
         client.authenticated = !self.runtime.requires_auth.load(Ordering::Relaxed);
-        let session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
+        let mut session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
+        let refusal =
+            if self.runtime.refuses_remote.load(Ordering::Relaxed) && !is_local(peer, local) {
+                Some(PROTECTED_MODE_ERROR)
+            } else if !self.runtime.admit_client() {
+                Some(&b"-ERR max number of clients reached\r\n"[..])
+            } else {
+                None
+            };
+        // Those that are refused take nobody's place while they say good-bye.
+        session.is_counted = refusal.is_none();
         self.sessions.insert(session);
         self.stats.connections_received += 1;
-        let refusal = if clients > self.runtime.clients_max.load(Ordering::Relaxed) {
-            Some(&b"-ERR max number of clients reached\r\n"[..])
-        } else if self.runtime.refuses_remote.load(Ordering::Relaxed) && !is_local(peer, local) {
-            Some(PROTECTED_MODE_ERROR)
-        } else {
-            None
-        };
         if let Some(error) = refusal {
             self.stats.rejected_connections += 1;
             self.end_with(key, error);
@@ -189,7 +191,9 @@ impl Core {
     /// The connection is gone.
     pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(key) {
-            self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
+            if session.is_counted {
+                self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
+            }
             self.stats.count_close(reason);
             self.output_bytes = self.output_bytes.saturating_sub(session.counted_output);
         }
@@ -657,3 +661,6 @@ const PROTECTED_MODE_ERROR: &[u8] = b"-DENIED Coney runs in protected mode: it h
 and refuses clients from other hosts. To let them in, set a password (requirepass), or turn the \
 protection off (protected-mode no), in the configuration file, with --set, or with CONFIG SET \
 from this host.\r\n";
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,8 @@ pub(crate) struct Session {
     /// The command that waits for something, and what comes after it waits too.
     pub(crate) parked: Option<Box<Parked>>,
     pub(crate) state: State,
+    /// Counts against `maxclients`.
+    pub(crate) is_counted: bool,
     /// In the worker's list of sessions whose output is due.
     pub(crate) is_dirty: bool,
     /// The transport took less than offered; [`Session::outbox`] waits for room.
@@ -91,6 +93,7 @@ impl Session {
             outbox: Outbox::default(),
             parked: None,
             state: State::Open,
+            is_counted: true,
             is_dirty: false,
             is_blocked: false,
             wrote: false,

@@ -55,6 +55,27 @@ fn an_address_that_this_host_lacks_is_refused_unless_it_is_optional() {
 }
 
 #[test]
+fn xdp_that_is_not_possible_is_refused_with_the_cure() {
+    for (args, expected) in [
+        (&["--set", "datapath=xdp"][..], "needs a network interface: name it with --interface"),
+        (
+            &["--set", "datapath=xdp", "--interface", "lo", "--bind", "127.0.0.1"],
+            "interface lo has none of the served addresses (127.0.0.1:",
+        ),
+        (&["--set", "datapath=xdp", "--interface", "coney-none"], "coney-none"),
+        (
+            &["--set", "datapath=xdp", "--interface", "lo", "--bind", "0.0.0.0"],
+            "interface lo has none of the served addresses (0.0.0.0:",
+        ),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let refusal = Server::refuse(dir.path(), &[&["--port", "0"], args].concat());
+        assert!(refusal.output.contains(expected), "{}", refusal.output);
+        assert!(refusal.output.contains("`coney check`"), "{}", refusal.output);
+    }
+}
+
+#[test]
 fn flags_go_before_the_file_and_the_file_before_defaults() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("coney.toml");

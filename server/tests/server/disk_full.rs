@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{Server, eventually, skip};
 
-/// A file system of 48 MiB in memory.
+/// A file system of 200 MiB in memory. RocksDB wants 64 MiB free before it goes on.
 struct SmallDisk {
     dir: TempDir,
 }
@@ -19,7 +19,7 @@ impl SmallDisk {
     fn new() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=48m", "coney-test"]).arg(dir.path());
+        mount.args(["-t", "tmpfs", "-o", "size=200m", "coney-test"]).arg(dir.path());
         let status = mount.stderr(Stdio::null()).status().ok()?;
         status.success().then_some(Self { dir })
     }
@@ -41,9 +41,9 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         skip("disk full: mounting a small file system needs root");
         return;
     };
+    std::fs::write(disk.ballast(), vec![0; 170 << 20]).unwrap();
     let server = Server::start_in(disk.dir.path(), &["--set", "write-buffer=4mb"]);
     let mut client = server.connect();
-    std::fs::write(disk.ballast(), vec![0; 24 << 20]).unwrap();
     // Random enough not to be compressed away.
     let value = |n: u64| -> Vec<u8> {
         let mut state = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);

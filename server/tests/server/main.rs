@@ -1,6 +1,9 @@
 //! The real binary, as clients and administrators see it. Every test has its own server on a free
 //! port, and its own directory.
 
+// Always the case here; clippy learns by it that these modules may unwrap and panic.
+#![cfg(test)]
+
 mod admin;
 mod commands;
 mod configuration;

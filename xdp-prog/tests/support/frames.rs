@@ -126,6 +126,7 @@ pub(crate) fn steered() -> Vec<Golden> {
 }
 
 /// The frames that must stay with the kernel, or be dropped as too long.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn not_steered() -> Vec<Golden> {
     use Verdict::{
         DropOversize, PassFragment, PassGroupMac, PassMalformed, PassNotIp, PassNotServed,

@@ -91,9 +91,8 @@ pub enum Error {
     /// A frame of this MTU does not fit a packet buffer of one page.
     #[error(
         "the MTU of {interface} is {mtu_bytes}, but a frame must fit one packet buffer, which \
-         allows {MTU_BYTES_MAX}; lower it (ip link set dev {interface} mtu {MTU_BYTES_MAX}; \
-         some drivers, veth among them, allow no more than about 3498 with XDP), or use kernel \
-         sockets"
+         allows {MTU_BYTES_MAX}; lower it (ip link set dev {interface} mtu {MTU_BYTES_MAX}; some \
+         drivers allow less with XDP), or use kernel sockets"
     )]
     MtuTooBig {
         /// The interface.

@@ -83,11 +83,12 @@ impl Interface {
     }
 }
 
-/// What a driver need not answer.
+/// What a driver need not answer. Any other refusal is an error: an unknown driver counts as
+/// virtual, and taking a NIC for a virtual device would let corrupt frames pass.
 fn optional<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::PERM) => Ok(None),
+        Err(Errno::OPNOTSUPP | Errno::NOTTY) => Ok(None),
         Err(errno) => Err(errno),
     }
 }

@@ -21,6 +21,14 @@ pub enum Queues {
     First(u32),
 }
 
+/// Whether there is such an interface, in the calling thread's network namespace.
+///
+/// # Errors
+/// [`Error::NoSuchInterface`], [`Error::Other`].
+pub fn check_exists(interface: &str) -> Result<(), Error> {
+    Interface::query(interface).map(|_properties| ())
+}
+
 /// Attaches the XDP program to `interface`, opens one port per queue (in the order of the queues)
 /// and steers TCP for `endpoints` to them.
 ///

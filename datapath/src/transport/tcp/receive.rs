@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use coney_base::Instant;
 
-use super::TcpTransport;
 use super::transmit::Answer;
+use super::{RX_GROUP_MAX, TcpTransport};
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
 use crate::tcp::input::Reaction;
@@ -14,29 +14,74 @@ use crate::transport::{App, ConnId};
 use crate::wire::tcp::{Flags, Header, Options};
 use crate::wire::{self, ParseError, Received};
 
+/// A received segment on its way to its connection.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    frame: RxFrame,
+    received: Received,
+    key: FlowKey,
+    hash: u32,
+    conn: Option<ConnId>,
+}
+
 impl<P: Port> TcpTransport<P> {
-    pub(super) fn receive(&mut self, now: Instant, frame: RxFrame, app: &mut dyn App) {
-        let partial_checksum = self.port.caps().rx_partial_checksum;
-        let received = match wire::parse(self.port.rx_bytes(&frame), partial_checksum) {
-            Ok(received) => received,
+    /// Takes a burst. Frames are parsed and their connections found in groups, before any of them
+    /// is processed: with many connections these lookups miss the caches, and independent misses
+    /// overlap, while one after the other they would add up.
+    pub(super) fn receive_burst(
+        &mut self,
+        now: Instant,
+        burst: &mut Vec<RxFrame>,
+        app: &mut dyn App,
+    ) {
+        let mut group = std::mem::take(&mut self.rx_group);
+        let mut frames = burst.drain(..);
+        loop {
+            group.extend(frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(frame)));
+            if group.is_empty() && frames.len() == 0 {
+                break;
+            }
+            for parsed in &mut group {
+                parsed.conn = self.conns.find(parsed.hash, &parsed.key);
+            }
+            for parsed in group.drain(..) {
+                self.receive(now, parsed, app);
+            }
+        }
+        drop(frames);
+        self.rx_group = group;
+    }
+
+    /// `None`: no segment; the frame was released.
+    fn parse(&mut self, frame: RxFrame) -> Option<Parsed> {
+        let partial_checksum = self.tx.port.caps().rx_partial_checksum;
+        match wire::parse(self.tx.port.rx_bytes(&frame), partial_checksum) {
+            Ok(received) => {
+                self.shared.counters.rx_segments += 1;
+                let local = SocketAddr::new(received.dst, received.header.dst_port);
+                let remote = SocketAddr::new(received.src, received.header.src_port);
+                let key = FlowKey::new(local, remote);
+                let hash = self.shared.hasher.table_hash(&key);
+                Some(Parsed { frame, received, key, hash, conn: None })
+            }
             Err(error) => {
                 self.count_unparsed(error);
-                self.port.rx_release(frame);
-                return;
+                self.tx.port.rx_release(frame);
+                None
             }
-        };
-        self.shared.counters.rx_segments += 1;
-        let local = SocketAddr::new(received.dst, received.header.dst_port);
-        let remote = SocketAddr::new(received.src, received.header.src_port);
-        let key = FlowKey::new(local, remote);
-        let hash = self.shared.hasher.table_hash(&key);
-        let conn = self
-            .conns
-            .find(hash, &key)
+        }
+    }
+
+    fn receive(&mut self, now: Instant, parsed: Parsed, app: &mut dyn App) {
+        let Parsed { frame, received, key, hash, conn } = parsed;
+        // Since the lookup a frame of the same burst may have opened or ended the connection.
+        let conn = conn
+            .filter(|conn| self.conns.get(*conn).is_some())
+            .or_else(|| self.conns.find(hash, &key))
             .or_else(|| self.find_or_open(now, hash, &key, &received, app));
         match conn {
             Some(conn) => self.on_segment(now, conn, &received, frame, app),
-            None => self.port.rx_release(frame),
+            None => self.tx.port.rx_release(frame),
         }
     }
 
@@ -129,7 +174,7 @@ impl<P: Port> TcpTransport<P> {
         app: &mut dyn App,
     ) {
         let Some(tcb) = self.conns.get_mut(conn) else {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             return;
         };
         let payload_len = u32::try_from(received.payload.len()).unwrap_or(0);
@@ -138,7 +183,7 @@ impl<P: Port> TcpTransport<P> {
             tcb.hop = received.hop;
         }
         if reaction.established && !self.on_established(conn, app) {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             return;
         }
         if reaction.reset {
@@ -154,9 +199,9 @@ impl<P: Port> TcpTransport<P> {
             let start = received.payload.start;
             let range = start + reaction.deliver.start..start + reaction.deliver.end;
             self.deliver(conn, &frame, range, app);
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
         }
-        let reaction = self.deliver_held(now, conn, reaction, app);
+        let reaction = self.deliver_held(conn, reaction, app);
         self.react(now, conn, &reaction, app);
     }
 
@@ -166,7 +211,7 @@ impl<P: Port> TcpTransport<P> {
         let payload = start + reaction.deliver.start..start + reaction.deliver.end;
         let cut = u32::try_from(reaction.deliver.start).unwrap_or(0);
         if let Err(frame) = tcb.hold(&received.header, cut, payload, frame, &mut self.shared) {
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
         }
     }
 
@@ -179,11 +224,11 @@ impl<P: Port> TcpTransport<P> {
         app: &mut dyn App,
     ) {
         let Some(tcb) = self.conns.get_mut(conn) else { return };
-        let bytes = self.port.rx_bytes(frame).get(range).unwrap_or_default();
+        let bytes = self.tx.port.rx_bytes(frame).get(range).unwrap_or_default();
         if bytes.is_empty() {
             return;
         }
-        if tcb.state().is_closed_by_us() {
+        if tcb.discards() {
             self.shared.counters.rx_after_close_bytes += bytes.len() as u64;
             return;
         }
@@ -194,7 +239,6 @@ impl<P: Port> TcpTransport<P> {
     /// Delivers what a segment put in order behind itself; what that means is added to `reaction`.
     fn deliver_held(
         &mut self,
-        now: Instant,
         conn: ConnId,
         mut reaction: Reaction,
         app: &mut dyn App,
@@ -203,10 +247,10 @@ impl<P: Port> TcpTransport<P> {
             return reaction;
         }
         while let Some(tcb) = self.conns.get_mut(conn)
-            && let Some((frame, payload, more)) = tcb.pop_held(now, &mut self.shared)
+            && let Some((frame, payload, more)) = tcb.pop_held(&mut self.shared)
         {
             self.deliver(conn, &frame, payload, app);
-            self.port.rx_release(frame);
+            self.tx.port.rx_release(frame);
             reaction.eof |= more.eof;
             reaction.ack |= more.ack;
             reaction.end = reaction.end.or(more.end);

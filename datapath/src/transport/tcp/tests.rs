@@ -1,12 +1,16 @@
 //! Scripts of exact segments and times, grouped by what they are about, and a simulation of two
 //! stacks over a faulty link.
 
+mod addressing;
 mod app;
 mod close;
+mod conformance;
 mod handshake;
+mod hostile;
 mod limits;
 mod reset;
 mod retransmit;
+mod scale;
 mod script;
 mod simulation;
 mod window;

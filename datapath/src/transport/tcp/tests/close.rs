@@ -1,6 +1,7 @@
 use super::script::{OPEN_PLAIN, Script, config};
 use crate::port::sim::SimPortConfig;
 use crate::tcp::config::Config;
+use crate::transport::Transport;
 
 #[test]
 fn the_peer_closes_first_and_we_go_on_sending() {
@@ -35,7 +36,7 @@ fn we_close_first_and_the_peer_goes_on_sending() {
          80 = closed Finished
          80 > . 2:2(0) ack 102",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     assert_eq!(script.transport.tcp_counters().rx_after_close_bytes, 100);
     script.finish();
 }
@@ -45,7 +46,6 @@ fn a_reply_and_the_fin_behind_it_travel_in_one_segment() {
     let mut script = Script::new();
     script.run(OPEN_PLAIN);
     let (now, conn) = (coney_base::Instant::from_millis(10_000), script.conn());
-    use crate::transport::Transport;
     script.transport.send(now, conn, b"-ERR\r\n");
     script.transport.close(now, conn);
     assert_eq!(script.transport.send(now, conn, b"late"), 4, "taken, into nothing");
@@ -55,6 +55,24 @@ fn a_reply_and_the_fin_behind_it_travel_in_one_segment() {
          210 < F. 1:1(0) ack 8
          210 = closed Finished
          210 > . 8:8(0) ack 2",
+    );
+    script.finish();
+}
+
+#[test]
+fn data_may_be_acknowledged_without_the_fin_behind_it() {
+    let mut script = Script::new();
+    script.run(OPEN_PLAIN);
+    let (now, conn) = (coney_base::Instant::from_millis(10_000), script.conn());
+    script.transport.send(now, conn, b"bye");
+    script.transport.close(now, conn);
+    script.run(
+        "0 > FP. 1:4(3) ack 1
+         10 < . 1:1(0) ack 4
+         210 > F. 4:4(0) ack 1
+         220 < F. 1:1(0) ack 5
+         220 = closed Finished
+         220 > . 5:5(0) ack 2",
     );
     script.finish();
 }
@@ -70,7 +88,7 @@ fn both_close_at_once() {
          12 < . 2:2(0) ack 2
          12 = closed Finished",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     script.finish();
 }
 
@@ -120,11 +138,11 @@ fn time_wait_answers_the_fin_again_and_ignores_resets() {
          50 > . 2:2(0) ack 2
          60 < . 2:2(0) ack 2",
     );
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
     script.run("60025 ! held 0");
-    assert_eq!(script.transport.embryos_and_remains(), (0, 1), "the FIN restarted the time");
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1), "the FIN restarted the time");
     script.run("60031 ! held 0");
-    assert_eq!(script.transport.embryos_and_remains(), (0, 0));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 0));
     script.finish();
 }
 
@@ -140,7 +158,7 @@ fn a_newer_syn_replaces_a_connection_in_time_wait_and_an_older_one_does_not() {
          41 = accept",
     );
     assert_eq!(script.transport.tcp_counters().time_wait_reused, 1);
-    assert_eq!(script.transport.embryos_and_remains(), (0, 0));
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 0));
 }
 
 #[test]

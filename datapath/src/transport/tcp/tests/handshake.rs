@@ -58,16 +58,16 @@ fn a_lost_syn_ack_is_sent_again_with_doubling_timeouts_and_given_up() {
 fn a_duplicate_syn_is_answered_again_and_another_one_challenged() {
     let mut script = Script::new();
     script.run(
-        "0 < S 0:0(0) win 60000 <mss 1460>
-         0 > S. 0:0(0) ack 1
-         100 < S 0:0(0) win 60000 <mss 1460>
+        "0 < S 0:0(0) win 60000 <mss 1460,ws 7>
+         0 > S. 0:0(0) ack 1 win 65535
+         100 < S 0:0(0) win 60000 <mss 1460,ws 7>
          100 > S. 0:0(0) ack 1
          200 < S 5:5(0) win 60000 <mss 1460>
-         200 > . 1:1(0) ack 1
+         200 > . 1:1(0) ack 1 win 8191
          300 < . 1:1(0) ack 1
          300 = accept",
     );
-    assert_eq!(script.transport.embryos_and_remains().0, 0);
+    assert_eq!(script.transport.half_open_and_time_wait().0, 0);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_reset_of_a_half_open_connection_counts_only_at_the_exact_position() {
          2 < R 70000:70000(0)
          3 < R 1:1(0)",
     );
-    assert_eq!(script.transport.embryos_and_remains().0, 0);
+    assert_eq!(script.transport.half_open_and_time_wait().0, 0);
     script.finish();
 }
 

@@ -134,7 +134,7 @@ impl Script {
         self.advance(self.now + std::time::Duration::from_secs(300));
         self.assert_nothing_left("long after the script");
         assert_eq!(self.transport.conn_count(), 0);
-        assert_eq!(self.transport.embryos_and_remains(), (0, 0));
+        assert_eq!(self.transport.half_open_and_time_wait(), (0, 0));
         assert!(self.transport.port().is_quiescent(), "a frame leaked: {:?}", self.transport);
     }
 

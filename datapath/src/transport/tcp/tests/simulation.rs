@@ -38,6 +38,8 @@ struct Plan {
     len: [u64; 2],
     /// The client closes without reading everything.
     early_close: bool,
+    /// The client sends FIN as soon as it has sent everything, and goes on reading.
+    half_close: bool,
     /// The server aborts after so many received bytes.
     abort_at: Option<u64>,
 }
@@ -229,13 +231,14 @@ impl Side {
         }
         let aborts = self.role == 1
             && stream.plan.abort_at.is_some_and(|abort_at| stream.received >= abort_at);
+        if self.role == 0 && stream.plan.half_close && stream.sent == len {
+            self.transport.shutdown(conn);
+        }
         let has_all = stream.received == stream.plan.len[1 - self.role];
         if aborts {
             stream.closing = true;
             self.transport.abort(now, conn);
-        } else if stream.sent == len
-            && (has_all || stream.eof || (self.role == 0 && stream.plan.early_close))
-        {
+        } else if stream.sent == len && (has_all || (self.role == 0 && stream.plan.early_close)) {
             stream.closing = true;
             self.transport.close(now, conn);
         }
@@ -316,6 +319,7 @@ fn run(seed: u64) -> (u64, u64) {
         .map(|_| Plan {
             len: [rng.below(shape.len_max), rng.below(shape.len_max)],
             early_close: rng.chance(50_000),
+            half_close: rng.chance(300_000),
             abort_at: rng.chance(30_000).then(|| rng.below(50_000)),
         })
         .collect();
@@ -377,7 +381,7 @@ fn drain(mut now: Instant, client: &mut Side, server: &mut Side, link: &mut Link
     for side in [client, server] {
         let transport = &side.transport;
         assert_eq!(transport.conn_count(), 0);
-        assert_eq!(transport.embryos_and_remains(), (0, 0));
+        assert_eq!(transport.half_open_and_time_wait(), (0, 0));
         assert_eq!(transport.shared.quota.used(), 0);
         assert!(transport.port().is_quiescent(), "frames leaked: {transport:?}");
         assert_eq!(transport.port().tx_available(), transport.port().caps().tx_frames_max);
