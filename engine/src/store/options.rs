@@ -59,7 +59,7 @@ pub(super) fn database(config: &EngineConfig) -> Options {
 /// All column families, in the order that [`Family`] numbers them.
 pub(super) fn families(config: &EngineConfig, shared: &Shared) -> Vec<ColumnFamilyDescriptor> {
     vec![
-        ColumnFamilyDescriptor::new("default", Options::default()),
+        ColumnFamilyDescriptor::new("default", unused()),
         ColumnFamilyDescriptor::new(family_name(Family::Meta), meta(config, shared)),
         ColumnFamilyDescriptor::new(family_name(Family::Expiry), small(shared)),
         ColumnFamilyDescriptor::new(family_name(Family::System), small(shared)),
@@ -109,6 +109,15 @@ fn meta(config: &EngineConfig, shared: &Shared) -> Options {
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table.set_data_block_hash_ratio(0.75);
     options.set_block_based_table_factory(&table);
+    options
+}
+
+/// The family that RocksDB insists on and that stays empty.
+fn unused() -> Options {
+    let mut options = Options::default();
+    // After a full disk, RocksDB resumes writes once the largest write buffer of all families is
+    // free: the default of 64 MiB would keep small disks read-only for good.
+    options.set_write_buffer_size(1 << 20);
     options
 }
 
