@@ -8,8 +8,6 @@ use coney_datapath::port::af_xdp::{self, AfXdpPort, Queues};
 use coney_datapath::tcp::config::Config as TcpConfig;
 use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
 use coney_xdp_prog::{Mode, Program};
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use tracing::{info, warn};
 
 use super::keepalive_idle;
@@ -37,7 +35,7 @@ pub(crate) enum XdpUnavailable {
     Unfit(#[from] PortUnfit),
     /// The kernel gives no random numbers.
     #[error("no random numbers for TCP's secrets: {0}")]
-    Random(Errno),
+    Random(std::io::Error),
 }
 
 /// An interface that is ready to serve. Steering ends when the program is dropped.
@@ -81,8 +79,7 @@ pub(super) fn open(
             ports.len()
         );
     }
-    let mut secret = [0; 16];
-    getrandom(&mut secret, GetRandomFlags::empty()).map_err(XdpUnavailable::Random)?;
+    let secret = crate::host::random().map_err(XdpUnavailable::Random)?;
     let transports = ports
         .into_iter()
         .map(|port| TcpTransport::new(port, tcp_config(config, &endpoints, secret)))
