@@ -40,8 +40,8 @@ pub enum Memtable {
     /// Ordered.
     #[default]
     SkipList,
-    /// A hash table of sorted lists: faster point reads and writes, slower iteration and flush.
-    HashLinkList,
+    /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    Hash,
 }
 
 /// How an [`Engine`] is opened.

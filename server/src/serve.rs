@@ -191,7 +191,7 @@ fn engine_config(config: &Config, workers: usize, seed: u64) -> EngineConfig {
         workers,
         memtable: match config.memtable {
             Memtable::SkipList => coney_engine::Memtable::SkipList,
-            Memtable::Hash => coney_engine::Memtable::HashLinkList,
+            Memtable::Hash => coney_engine::Memtable::Hash,
         },
         seed,
         ..EngineConfig::new(&config.dir)
