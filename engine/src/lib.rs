@@ -38,9 +38,9 @@ pub use coney_resp::REDIS_VERSION;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
     /// Ordered.
-    #[default]
     SkipList,
     /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    #[default]
     Hash,
 }
 

@@ -7,10 +7,12 @@
 //   newest    -> the entry inserted last -> the one before it -> ...          (all entries)
 //
 // Insert: constant time, two stores. Get: one bucket. Iteration: the entries newer than the last
-// sorted run are collected along `newest`, sorted, and merged with that run; the result is the
-// next iterator's run. A flush pays for one sort, on a background thread; so does a SCAN. RocksDB's
-// own hash memtables sort with a skip list instead, which costs several times as much, and RocksDB's
-// skip list makes every insertion pay for an order that only the flush needs.
+// iterator are collected along `newest` and sorted into a run; runs of similar size are merged, so
+// that there are few and each entry is merged a logarithmic number of times, however often
+// iterators are made while somebody writes. An iterator merges the runs as it goes. A flush pays
+// for one sort, on a background thread. RocksDB's own hash memtables sort with a skip list
+// instead, which costs several times as much, and RocksDB's skip list makes every insertion pay
+// for an order that only the flush needs.
 //
 // For families with these properties only:
 // - The comparator is bytewise: sorting compares the first eight bytes of keys as one number.
@@ -21,7 +23,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -91,16 +96,15 @@ struct Sorted {
   const char* data;
 };
 
-// All entries up to and including `newest`, in order.
-struct Run {
-  const Entry* newest = nullptr;
-  std::vector<Sorted> entries;
-};
+// Entries in order.
+using Run = std::vector<Sorted>;
+// Runs of falling size that together hold all entries up to some moment.
+using Runs = std::vector<std::shared_ptr<const Run>>;
 
 class HashMemtable : public MemTableRep {
  public:
   HashMemtable(const KeyComparator& compare, Allocator* allocator, size_t bucket_count)
-      : MemTableRep(allocator), compare_(compare), run_(std::make_shared<Run>()) {
+      : MemTableRep(allocator), compare_(compare) {
     unsigned bits = 1;
     while ((size_t{1} << bits) < std::max(bucket_count, kBucketsMin)) bits++;
     shift_ = 64 - bits;
@@ -181,48 +185,74 @@ class HashMemtable : public MemTableRep {
     }
   }
 
-  // Everything inserted so far, in order.
-  std::shared_ptr<const Run> SortedRun() {
-    std::lock_guard<std::mutex> guard(run_mutex_);
-    const Entry* newest = newest_.load(std::memory_order_acquire);
-    if (run_->newest == newest) return run_;
-    auto next = std::make_shared<Run>();
-    next->newest = newest;
-    std::vector<Sorted> fresh;
-    for (const Entry* at = newest; at != run_->newest; at = at->older) {
-      fresh.push_back({at->prefix, at->data()});
-    }
-    const auto before = [this](const Sorted& a, const Sorted& b) {
-      return a.prefix != b.prefix ? a.prefix < b.prefix : compare_(a.data, b.data) < 0;
-    };
-    std::sort(fresh.begin(), fresh.end(), before);
-    next->entries.resize(run_->entries.size() + fresh.size());
-    std::merge(run_->entries.begin(), run_->entries.end(), fresh.begin(), fresh.end(),
-               next->entries.begin(), before);
-    run_ = next;
-    return next;
+  bool Before(const Sorted& a, const Sorted& b) const {
+    return a.prefix != b.prefix ? a.prefix < b.prefix : compare_(a.data, b.data) < 0;
   }
 
+  // Everything inserted so far.
+  Runs SortedRuns() {
+    std::lock_guard<std::mutex> guard(runs_mutex_);
+    const Entry* newest = newest_.load(std::memory_order_acquire);
+    if (newest == sorted_up_to_) return runs_;
+    const auto before = [this](const Sorted& a, const Sorted& b) { return Before(a, b); };
+    auto fresh = std::make_shared<Run>();
+    for (const Entry* at = newest; at != sorted_up_to_; at = at->older) {
+      fresh->push_back({at->prefix, at->data()});
+    }
+    std::sort(fresh->begin(), fresh->end(), before);
+    sorted_up_to_ = newest;
+    std::shared_ptr<const Run> last = std::move(fresh);
+    while (!runs_.empty() && runs_.back()->size() <= 2 * last->size()) {
+      const Run& older = *runs_.back();
+      auto merged = std::make_shared<Run>(older.size() + last->size());
+      std::merge(older.begin(), older.end(), last->begin(), last->end(), merged->begin(), before);
+      last = std::move(merged);
+      runs_.pop_back();
+    }
+    runs_.push_back(std::move(last));
+    return runs_;
+  }
+
+  // For each run a position: the first entry that does not come before the current one, which is
+  // the least of them. No two entries are equal, because their sequence numbers differ.
   class Iterator : public MemTableRep::Iterator {
    public:
     explicit Iterator(HashMemtable* table) : table_(table) {}
 
-    bool Valid() const override { return run_ != nullptr && at_ < run_->entries.size(); }
-    const char* key() const override { return run_->entries[at_].data; }
-    void Next() override { at_++; }
-    // Before the first entry lies the end, as in an empty table.
-    void Prev() override { at_ = at_ == 0 ? run_->entries.size() : at_ - 1; }
+    bool Valid() const override { return current_ != kNone; }
+    const char* key() const override { return At(current_).data; }
+
+    void Next() override {
+      at_[current_]++;
+      Settle();
+    }
+
+    void Prev() override {
+      size_t best = kNone;
+      for (size_t run = 0; run < runs_.size(); run++) {
+        if (at_[run] == 0) continue;
+        if (best == kNone ||
+            table_->Before((*runs_[best])[at_[best] - 1], (*runs_[run])[at_[run] - 1])) {
+          best = run;
+        }
+      }
+      if (best != kNone) at_[best]--;
+      current_ = best;
+    }
 
     void Seek(const Slice& internal_key, const char*) override {
       Sort();
       const uint64_t prefix = Prefix(UserKeyOf(internal_key));
       const auto& compare = table_->compare_;
-      const auto found = std::partition_point(
-          run_->entries.begin(), run_->entries.end(), [&](const Sorted& entry) {
-            if (entry.prefix != prefix) return entry.prefix < prefix;
-            return compare(entry.data, internal_key) < 0;
-          });
-      at_ = static_cast<size_t>(found - run_->entries.begin());
+      for (size_t run = 0; run < runs_.size(); run++) {
+        const auto found =
+            std::partition_point(runs_[run]->begin(), runs_[run]->end(), [&](const Sorted& entry) {
+              if (entry.prefix != prefix) return entry.prefix < prefix;
+              return compare(entry.data, internal_key) < 0;
+            });
+        at_[run] = static_cast<size_t>(found - runs_[run]->begin());
+      }
+      Settle();
     }
 
     void SeekForPrev(const Slice& internal_key, const char* memtable_key) override {
@@ -233,24 +263,42 @@ class HashMemtable : public MemTableRep {
 
     void SeekToFirst() override {
       Sort();
-      at_ = 0;
+      std::fill(at_.begin(), at_.end(), 0);
+      Settle();
     }
 
     void SeekToLast() override {
       Sort();
-      at_ = run_->entries.size();
+      for (size_t run = 0; run < runs_.size(); run++) at_[run] = runs_[run]->size();
       Prev();
     }
 
    private:
+    static constexpr size_t kNone = SIZE_MAX;
+
+    const Sorted& At(size_t run) const { return (*runs_[run])[at_[run]]; }
+
     // Once: what was inserted later is newer than the iterator's snapshot.
     void Sort() {
-      if (run_ == nullptr) run_ = table_->SortedRun();
+      if (is_sorted_) return;
+      is_sorted_ = true;
+      runs_ = table_->SortedRuns();
+      at_.resize(runs_.size());
+    }
+
+    void Settle() {
+      current_ = kNone;
+      for (size_t run = 0; run < runs_.size(); run++) {
+        if (at_[run] == runs_[run]->size()) continue;
+        if (current_ == kNone || table_->Before(At(run), At(current_))) current_ = run;
+      }
     }
 
     HashMemtable* table_;
-    std::shared_ptr<const Run> run_;
-    size_t at_ = 0;
+    bool is_sorted_ = false;
+    Runs runs_;
+    std::vector<size_t> at_;
+    size_t current_ = kNone;
   };
 
   const KeyComparator& compare_;
@@ -258,8 +306,10 @@ class HashMemtable : public MemTableRep {
   size_t bucket_count_;
   std::atomic<Entry*>* buckets_;
   std::atomic<Entry*> newest_{nullptr};
-  std::mutex run_mutex_;
-  std::shared_ptr<const Run> run_;
+  std::mutex runs_mutex_;
+  Runs runs_;
+  // The newest entry that the runs hold.
+  const Entry* sorted_up_to_ = nullptr;
 };
 
 class HashMemtableFactory : public MemTableRepFactory {
