@@ -35,6 +35,7 @@ use crate::wire::{self, ipv4, ipv6};
 
 mod open;
 mod receive;
+pub mod simulation;
 #[cfg(test)]
 mod tests;
 mod transmit;
