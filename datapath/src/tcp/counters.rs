@@ -31,6 +31,10 @@ counters! {
     rx_malformed => "tcp_rx_malformed",
     /// Frames dropped: not TCP.
     rx_not_tcp => "tcp_rx_not_tcp",
+    /// ICMP messages that a segment of a connection of ours was too big for a link.
+    rx_too_big => "tcp_rx_too_big",
+    /// Connections whose next hop was found at another hardware address.
+    next_hops_changed => "tcp_next_hops_changed",
     /// Frames dropped: a fragment.
     rx_fragment => "tcp_rx_fragment",
     /// Frames dropped: an IPv4 header checksum is wrong.

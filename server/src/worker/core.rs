@@ -18,6 +18,7 @@ use coney_control::slowlog::{self, Entry};
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
 use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
+use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
 use super::session::{Parked, Session, SessionKey, State};
@@ -55,6 +56,7 @@ pub(crate) struct Core {
     pool: PoolClient,
     admin: AdminClient,
     sync: Arc<SyncHandle>,
+    access: Arc<AccessList>,
     scratch: Scratch,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
@@ -101,6 +103,7 @@ pub(crate) struct CoreParts {
     pub(crate) pool: PoolClient,
     pub(crate) admin: AdminClient,
     pub(crate) sync: Arc<SyncHandle>,
+    pub(crate) access: Arc<AccessList>,
     pub(crate) transports: usize,
 }
 
@@ -117,6 +120,7 @@ impl Core {
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
+            access: parts.access,
             scratch: Scratch::default(),
             due: Due::default(),
             output_bytes: 0,
@@ -124,8 +128,23 @@ impl Core {
         }
     }
 
-    /// A client connected.
-    pub(crate) fn on_accept(&mut self, key: SessionKey, peer: SocketAddr, local: SocketAddr) {
+    /// Sets whose connections are let in.
+    pub(crate) fn set_access(&mut self, access: Arc<AccessList>) {
+        self.access = access;
+    }
+
+    /// A client connected; `false`: the access list refuses it, without a word.
+    pub(crate) fn on_accept(
+        &mut self,
+        key: SessionKey,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> bool {
+        if !self.access.admits(peer.ip()) && !is_local(peer, local) {
+            self.stats.connections_received += 1;
+            self.stats.rejected_connections += 1;
+            return false;
+        }
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
         client.authenticated = !self.runtime.requires_auth.load(Ordering::Relaxed);
@@ -146,6 +165,7 @@ impl Core {
             self.stats.rejected_connections += 1;
             self.end_with(key, error);
         }
+        true
     }
 
     /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.

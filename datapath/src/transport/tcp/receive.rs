@@ -65,7 +65,14 @@ impl<P: Port> TcpTransport<P> {
                 Some(Parsed { frame, received, key, hash, conn: None })
             }
             Err(error) => {
-                self.count_unparsed(error);
+                // The XDP program steers one kind of frame here that is not TCP.
+                let too_big = (error == ParseError::NotTcp)
+                    .then(|| wire::icmp::parse(self.tx.port.rx_bytes(&frame)).ok())
+                    .flatten();
+                match too_big {
+                    Some(too_big) => self.on_too_big(&too_big),
+                    None => self.count_unparsed(error),
+                }
                 self.tx.port.rx_release(frame);
                 None
             }
@@ -181,6 +188,7 @@ impl<P: Port> TcpTransport<P> {
         let reaction = tcb.on_segment(now, &received.header, payload_len, &mut self.shared);
         if reaction.accepted {
             tcb.hop = received.hop;
+            self.note_next_hop(now, conn);
         }
         if reaction.established && !self.on_established(conn, app) {
             self.tx.port.rx_release(frame);
