@@ -88,7 +88,7 @@ impl Default for Config {
             block_cache: 256 << 20,
             hot_cache: 256 << 20,
             write_buffer: 64 << 20,
-            memtable: Memtable::SkipList,
+            memtable: Memtable::Hash,
             background_jobs: 2,
             workers: 0,
             io_threads: 4,
@@ -136,7 +136,7 @@ pub enum Sync {
 pub enum Memtable {
     /// Ordered.
     SkipList,
-    /// A hash table of sorted lists.
+    /// A hash table that is sorted when somebody iterates.
     Hash,
 }
 

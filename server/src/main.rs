@@ -18,6 +18,7 @@ mod check;
 mod cli;
 mod datapath;
 mod expiry;
+mod ffi;
 mod files;
 mod host;
 mod logging;

@@ -85,7 +85,8 @@ fn serve(
     let cores = threads::cores();
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
-    let engine = Arc::new(Engine::open(engine_config(&config, workers))?);
+    let seed = u64::from_ne_bytes(host::random()?);
+    let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
     engine.set_value_len_max(config.proto_max_bulk_len.into());
     if !config.requirepass.is_empty() {
         engine.set_password(Some(config.requirepass.clone().into_bytes()));
@@ -191,7 +192,7 @@ fn limit_clients(config: &mut Config) {
     }
 }
 
-fn engine_config(config: &Config, workers: usize) -> EngineConfig {
+fn engine_config(config: &Config, workers: usize, seed: u64) -> EngineConfig {
     let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineConfig {
         block_cache_bytes: to_usize(config.block_cache),
@@ -202,8 +203,9 @@ fn engine_config(config: &Config, workers: usize) -> EngineConfig {
         workers,
         memtable: match config.memtable {
             Memtable::SkipList => coney_engine::Memtable::SkipList,
-            Memtable::Hash => coney_engine::Memtable::HashLinkList,
+            Memtable::Hash => coney_engine::Memtable::Hash,
         },
+        seed,
         ..EngineConfig::new(&config.dir)
     }
 }

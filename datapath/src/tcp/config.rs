@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::congestion::Algorithm;
+
 /// Settings of one worker's TCP.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,6 +40,15 @@ pub struct Config {
     pub time_wait: Duration,
     /// Longest wait before received data is acknowledged.
     pub delayed_ack: Duration,
+    /// How long a peer may delay the acknowledgement of a single segment: so much longer a probe
+    /// for a lost tail waits (RFC 8985 §7.2).
+    pub peer_ack_delay: Duration,
+    /// Congestion control of new connections.
+    pub congestion: Algorithm,
+    /// Offer and agree to SACK (RFC 2018).
+    pub sack: bool,
+    /// Offer and agree to timestamps (RFC 7323).
+    pub timestamps: bool,
     /// Retransmissions of the same data, or probes without any answer, before the connection is
     /// given up: with the RTO floor the 10 take 200 s, above the 100 s of RFC 9293 §3.8.3.
     pub retransmits_max: u8,
@@ -64,6 +75,10 @@ impl Default for Config {
             fin_wait_2_timeout: Duration::from_secs(60),
             time_wait: Duration::from_secs(60),
             delayed_ack: Duration::from_millis(40),
+            peer_ack_delay: Duration::from_millis(50),
+            congestion: Algorithm::Cubic,
+            sack: true,
+            timestamps: true,
             retransmits_max: 10,
             resets_per_second_max: 1000,
             challenges_per_second_max: 1000,

@@ -97,6 +97,20 @@ counters! {
     retransmits => "tcp_retransmits",
     /// Recoveries begun by duplicate acknowledgements.
     fast_retransmits => "tcp_fast_retransmits",
+    /// Rounds of loss detection by time that found something lost.
+    rack_losses => "tcp_rack_losses",
+    /// Connections on which the network was seen to reorder.
+    reorderings => "tcp_reorderings",
+    /// Recoveries called off: timestamps showed that nothing was lost.
+    spurious_retransmits => "tcp_spurious_retransmits",
+    /// Probes for a lost tail.
+    tail_probes => "tcp_tail_probes",
+    /// Lost tails that a probe repaired.
+    tail_losses => "tcp_tail_losses",
+    /// Acknowledgements that reported a duplicate (DSACK).
+    rx_dsacks => "tcp_rx_dsacks",
+    /// Duplicates reported (DSACK).
+    tx_dsacks => "tcp_tx_dsacks",
     /// Expiries of a retransmission timer.
     rtos => "tcp_rtos",
     /// Probes of a closed window.

@@ -6,12 +6,13 @@ use coney_base::Instant;
 
 use super::Shared;
 use super::challenge::PER_CONNECTION_INTERVAL;
-use super::congestion::CongestionControl as _;
+use super::congestion::{Ack, CongestionControl as _};
 use super::isn::timestamp;
 use super::reassembly::{Held, Reassembly, Refused};
+use super::send_queue::Acked;
 use super::seq::Seq;
 use super::state::State;
-use super::tcb::{Agreed, RCV_WND_MAX, RtxTimer, Tcb};
+use super::tcb::{Agreed, Phase, RCV_WND_MAX, RtxTimer, Tcb};
 use crate::port::RxFrame;
 use crate::transport::CloseReason;
 use crate::wire::tcp::{Flags, Header};
@@ -158,7 +159,8 @@ impl Tcb {
             return;
         }
         let mss_max = self.mss;
-        self.agree(&Agreed::from_syn(&header.options, self.key.is_ipv4(), mss_max));
+        let agreed = Agreed::from_syn(&header.options, self.key.is_ipv4(), mss_max, &shared.config);
+        self.agree(&agreed, shared.config.congestion);
         self.rcv_nxt = header.seq.plus(1);
         self.rcv_adv = self.rcv_nxt.plus(RCV_WND_MAX.min(0xffff));
         self.take_acked(now, header, shared);
@@ -166,6 +168,9 @@ impl Tcb {
         self.last_rx = now;
         self.rtx_timer = RtxTimer::Off;
         self.backoff = 0;
+        // Whatever was lost was SYN, before there was a window to speak of.
+        self.phase = Phase::Open;
+        self.loss = None;
         self.set_state(State::Established);
         self.ack_now = true;
         reaction.accepted = true;
@@ -211,6 +216,10 @@ impl Tcb {
         shared: &mut Shared,
         reaction: &mut Reaction,
     ) {
+        let end = header.seq.plus(payload_len);
+        if payload_len > 0 && end.at_or_before(self.rcv_nxt) {
+            self.dsack = Some((header.seq, end));
+        }
         if payload_len > 0 || header.flags.has(Flags::FIN) || self.may_challenge(now) {
             reaction.ack = true;
         } else {
@@ -255,12 +264,18 @@ impl Tcb {
         let window = u32::from(header.window) << self.snd_wscale;
         if ack.after(self.snd_una) {
             self.on_new_ack(now, header, shared, reaction);
+        } else if self.sack
+            && ack == self.snd_una
+            && (self.snd_nxt != self.snd_una || self.tail_probe.is_some())
+        {
+            shared.counters.rx_dup_acks += u64::from(header.seq_len(payload_len) == 0);
+            self.on_selective_ack(now, header, None, shared);
         } else if ack == self.snd_una
             && self.snd_nxt != self.snd_una
             && header.seq_len(payload_len) == 0
             && window == self.snd_wnd
         {
-            self.on_dup_ack(shared);
+            self.on_dup_ack(now, shared);
         }
         if ack.at_or_after(self.snd_una) {
             let is_newer = header.seq.after(self.snd_wl1)
@@ -283,9 +298,8 @@ impl Tcb {
         self.snd_wl2 = header.ack;
     }
 
-    /// Moves `snd_una`, frees frames and measures the round-trip time. `true`: FIN (or SYN) was
-    /// acknowledged.
-    fn take_acked(&mut self, now: Instant, header: &Header, shared: &mut Shared) -> bool {
+    /// Moves `snd_una`, frees frames and measures the round-trip time.
+    fn take_acked(&mut self, now: Instant, header: &Header, shared: &mut Shared) -> Acked {
         self.snd_una = header.ack;
         let acked = self.queue.ack(header.ack, &mut shared.freed);
         if let Some(sent_at) = acked.sent_at {
@@ -301,7 +315,7 @@ impl Tcb {
                 self.rtt.sample(std::time::Duration::from_millis(u64::from(ms)));
             }
         }
-        acked.fin
+        acked
     }
 
     fn on_new_ack(
@@ -316,56 +330,69 @@ impl Tcb {
         // A window that was not made use of must not grow (RFC 7661 §4.1 in spirit, and Linux): an
         // application that sends little would collect the right to a burst.
         let is_window_used = self.in_flight() >= self.congestion.cwnd() / 2;
-        let is_fin_acked = self.take_acked(now, header, shared);
-        self.dup_acks = 0;
-        if !self.in_recovery {
-            if is_window_used {
-                self.congestion.on_ack(acked, mss);
+        let taken = self.take_acked(now, header, shared);
+        self.tail_probe_now = false;
+        let dup_acks = std::mem::take(&mut self.dup_acks);
+        let is_undone = self.loss.is_some() && self.undo_if_spurious(header, shared);
+        match self.phase {
+            _ if is_undone => {}
+            Phase::Recovery if header.ack.at_or_after(self.recover) => {
+                self.phase = Phase::Open;
+                self.congestion.on_recovery_end(self.in_flight(), mss);
             }
-        } else if header.ack.at_or_after(self.recover) {
-            self.in_recovery = false;
-            self.congestion.on_recovery_end(self.in_flight(), mss);
-        } else {
-            // RFC 6582 §3.2 step 3: the next hole begins here.
-            self.congestion.on_recovery_partial_ack(acked, mss);
-            self.rtx_now = self.queue.mark_first_lost();
+            // RACK finds the next hole.
+            Phase::Recovery if self.sack => {}
+            Phase::Recovery => {
+                // RFC 6582 §3.2 step 3: the next hole begins here. Of the segments that went, all
+                // but the first had been counted by duplicate acknowledgements.
+                let counted = u8::try_from(taken.segments.saturating_sub(1)).unwrap_or(u8::MAX);
+                self.dup_acks = dup_acks.saturating_sub(counted);
+                self.rtx_now = self.queue.mark_first_lost();
+            }
+            Phase::Open | Phase::Timeout => {
+                if header.ack.at_or_after(self.recover) {
+                    self.phase = Phase::Open;
+                }
+                if is_window_used {
+                    let srtt = self.rtt.srtt().unwrap_or_default();
+                    self.congestion.on_ack(&Ack { now, acked, mss, srtt });
+                }
+            }
         }
         self.backoff = 0;
         self.unanswered = 0;
+        if self.sack {
+            self.on_selective_ack(now, header, taken.delivered, shared);
+        }
         // RFC 6298 §5.2 and §5.3.
         self.rtx_timer = if self.snd_una == self.snd_nxt {
             self.rtx_now = false;
             RtxTimer::Off
         } else {
-            RtxTimer::Retransmit(now + self.rtt.rto(0))
+            self.probe_or_retransmit(now, shared)
         };
+        self.forget_loss_if_idle();
         if self.want_writable && self.queue.len() <= shared.config.send_frames_max / 2 {
             self.want_writable = false;
             reaction.writable = true;
         }
-        if is_fin_acked {
+        if taken.fin {
             self.on_fin_acked(now, shared, reaction);
         }
     }
 
-    /// RFC 5681 §3.2 and RFC 6582 §3.2.
-    fn on_dup_ack(&mut self, shared: &mut Shared) {
+    /// RFC 5681 §3.2 and RFC 6582 §3.2, for peers without SACK. That each duplicate acknowledgement
+    /// takes a segment out of flight is also limited transmit (RFC 3042).
+    fn on_dup_ack(&mut self, now: Instant, shared: &mut Shared) {
         shared.counters.rx_dup_acks += 1;
-        let mss = u32::from(self.mss);
         self.dup_acks = self.dup_acks.saturating_add(1);
-        if self.in_recovery {
-            self.congestion.on_recovery_dup_ack(mss);
-        } else if self.dup_acks == DUP_ACKS_THRESHOLD
+        if self.phase == Phase::Open
+            && self.dup_acks == DUP_ACKS_THRESHOLD
             && self.snd_una.after(self.recover)
             && self.queue.lost() == 0
         {
-            shared.counters.fast_retransmits += 1;
-            self.in_recovery = true;
-            self.recover = self.snd_nxt;
-            // RFC 5681 §3.2 step 2: without what limited transmit sent beyond the window.
-            let flight = self.in_flight().min(self.congestion.cwnd());
-            self.congestion.on_recovery_start(flight, mss);
-            self.rtx_now = self.queue.mark_first_lost();
+            self.begin_recovery(now, shared);
+            self.queue.mark_first_lost();
         }
     }
 
@@ -411,6 +438,9 @@ impl Tcb {
             reaction.hold = new > 0 || is_fin;
             reaction.deliver = range;
             return;
+        }
+        if old > 0 {
+            self.dsack = Some((header.seq, header.seq.plus(old)));
         }
         if old > 0 || is_cut {
             // The peer repeats itself or exceeds the window: it should know where we are.
@@ -475,6 +505,7 @@ impl Tcb {
         // A FIN behind the window was cut off together with payload before it.
         let fin = header.flags.has(Flags::FIN)
             && seq.plus(u32::try_from(payload.len()).unwrap_or(0)).before(self.rcv_adv);
+        let end = seq.plus(u32::try_from(payload.len()).unwrap_or(0));
         let reassembly = self.reassembly.get_or_insert_with(Box::<Reassembly>::default);
         let result = reassembly.insert(Held { seq, frame, payload, fin }, &mut shared.quota);
         if reassembly.is_empty() {
@@ -482,6 +513,7 @@ impl Tcb {
         }
         result.map_err(|refused| match refused {
             Refused::Duplicate(frame) => {
+                self.dsack = Some((seq, end)).filter(|_| seq != end);
                 shared.counters.rx_duplicate += 1;
                 frame
             }

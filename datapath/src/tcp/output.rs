@@ -11,11 +11,14 @@ use super::congestion::CongestionControl as _;
 use super::isn::timestamp;
 use super::send_queue::TxSegment;
 use super::seq::Seq;
-use super::tcb::{RCV_WND_MAX, RCV_WSCALE, RtxTimer, Tcb};
+use super::tcb::{RCV_WND_MAX, RCV_WSCALE, RtxTimer, TailProbe, Tcb};
 use crate::wire::tcp::{Flags, Header, OPTIONS_LEN_MAX, Options, SackBlocks, Timestamps};
 
 /// Unacknowledged data segments that are acknowledged without delay (RFC 9293 §3.8.6.3).
 const UNACKED_SEGMENTS_MAX: u8 = 2;
+
+/// Bytes of a SACK option with one block.
+const DSACK_LEN: usize = 12;
 
 /// One transmission.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +54,7 @@ impl Tcb {
         if let Some(index) = self.queue.unsent()
             && let Some(segment) = self.queue.get(index)
             && self.queue.lost() == 0
-            && self.fits_cwnd(segment)
+            && (self.tail_probe_now || self.fits_cwnd(segment))
         {
             let room = self.window_room();
             // A FIN may lie one position outside: sent again and again it is a probe by itself.
@@ -67,6 +70,11 @@ impl Tcb {
                 return Some(Output::Split { index, len });
             }
         }
+        if self.tail_probe_now
+            && let Some(index) = self.queue.last_sent()
+        {
+            return Some(Output::Segment { index });
+        }
         if self.probe_now {
             return Some(Output::Probe);
         }
@@ -75,16 +83,9 @@ impl Tcb {
     }
 
     fn fits_cwnd(&self, segment: &TxSegment) -> bool {
-        // RFC 3042: the first two duplicate acknowledgements each let a new segment out.
-        let limited = if self.in_recovery {
-            0
-        } else {
-            u32::from(self.dup_acks.min(2)) * u32::from(self.mss)
-        };
-        let cwnd = self.congestion.cwnd().saturating_add(limited);
         let in_flight = self.in_flight();
         // A window below one segment must not stop everything.
-        in_flight == 0 || in_flight + segment.seq_len() <= cwnd
+        in_flight == 0 || in_flight + segment.seq_len() <= self.congestion.cwnd()
     }
 
     /// What the peer's window still takes.
@@ -135,7 +136,7 @@ impl Tcb {
             header.window = u16::try_from(RCV_WND_MAX).unwrap_or(u16::MAX);
             header.options.mss = Some(self.mss);
             header.options.window_scale = Some(RCV_WSCALE);
-            header.options.sack_permitted = true;
+            header.options.sack_permitted = self.sack;
             return;
         }
         if segment.fin {
@@ -144,18 +145,30 @@ impl Tcb {
         if index + 1 == self.queue.len() && segment.len > 0 {
             header.flags = header.flags | Flags::PSH;
         }
-        header.options.sack = self.sack_blocks(usize::from(self.mss - segment.len.min(self.mss)));
+        header.options.sack = self.sack_blocks(self.room_beside(segment.len));
     }
 
     /// As many blocks as fit `room` bytes and the header.
     fn sack_blocks(&self, room: usize) -> SackBlocks {
-        let Some(reassembly) = self.reassembly.as_ref().filter(|_| self.sack) else {
-            return SackBlocks::default();
-        };
+        let mut blocks = SackBlocks::default();
+        if !self.sack || (self.reassembly.is_none() && self.dsack.is_none()) {
+            return blocks;
+        }
+        if let Some((start, end)) = self.dsack {
+            // RFC 2883 §4: first of all.
+            blocks.push(start, end);
+        }
+        for &(start, end) in self.reassembly.iter().flat_map(|held| held.blocks()) {
+            blocks.push(start, end);
+        }
         let used = if self.timestamps { crate::wire::tcp::TIMESTAMPS_LEN } else { 0 };
-        let mut blocks = reassembly.blocks();
         blocks.truncate(room.min(OPTIONS_LEN_MAX - used).saturating_sub(4) / 8);
         blocks
+    }
+
+    /// What a segment with `len` bytes of payload leaves for SACK blocks.
+    fn room_beside(&self, len: u16) -> usize {
+        usize::from(self.mss.saturating_sub(len))
     }
 
     /// The window field (RFC 9293 §3.8.6.2.2): it grows by whole segments and never takes back
@@ -196,6 +209,9 @@ impl Tcb {
         self.ack_now = false;
         self.delayed_ack_at = None;
         shared.counters.tx_segments += 1;
+        if self.dsack.is_some() {
+            self.on_dsack_sent(output, shared);
+        }
         match output {
             Output::Ack | Output::Split { .. } => {}
             Output::Probe => self.probe_now = false,
@@ -211,20 +227,45 @@ impl Tcb {
         if end.after(self.snd_nxt) {
             self.snd_nxt = end;
             shared.counters.tx_bytes += len;
+            self.on_tail_probe_sent(end, false);
         } else {
+            self.on_tail_probe_sent(end, true);
             shared.counters.retransmits += 1;
             self.rtx_now = false;
         }
         match self.rtx_timer {
             RtxTimer::Retransmit(_) => {}
+            // RFC 8985 §7.2: what is sent later moves the probe.
+            RtxTimer::TailProbe(_) => self.rtx_timer = self.probe_or_retransmit(now, shared),
             RtxTimer::Off | RtxTimer::Persist(_) => {
                 if matches!(self.rtx_timer, RtxTimer::Persist(_)) {
                     self.backoff = 0;
                     self.push_part = false;
                 }
                 // RFC 6298 §5.1.
-                self.rtx_timer = RtxTimer::Retransmit(now + self.rtt.rto(self.backoff));
+                self.rtx_timer = self.probe_or_retransmit(now, shared);
             }
+        }
+    }
+
+    /// A duplicate is reported once; a full segment has no room to do so.
+    fn on_dsack_sent(&mut self, output: Output, shared: &mut Shared) {
+        let room = match output {
+            Output::Ack => OPTIONS_LEN_MAX,
+            Output::Segment { index } => {
+                self.queue.get(index).map_or(0, |segment| self.room_beside(segment.len))
+            }
+            Output::Split { .. } | Output::Probe => 0,
+        };
+        if !self.sack || room >= DSACK_LEN {
+            self.dsack = None;
+            shared.counters.tx_dsacks += u64::from(self.sack);
+        }
+    }
+
+    fn on_tail_probe_sent(&mut self, end: Seq, is_retransmission: bool) {
+        if std::mem::take(&mut self.tail_probe_now) {
+            self.tail_probe = Some(TailProbe { end, is_retransmission });
         }
     }
 }

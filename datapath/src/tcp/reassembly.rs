@@ -84,8 +84,8 @@ impl Reassembly {
     }
 
     /// The blocks to report.
-    pub fn blocks(&self) -> SackBlocks {
-        self.blocks
+    pub fn blocks(&self) -> &[(Seq, Seq)] {
+        self.blocks.as_slice()
     }
 
     /// Keeps a segment.
@@ -210,7 +210,7 @@ mod tests {
                 }
                 prop_assert_eq!(quota.used(), reassembly.len());
                 let blocks = reassembly.blocks();
-                for (index, &(left, right)) in blocks.as_slice().iter().enumerate() {
+                for (index, &(left, right)) in blocks.iter().enumerate() {
                     let (left, right) = (left.since(BASE) as usize, right.since(BASE) as usize);
                     prop_assert!(model[left..right].iter().all(|is_held| *is_held));
                     let newest = left <= at && at + len <= right;
@@ -233,7 +233,7 @@ mod tests {
                 }
                 reassembly.on_advance(BASE.plus(nxt));
             }
-            prop_assert!(reassembly.is_empty() && reassembly.blocks().as_slice().is_empty());
+            prop_assert!(reassembly.is_empty() && reassembly.blocks().is_empty());
             prop_assert_eq!(quota.used(), 0);
         }
     }

@@ -17,6 +17,8 @@ pub struct RttEstimator {
     /// Smoothed round-trip time; 0: never measured.
     srtt_us: u32,
     rttvar_us: u32,
+    /// The shortest measured.
+    min_us: u32,
 }
 
 impl RttEstimator {
@@ -24,6 +26,7 @@ impl RttEstimator {
     /// timestamps tell which transmission was acknowledged.
     pub fn sample(&mut self, rtt: Duration) {
         let rtt = u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX).clamp(1, 1 << 27);
+        self.min_us = if self.min_us == 0 { rtt } else { self.min_us.min(rtt) };
         if self.srtt_us == 0 {
             self.srtt_us = rtt;
             self.rttvar_us = rtt / 2;
@@ -38,6 +41,16 @@ impl RttEstimator {
     /// Smoothed round-trip time; `None` before the first measurement.
     pub fn srtt(&self) -> Option<Duration> {
         (self.srtt_us > 0).then(|| Duration::from_micros(u64::from(self.srtt_us)))
+    }
+
+    /// The shortest round-trip time; `None` before the first measurement.
+    pub fn min(&self) -> Option<Duration> {
+        (self.min_us > 0).then(|| Duration::from_micros(u64::from(self.min_us)))
+    }
+
+    /// Forgets the shortest: the path may have changed.
+    pub fn forget_min(&mut self) {
+        self.min_us = self.srtt_us;
     }
 
     /// The timeout after `backoff` doublings (§5.5), between [`RTO_MIN`] and [`RTO_MAX`].

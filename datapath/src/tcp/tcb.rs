@@ -8,9 +8,11 @@ use std::time::Duration;
 use coney_base::Instant;
 
 use super::Shared;
-use super::congestion::NewReno;
+use super::config::Config;
+use super::congestion::{Algorithm, Congestion, CongestionControl as _};
 use super::flow::FlowKey;
 use super::flow_map::HasFlow;
+use super::rack::Loss;
 use super::reassembly::Reassembly;
 use super::rto::RttEstimator;
 use super::send_queue::{SendQueue, TxSegment};
@@ -49,11 +51,12 @@ pub struct Agreed {
 
 impl Agreed {
     /// From the options of the peer's SYN. `mss_max` is what our frames and MTU allow.
-    pub fn from_syn(options: &Options, is_ipv4: bool, mss_max: u16) -> Self {
+    pub fn from_syn(options: &Options, is_ipv4: bool, mss_max: u16, config: &Config) -> Self {
         let default = MSS_DEFAULT[usize::from(!is_ipv4)];
         let mss = options.mss.filter(|mss| *mss > 0).unwrap_or(default).clamp(MSS_MIN, u16::MAX);
         let mut mss = mss.min(mss_max);
-        if options.timestamps.is_some() {
+        let timestamps = options.timestamps.filter(|_| config.timestamps);
+        if timestamps.is_some() {
             // RFC 6691: the MSS option counts options as payload.
             mss -= u16::try_from(TIMESTAMPS_LEN).unwrap_or(0);
         }
@@ -62,8 +65,8 @@ impl Agreed {
             mss,
             snd_wscale,
             rcv_wscale,
-            timestamps: options.timestamps.map(|timestamps| timestamps.value),
-            sack: options.sack_permitted,
+            timestamps: timestamps.map(|timestamps| timestamps.value),
+            sack: options.sack_permitted && config.sack,
         }
     }
 }
@@ -72,10 +75,32 @@ impl Agreed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RtxTimer {
     Off,
+    /// RFC 8985 §7.2: earlier than a timeout.
+    TailProbe(Instant),
     /// RFC 6298 §5.
     Retransmit(Instant),
     /// RFC 9293 §3.8.6.1.
     Persist(Instant),
+}
+
+/// Whether losses are being repaired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// No.
+    Open,
+    /// Found by acknowledgements (RFC 6582, RFC 6675).
+    Recovery,
+    /// After a timeout, in slow start.
+    Timeout,
+}
+
+/// A probe for a lost tail that is not acknowledged (RFC 8985 §7.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TailProbe {
+    /// `TLP.end_seq`.
+    pub(super) end: Seq,
+    /// It was no new data.
+    pub(super) is_retransmission: bool,
 }
 
 /// One connection.
@@ -120,16 +145,23 @@ pub struct Tcb {
     pub(super) ts_recent: u32,
     pub(super) ts_offset: u32,
 
-    pub(super) congestion: NewReno,
+    pub(super) congestion: Congestion,
     pub(super) rtt: RttEstimator,
     /// Doublings of the timeout.
     pub(super) backoff: u8,
     /// Timeouts or probes since the peer last gave a sign of life.
     pub(super) unanswered: u8,
     pub(super) dup_acks: u8,
-    /// A recovery is on, until `recover` is acknowledged (RFC 6582).
-    pub(super) in_recovery: bool,
+    /// Repair goes on until `recover` is acknowledged.
+    pub(super) phase: Phase,
     pub(super) recover: Seq,
+    pub(super) loss: Option<Box<Loss>>,
+    pub(super) tail_probe: Option<TailProbe>,
+    pub(super) tail_probe_now: bool,
+    /// The network reorders (RFC 8985 §6.2 step 3).
+    pub(super) saw_reordering: bool,
+    /// What arrived twice, to be reported once (RFC 2883).
+    pub(super) dsack: Option<(Seq, Seq)>,
     /// One lost segment may be sent whatever the congestion window says.
     pub(super) rtx_now: bool,
 
@@ -188,7 +220,7 @@ pub struct Opened {
 impl Tcb {
     /// A connection whose handshake the peer just finished. The segment that did so is still to be
     /// taken by [`Self::on_segment`], which sets the send window from it.
-    pub fn passive(now: Instant, opened: &Opened) -> Self {
+    pub fn passive(now: Instant, opened: &Opened, algorithm: Algorithm) -> Self {
         let Opened { key, hop, iss, irs, agreed, ts_offset, rtt } = *opened;
         let mut tcb = Self::new(now, key, hop, iss, ts_offset);
         tcb.state = State::Established;
@@ -200,7 +232,7 @@ impl Tcb {
         // SYN-ACK said so, unscaled (RFC 7323 §2.2).
         tcb.rcv_adv = tcb.rcv_nxt.plus(RCV_WND_MAX.min(0xffff));
         tcb.last_ack_sent = tcb.rcv_nxt;
-        tcb.agree(&agreed);
+        tcb.agree(&agreed, algorithm);
         if let Some(rtt) = rtt {
             tcb.rtt.sample(rtt);
         }
@@ -215,12 +247,13 @@ impl Tcb {
         iss: Seq,
         ts_offset: u32,
         mss_max: u16,
+        config: &Config,
     ) -> Self {
         let mut tcb = Self::new(now, key, hop, iss, ts_offset);
         tcb.mss = mss_max;
         // Offered, and sent in every SYN; what the peer answers decides.
-        tcb.timestamps = true;
-        tcb.sack = true;
+        tcb.timestamps = config.timestamps;
+        tcb.sack = config.sack;
         let mut syn = TxSegment::new(None, iss, 0, 0);
         syn.syn = true;
         tcb.queue.push(syn);
@@ -253,13 +286,18 @@ impl Tcb {
             timestamps: false,
             ts_recent: 0,
             ts_offset,
-            congestion: NewReno::new(u32::from(MSS_MIN)),
+            congestion: Congestion::new(Algorithm::NewReno, u32::from(MSS_MIN)),
             rtt: RttEstimator::default(),
             backoff: 0,
             unanswered: 0,
             dup_acks: 0,
-            in_recovery: false,
+            phase: Phase::Open,
             recover: iss,
+            loss: None,
+            tail_probe: None,
+            tail_probe_now: false,
+            saw_reordering: false,
+            dsack: None,
             rtx_now: false,
             unacked_segments: 0,
             ack_now: false,
@@ -280,14 +318,14 @@ impl Tcb {
         }
     }
 
-    pub(super) fn agree(&mut self, agreed: &Agreed) {
+    pub(super) fn agree(&mut self, agreed: &Agreed, algorithm: Algorithm) {
         self.mss = agreed.mss;
         self.snd_wscale = agreed.snd_wscale;
         self.rcv_wscale = agreed.rcv_wscale;
         self.timestamps = agreed.timestamps.is_some();
         self.ts_recent = agreed.timestamps.unwrap_or(0);
         self.sack = agreed.sack;
-        self.congestion = NewReno::new(u32::from(agreed.mss));
+        self.congestion = Congestion::new(algorithm, u32::from(agreed.mss));
     }
 
     /// The state.
@@ -315,14 +353,20 @@ impl Tcb {
         self.queue.get(self.queue.len().wrapping_sub(1)).map_or(self.snd_nxt, TxSegment::end)
     }
 
-    /// Sequence numbers that were sent and are neither acknowledged nor taken for lost.
+    /// Sequence numbers that were sent and neither arrived nor are taken for lost (RFC 6675 §4,
+    /// `pipe`). Each duplicate acknowledgement of a peer without SACK tells of one segment that
+    /// arrived.
     pub fn in_flight(&self) -> u32 {
-        self.snd_nxt.since(self.snd_una) - self.queue.lost()
+        let unacked = self.snd_nxt.since(self.snd_una);
+        let known = unacked - self.queue.lost() - self.queue.sacked();
+        if self.sack || self.dup_acks == 0 {
+            return known;
+        }
+        known.saturating_sub(u32::from(self.dup_acks) * u32::from(self.mss))
     }
 
     /// To be called before bytes are queued: after a pause the congestion window is stale.
     pub fn before_send(&mut self, now: Instant) {
-        use super::congestion::CongestionControl as _;
         if self.queue.is_empty() && now.since(self.last_tx) > self.rtt.rto(0) {
             self.congestion.on_idle(u32::from(self.mss));
         }
@@ -417,11 +461,14 @@ impl Tcb {
     /// If it does not.
     pub fn check(&self) {
         self.queue.check(self.snd_una, self.snd_nxt);
-        assert!(self.queue.lost() <= self.snd_nxt.since(self.snd_una), "lost is part of sent");
+        let unacked = self.snd_nxt.since(self.snd_una);
+        assert!(self.queue.lost() + self.queue.sacked() <= unacked, "parts of what was sent");
+        assert!(self.loss.is_none() || !self.queue.is_empty(), "state of losses is kept: {self:?}");
         assert!(!self.rcv_adv.before(self.rcv_nxt) || !self.state.may_receive(), "{self:?}");
         let outstanding = self.snd_nxt != self.snd_una;
         assert!(
-            !outstanding || matches!(self.rtx_timer, RtxTimer::Retransmit(_)),
+            !outstanding
+                || matches!(self.rtx_timer, RtxTimer::Retransmit(_) | RtxTimer::TailProbe(_)),
             "what is not acknowledged has a timer: {self:?}"
         );
     }

@@ -8,7 +8,7 @@ use coney_base::Instant;
 use super::Shared;
 use super::congestion::CongestionControl as _;
 use super::state::State;
-use super::tcb::{RtxTimer, Tcb};
+use super::tcb::{Phase, RtxTimer, Tcb};
 use crate::transport::CloseReason;
 
 /// Keepalive probes without an answer before the connection is given up, as Redis sets it.
@@ -19,9 +19,10 @@ impl Tcb {
     pub fn deadline(&self, shared: &Shared) -> Option<Instant> {
         let rtx = match self.rtx_timer {
             RtxTimer::Off => None,
-            RtxTimer::Retransmit(at) | RtxTimer::Persist(at) => Some(at),
+            RtxTimer::TailProbe(at) | RtxTimer::Retransmit(at) | RtxTimer::Persist(at) => Some(at),
         };
-        let all = [rtx, self.delayed_ack_at, self.close_at, self.keepalive_at(shared)];
+        let reorder = self.loss.as_ref().and_then(|loss| loss.reorder_at);
+        let all = [rtx, reorder, self.delayed_ack_at, self.close_at, self.keepalive_at(shared)];
         all.into_iter().flatten().min()
     }
 
@@ -48,10 +49,20 @@ impl Tcb {
             self.ack_now = true;
             shared.counters.delayed_acks += 1;
         }
+        if self.loss.as_ref().and_then(|loss| loss.reorder_at).is_some_and(|at| at <= now) {
+            self.detect_losses(now, shared);
+        }
         let gives_up = match self.rtx_timer {
+            RtxTimer::TailProbe(at) if at <= now => {
+                self.on_probe_timeout(now, shared);
+                false
+            }
             RtxTimer::Retransmit(at) if at <= now => self.on_rto(now, shared),
             RtxTimer::Persist(at) if at <= now => self.on_persist(now, shared),
-            RtxTimer::Off | RtxTimer::Retransmit(_) | RtxTimer::Persist(_) => false,
+            RtxTimer::Off
+            | RtxTimer::TailProbe(_)
+            | RtxTimer::Retransmit(_)
+            | RtxTimer::Persist(_) => false,
         };
         let is_silent =
             self.keepalive_at(shared).is_some_and(|at| at <= now) && self.on_keepalive(shared);
@@ -69,14 +80,22 @@ impl Tcb {
         }
         shared.counters.rtos += 1;
         let first = self.backoff == 0;
-        let flight = self.snd_nxt.since(self.snd_una);
+        let flight = self.snd_nxt.since(self.snd_una).min(self.congestion.cwnd());
+        if first && self.phase == Phase::Open {
+            self.remember_for_undo(now);
+        }
+        // What was halved by a recovery that did not succeed is not halved again.
+        let first = first && self.phase == Phase::Open;
         self.congestion.on_rto(flight, u32::from(self.mss), first);
         self.unanswered += 1;
         self.backoff = self.backoff.saturating_add(1);
-        self.queue.mark_all_lost();
+        self.mark_lost_by_timeout(now);
+        self.rtt.forget_min();
+        self.tail_probe = None;
+        self.tail_probe_now = false;
         self.dup_acks = 0;
         // RFC 6582 §4.1: duplicate acknowledgements of what is sent again start no recovery.
-        self.in_recovery = false;
+        self.phase = Phase::Timeout;
         self.recover = self.snd_nxt;
         self.rtx_now = true;
         self.rtx_timer = RtxTimer::Retransmit(now + self.rtt.rto(self.backoff));

@@ -37,6 +37,7 @@ use crate::wire::{self, ipv4, ipv6};
 mod open;
 mod path;
 mod receive;
+pub mod simulation;
 #[cfg(test)]
 mod tests;
 mod transmit;

@@ -10,8 +10,6 @@ use coney_datapath::port::af_xdp::{self, AfXdpPort, Queues, Steering};
 use coney_datapath::tcp::config::Config as TcpConfig;
 use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
 use coney_xdp_prog::{Mode, Program, Rules};
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use tracing::{info, warn};
 
 use super::keepalive_idle;
@@ -39,7 +37,7 @@ pub(crate) enum XdpUnavailable {
     Unfit(#[from] PortUnfit),
     /// The kernel gives no random numbers.
     #[error("no random numbers for TCP's secrets: {0}")]
-    Random(Errno),
+    Random(std::io::Error),
 }
 
 /// An interface that is ready to serve. Steering ends when the program is dropped.
@@ -87,8 +85,7 @@ pub(super) fn open(
             ports.len()
         );
     }
-    let mut secret = [0; 16];
-    getrandom(&mut secret, GetRandomFlags::empty()).map_err(XdpUnavailable::Random)?;
+    let secret = crate::host::random().map_err(XdpUnavailable::Random)?;
     let interface_index = ports.first().map_or(0, AfXdpPort::interface_index);
     let mut transports: Vec<_> = ports
         .into_iter()

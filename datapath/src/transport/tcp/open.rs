@@ -61,7 +61,8 @@ impl<P: Port> TcpTransport<P> {
         }
         let iss = initial_sequence_number(now, &self.shared.hasher, &key);
         let ts_offset = self.shared.hasher.timestamps_offset(&key);
-        let tcb = Tcb::active(now, key, hop, iss, ts_offset, self.mss_max(&key));
+        let mss_max = self.mss_max(&key);
+        let tcb = Tcb::active(now, key, hop, iss, ts_offset, mss_max, &self.shared.config);
         let conn = self.conns.insert(hash, Box::new(tcb)).map_err(|_tcb| ConnectError::TooMany)?;
         self.shared.counters.connects += 1;
         self.mark_dirty(conn);
@@ -95,7 +96,7 @@ impl<P: Port> TcpTransport<P> {
             hop: received.hop,
             iss,
             irs: header.seq,
-            agreed: Agreed::from_syn(&header.options, key.is_ipv4(), mss_max),
+            agreed: Agreed::from_syn(&header.options, key.is_ipv4(), mss_max, &self.shared.config),
             ts_offset: self.shared.hasher.timestamps_offset(key),
             sent_at: now,
             retransmits: 0,
@@ -194,7 +195,8 @@ impl<P: Port> TcpTransport<P> {
         let HalfOpen { key, hop, iss, irs, agreed, ts_offset, sent_at, retransmits } = *half_open;
         let rtt = (retransmits == 0).then(|| now.since(sent_at));
         let opened = Opened { key, hop, iss, irs, agreed, ts_offset, rtt };
-        let Ok(conn) = self.conns.insert(hash, Box::new(Tcb::passive(now, &opened))) else {
+        let tcb = Tcb::passive(now, &opened, self.shared.config.congestion);
+        let Ok(conn) = self.conns.insert(hash, Box::new(tcb)) else {
             // The entry stays: SYN-ACK is sent again, and the peer's answer tries again.
             self.shared.counters.conns_full += 1;
             return None;

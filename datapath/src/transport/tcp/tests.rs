@@ -10,6 +10,7 @@ mod hostile;
 mod limits;
 mod reset;
 mod retransmit;
+mod sack;
 mod scale;
 mod script;
 mod simulation;

@@ -2,6 +2,7 @@ use super::script::{OPEN, OPEN_PLAIN, Script, config};
 use crate::port::sim::SimPortConfig;
 use crate::tcp::config::Config;
 
+/// A probe for the tail comes first, 60 ms after the segment.
 #[test]
 fn the_timeout_doubles_from_200_ms_until_the_connection_is_given_up() {
     let config = Config { retransmits_max: 4, ..config() };
@@ -9,12 +10,13 @@ fn the_timeout_doubles_from_200_ms_until_the_connection_is_given_up() {
     script.run(OPEN).run(
         "10 ! send 100
          10 > P. 1:101(100) ack 1
-         210 > P. 1:101(100) ack 1
-         610 > P. 1:101(100) ack 1
-         1410 > P. 1:101(100) ack 1
-         3010 > P. 1:101(100) ack 1
-         6210 = closed TimedOut
-         6210 > R. 101:101(0) ack 1",
+         70 > P. 1:101(100) ack 1
+         270 > P. 1:101(100) ack 1
+         670 > P. 1:101(100) ack 1
+         1470 > P. 1:101(100) ack 1
+         3070 > P. 1:101(100) ack 1
+         6270 = closed TimedOut
+         6270 > R. 101:101(0) ack 1",
     );
     script.finish();
     assert_eq!(script.transport.tcp_counters().rtos, 4);
@@ -51,17 +53,19 @@ fn no_sample_is_taken_from_what_was_sent_twice() {
 
 #[test]
 fn timestamps_tell_which_transmission_was_acknowledged() {
-    // The echo 210 names the second transmission: a sample of 400 ms, although it was sent twice.
+    // The echo 271 names the third transmission: a sample of 400 ms, although it was sent four times.
     // SRTT = 7/8 * 0 + 400/8 = 50, RTTVAR = 400/4 = 100 (from a first sample of 0): 450 ms.
     Script::new().run(OPEN).run(
         "10 ! send 10
          10 > P. 1:11(10) ack 1
-         210 > P. 1:11(10) ack 1
-         610 > P. 1:11(10) ack 1
-         611 < . 1:1(0) ack 11 win 512 <ts 9 211>
+         70 > P. 1:11(10) ack 1
+         270 > P. 1:11(10) ack 1
+         670 > P. 1:11(10) ack 1
+         671 < . 1:1(0) ack 11 win 512 <ts 9 271>
          700 ! send 10
          700 > P. 11:21(10) ack 1 win 32768 <ts 700 9>
-         1150 > P. 11:21(10) ack 1",
+         851 > P. 11:21(10) ack 1
+         1301 > P. 11:21(10) ack 1",
     );
 }
 
@@ -161,7 +165,7 @@ fn an_acknowledgement_inside_a_segment_trims_what_is_sent_again() {
         "10 ! send 100
          10 > P. 1:101(100) ack 1
          20 < . 1:1(0) ack 41 win 512 <ts 20 10>
-         220 > P. 41:101(60) ack 1",
+         80 > P. 41:101(60) ack 1",
     );
 }
 
@@ -174,7 +178,8 @@ fn a_frame_that_the_device_still_has_is_not_touched() {
     script.run(OPEN).run(
         "10 ! send 100
          10 > P. 1:101(100) ack 1
-         219 > P. 1:101(100) ack 1
+         80 > P. 1:101(100) ack 1
+         279 > P. 1:101(100) ack 1
          300 < . 1:1(0) ack 101 win 512 <ts 20 10>
          310 < R 1:1(0)
          310 = closed Reset",

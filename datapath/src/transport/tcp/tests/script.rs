@@ -53,6 +53,14 @@ pub(super) const OPEN_PLAIN: &str = "
     0 = accept
 ";
 
+/// A handshake that measures a round-trip time of 100 ms.
+pub(super) const OPEN_SLOW: &str = "
+    0 < S 0:0(0) win 65535 <mss 1460,sackOK,ts 0 0,ws 7>
+    0 > S. 0:0(0) ack 1
+    100 < . 1:1(0) ack 1 win 512 <ts 100 0>
+    100 = accept
+";
+
 pub(super) fn config() -> Config {
     Config { listen: vec![OURS], secret: [7; 16], ..Config::default() }
 }
@@ -86,11 +94,16 @@ impl Script {
 
     /// Runs a script; further ones go on where it ended.
     pub(super) fn run(&mut self, script: &str) -> &mut Self {
+        self.run_partly(script);
+        self.assert_nothing_left("end of script");
+        self
+    }
+
+    /// Runs the beginning of a script.
+    pub(super) fn run_partly(&mut self, script: &str) {
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
             self.run_line(line);
         }
-        self.assert_nothing_left("end of script");
-        self
     }
 
     fn run_line(&mut self, line: &str) {
@@ -251,6 +264,12 @@ impl Script {
             match option.split(' ').collect::<Vec<_>>()[..] {
                 ["mss", mss] => header.options.mss = Some(mss.parse().unwrap()),
                 ["ws", shift] => header.options.window_scale = Some(shift.parse().unwrap()),
+                ["sack", block] => {
+                    let iss = self.iss[usize::from(port)].unwrap_or_default();
+                    let (start, end) = block.split_once(':').unwrap();
+                    let at = |text: &str| iss.plus(text.parse().unwrap());
+                    header.options.sack.push(at(start), at(end));
+                }
                 ["sackOK"] => header.options.sack_permitted = true,
                 ["ts", value, echo] => {
                     let value = value.parse().unwrap();

@@ -33,7 +33,7 @@ fn what_arrives_ahead_of_a_gap_is_held_and_told_by_sack() {
          12 < . 201:251(50) ack 1 win 512 <ts 12 0>
          12 > . 1:1(0) ack 1 win 32768 <ts 12 0,sack 101:251,sack 301:401>
          13 < . 101:201(100) ack 1 win 512 <ts 13 0>
-         13 > . 1:1(0) ack 1 win 32768 <ts 13 0,sack 101:251,sack 301:401>
+         13 > . 1:1(0) ack 1 win 32768 <ts 13 0,sack 101:201,sack 101:251,sack 301:401>
          20 < . 1:101(100) ack 1 win 512 <ts 20 0>
          20 = data 100
          20 = data 100
