@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("CONEY_BINARY", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "coney"))
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30

@@ -47,6 +47,8 @@ const UNSEEN: &[&str] = &[
     "tcp_keepalive_probes",
     "tcp_timeouts",
     "tcp_answers_dropped",
+    "tcp_next_hops_changed",
+    "tcp_rx_too_big",
 ];
 
 #[test]
