@@ -31,9 +31,16 @@ pub fn wire_frame(data: &[u8]) {
     frame.extend_from_slice(payload);
     let addresses = (received.src, received.dst);
     let len = payload.len();
-    let start =
-        wire::write(&mut frame, HEADERS_LEN_MAX, len, &received.hop, addresses, &received.header)
-            .expect("what was received can be sent");
+    let start = wire::write(
+        &mut frame,
+        HEADERS_LEN_MAX,
+        len,
+        &received.hop,
+        addresses,
+        &received.header,
+        received.ecn,
+    )
+    .expect("what was received can be sent");
     let again = wire::parse(frame.get(start..).unwrap_or_default(), false);
     let again = again.expect("what was written parses");
     assert_eq!((again.header, again.src, again.dst), (received.header, received.src, received.dst));
@@ -216,7 +223,15 @@ impl Bench {
         let mut frame = vec![0; HEADERS_LEN_MAX + len];
         let hop = Hop { local: PEER_MAC, remote: [2, 0, 0, 0, 0, 1], vlan: None };
         let addresses = (PEER.ip(), OURS.ip());
-        let start = wire::write(&mut frame, HEADERS_LEN_MAX, len, &hop, addresses, &header);
+        let start = wire::write(
+            &mut frame,
+            HEADERS_LEN_MAX,
+            len,
+            &hop,
+            addresses,
+            &header,
+            wire::Ecn::NotEct,
+        );
         let start = start.expect("the header is small");
         // A pool that is empty because frames are held is no failure.
         self.transport.port_mut().inject(frame.get(start..).unwrap_or_default());

@@ -26,6 +26,7 @@ pub mod send_queue;
 pub mod seq;
 pub mod state;
 pub mod syn_cache;
+pub mod syn_cookie;
 pub mod table;
 pub mod tcb;
 pub mod time_wait;

@@ -15,6 +15,7 @@ pub mod ethernet;
 pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
+pub mod quoted;
 pub mod tcp;
 
 use checksum::pseudo_header;
@@ -61,6 +62,40 @@ pub struct Hop {
     pub vlan: Option<u16>,
 }
 
+/// The ECN field of an IP header (RFC 3168 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ecn {
+    /// The packet is dropped instead of marked.
+    #[default]
+    NotEct,
+    /// May be marked.
+    Ect1,
+    /// May be marked; what senders use.
+    Ect0,
+    /// Marked: a queue on the way is filling.
+    Ce,
+}
+
+impl Ecn {
+    fn of_traffic_class(class: u8) -> Self {
+        match class & 3 {
+            0 => Self::NotEct,
+            1 => Self::Ect1,
+            2 => Self::Ect0,
+            _ => Self::Ce,
+        }
+    }
+
+    fn traffic_class(self) -> u8 {
+        match self {
+            Self::NotEct => 0,
+            Self::Ect1 => 1,
+            Self::Ect0 => 2,
+            Self::Ce => 3,
+        }
+    }
+}
+
 /// A received segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
@@ -70,6 +105,8 @@ pub struct Received {
     pub src: IpAddr,
     /// Destination address, of the same family.
     pub dst: IpAddr,
+    /// Whether a queue on the way was filling.
+    pub ecn: Ecn,
     /// TCP header.
     pub header: tcp::Header,
     /// Where the payload lies in the frame.
@@ -83,14 +120,14 @@ pub struct Received {
 /// Why it is no segment.
 pub fn parse(frame: &[u8], partial_checksum: bool) -> Result<Received, ParseError> {
     let (link, packet) = ethernet::Header::parse(frame).ok_or(ParseError::Truncated)?;
-    let (src, dst, protocol, segment_at) = match link.ether_type {
+    let (src, dst, protocol, class, segment_at) = match link.ether_type {
         ethernet::TYPE_IPV4 => {
             let (ip, at) = ipv4::Header::parse(packet)?;
-            (IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.protocol, at)
+            (IpAddr::V4(ip.src), IpAddr::V4(ip.dst), ip.protocol, ip.traffic_class, at)
         }
         ethernet::TYPE_IPV6 => {
             let (ip, at) = ipv6::Header::parse(packet)?;
-            (IpAddr::V6(ip.src), IpAddr::V6(ip.dst), ip.next_header, at)
+            (IpAddr::V6(ip.src), IpAddr::V6(ip.dst), ip.next_header, ip.traffic_class, at)
         }
         _ => return Err(ParseError::NotTcp),
     };
@@ -108,7 +145,8 @@ pub fn parse(frame: &[u8], partial_checksum: bool) -> Result<Received, ParseErro
     }
     let hop = Hop { local: link.dst, remote: link.src, vlan: link.vlan };
     let end = frame.len() - packet.len() + segment_at.end;
-    Ok(Received { hop, src, dst, header, payload: end - payload.len()..end })
+    let ecn = Ecn::of_traffic_class(class);
+    Ok(Received { hop, ecn, src, dst, header, payload: end - payload.len()..end })
 }
 
 /// Writes all headers of a segment in front of its payload, which lies at
@@ -123,7 +161,9 @@ pub fn write(
     hop: &Hop,
     (src, dst): (IpAddr, IpAddr),
     header: &tcp::Header,
+    ecn: Ecn,
 ) -> Option<usize> {
+    let traffic_class = ecn.traffic_class();
     let segment_len = header.len() + payload_len;
     let segment_at = payload_at.checked_sub(header.len())?;
     header.write(frame.get_mut(segment_at..payload_at)?)?;
@@ -134,13 +174,13 @@ pub fn write(
     let (ether_type, rest) = match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let (rest, out) = front.split_last_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
-            let ip = ipv4::Header { src, dst, protocol: PROTOCOL_TCP, traffic_class: 0 };
+            let ip = ipv4::Header { src, dst, protocol: PROTOCOL_TCP, traffic_class };
             ip.write(out, segment_len)?;
             (ethernet::TYPE_IPV4, rest)
         }
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let (rest, out) = front.split_last_chunk_mut::<{ ipv6::HEADER_LEN }>()?;
-            let ip = ipv6::Header { src, dst, next_header: PROTOCOL_TCP, traffic_class: 0 };
+            let ip = ipv6::Header { src, dst, next_header: PROTOCOL_TCP, traffic_class };
             ip.write(out, segment_len)?;
             (ethernet::TYPE_IPV6, rest)
         }

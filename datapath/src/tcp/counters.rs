@@ -31,8 +31,6 @@ counters! {
     rx_malformed => "tcp_rx_malformed",
     /// Frames dropped: not TCP.
     rx_not_tcp => "tcp_rx_not_tcp",
-    /// ICMP messages that a segment of a connection of ours was too big for a link.
-    rx_too_big => "tcp_rx_too_big",
     /// Connections whose next hop was found at another hardware address.
     next_hops_changed => "tcp_next_hops_changed",
     /// Frames dropped: a fragment.
@@ -73,8 +71,20 @@ counters! {
     connects => "tcp_connects",
     /// SYNs received by a served endpoint.
     rx_syns => "tcp_rx_syns",
-    /// SYNs dropped: the SYN cache is full.
+    /// SYNs that found the SYN cache full.
     syn_cache_full => "tcp_syn_cache_full",
+    /// SYNs answered with a cookie.
+    syn_cookies_sent => "tcp_syn_cookies_sent",
+    /// Connections opened by a cookie.
+    syn_cookies_accepted => "tcp_syn_cookies_accepted",
+    /// Acknowledgements that could have been a cookie and were none.
+    syn_cookies_failed => "tcp_syn_cookies_failed",
+    /// SYNs dropped: no transmit frame was free for a while.
+    syns_under_pressure => "tcp_syns_under_pressure",
+    /// Connections reset because transmit frames ran out.
+    shed => "tcp_shed",
+    /// Closed connections reset because there were too many.
+    orphans_reset => "tcp_orphans_reset",
     /// Half-open connections given up.
     syn_timeouts => "tcp_syn_timeouts",
     /// SYN-ACKs sent again.
@@ -111,6 +121,16 @@ counters! {
     rx_dsacks => "tcp_rx_dsacks",
     /// Duplicates reported (DSACK).
     tx_dsacks => "tcp_tx_dsacks",
+    /// Segments that arrived with a mark of congestion (ECN).
+    rx_ce => "tcp_rx_ce",
+    /// Windows reduced because of marks that the peer echoed (ECN).
+    ecn_reductions => "tcp_ecn_reductions",
+    /// Paths that turned out narrower: ICMP said so.
+    path_mtu_lowered => "tcp_path_mtu_lowered",
+    /// ICMP messages about the path that were not believed or brought nothing new.
+    path_mtu_ignored => "tcp_path_mtu_ignored",
+    /// Segments made smaller because full ones got no answer.
+    black_holes => "tcp_black_holes",
     /// Expiries of a retransmission timer.
     rtos => "tcp_rtos",
     /// Probes of a closed window.

@@ -67,6 +67,7 @@ pub struct FlowHasher {
     table: SipHasher13,
     isn: SipHasher13,
     timestamps: SipHasher13,
+    cookies: SipHasher13,
 }
 
 impl std::fmt::Debug for FlowHasher {
@@ -84,7 +85,7 @@ impl FlowHasher {
             key[0] ^= use_of;
             SipHasher13::new_with_key(&key)
         };
-        Self { table: derive(0), isn: derive(1), timestamps: derive(2) }
+        Self { table: derive(0), isn: derive(1), timestamps: derive(2), cookies: derive(3) }
     }
 
     /// The hash under which tables keep the flow.
@@ -101,6 +102,15 @@ impl FlowHasher {
     /// uptime or about other connections (RFC 7323 §7.1).
     pub fn timestamps_offset(&self, key: &FlowKey) -> u32 {
         low_half(self.timestamps.hash(&key.bytes))
+    }
+
+    /// A keyed hash of the flow and what a SYN cookie must vouch for.
+    pub fn cookie(&self, key: &FlowKey, irs: u32, what: u64) -> u32 {
+        let mut bytes = [0; KEY_LEN + 12];
+        bytes[..KEY_LEN].copy_from_slice(&key.bytes);
+        bytes[KEY_LEN..KEY_LEN + 4].copy_from_slice(&irs.to_be_bytes());
+        bytes[KEY_LEN + 4..].copy_from_slice(&what.to_be_bytes());
+        low_half(self.cookies.hash(&bytes))
     }
 
     /// An unpredictable number for `round`, for limits that a peer must not be able to count out.

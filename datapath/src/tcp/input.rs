@@ -12,9 +12,10 @@ use super::reassembly::{Held, Reassembly, Refused};
 use super::send_queue::Acked;
 use super::seq::Seq;
 use super::state::State;
-use super::tcb::{Agreed, Phase, RCV_WND_MAX, RtxTimer, Tcb};
+use super::tcb::{Agreed, MSS_DEFAULT, Phase, RCV_WND_MAX, RtxTimer, Tcb};
 use crate::port::RxFrame;
 use crate::transport::CloseReason;
+use crate::wire::Ecn;
 use crate::wire::tcp::{Flags, Header};
 
 /// RFC 5681 §3.2.
@@ -73,6 +74,7 @@ impl Tcb {
         now: Instant,
         header: &Header,
         payload_len: u32,
+        ecn: Ecn,
         shared: &mut Shared,
     ) -> Reaction {
         let mut reaction = Reaction::default();
@@ -125,6 +127,9 @@ impl Tcb {
             return reaction;
         }
         reaction.accepted = true;
+        if self.ecn && payload_len > 0 {
+            self.note_marks(flags, ecn, shared);
+        }
         if acceptable == Acceptable::AckOnly {
             reaction.ack = true;
         } else if reaction.end.is_none() {
@@ -159,8 +164,8 @@ impl Tcb {
             return;
         }
         let mss_max = self.mss;
-        let agreed = Agreed::from_syn(&header.options, self.key.is_ipv4(), mss_max, &shared.config);
-        self.agree(&agreed, shared.config.congestion);
+        let agreed = Agreed::from_syn(header, self.key.is_ipv4(), mss_max, &shared.config);
+        self.agree(&agreed, &shared.config);
         self.rcv_nxt = header.seq.plus(1);
         self.rcv_adv = self.rcv_nxt.plus(RCV_WND_MAX.min(0xffff));
         self.take_acked(now, header, shared);
@@ -262,6 +267,9 @@ impl Tcb {
             return false;
         }
         let window = u32::from(header.window) << self.snd_wscale;
+        if self.ecn && header.flags.has(Flags::ECE) && ack.at_or_after(self.snd_una) {
+            self.on_ecn_echo(ack, shared);
+        }
         if ack.after(self.snd_una) {
             self.on_new_ack(now, header, shared, reaction);
         } else if self.sack
@@ -289,6 +297,29 @@ impl Tcb {
             self.unanswered = 0;
         }
         true
+    }
+
+    /// RFC 3168 §6.1.3: a mark is echoed until the peer says that it reacted.
+    fn note_marks(&mut self, flags: Flags, ecn: Ecn, shared: &mut Shared) {
+        if flags.has(Flags::CWR) {
+            self.ecn_echo = false;
+        }
+        if ecn == Ecn::Ce {
+            shared.counters.rx_ce += 1;
+            self.ecn_echo = true;
+        }
+    }
+
+    /// RFC 3168 §6.1.2: as to a loss, but once for each window of data, and not beside a loss.
+    fn on_ecn_echo(&mut self, ack: Seq, shared: &mut Shared) {
+        if self.phase != Phase::Open || !ack.after(self.ecn_recover) {
+            return;
+        }
+        shared.counters.ecn_reductions += 1;
+        let flight = self.snd_nxt.since(self.snd_una).min(self.congestion.cwnd());
+        self.congestion.on_congestion(flight, u32::from(self.mss));
+        self.ecn_recover = self.snd_nxt;
+        self.cwr_now = true;
     }
 
     fn set_window(&mut self, header: &Header, window: u32) {
@@ -372,6 +403,10 @@ impl Tcb {
             self.probe_or_retransmit(now, shared)
         };
         self.forget_loss_if_idle();
+        if self.discards && self.close_at.is_some() {
+            // It goes on.
+            self.close_at = Some(now + shared.config.orphan_timeout);
+        }
         if self.want_writable && self.queue.len() <= shared.config.send_frames_max / 2 {
             self.want_writable = false;
             reaction.writable = true;
@@ -450,6 +485,10 @@ impl Tcb {
         self.advance(new, shared);
         if new > 0 {
             self.unacked_segments = self.unacked_segments.saturating_add(1);
+        }
+        if self.quick_acks > 0 && new >= u32::from(MSS_DEFAULT[0]) {
+            self.quick_acks -= 1;
+            self.ack_now = true;
         }
         if self.reassembly.is_some() {
             // RFC 5681 §4.2: a segment that fills a gap is acknowledged at once.

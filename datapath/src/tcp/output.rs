@@ -12,6 +12,7 @@ use super::isn::timestamp;
 use super::send_queue::TxSegment;
 use super::seq::Seq;
 use super::tcb::{RCV_WND_MAX, RCV_WSCALE, RtxTimer, TailProbe, Tcb};
+use crate::wire::Ecn;
 use crate::wire::tcp::{Flags, Header, OPTIONS_LEN_MAX, Options, SackBlocks, Timestamps};
 
 /// Unacknowledged data segments that are acknowledged without delay (RFC 9293 §3.8.6.3).
@@ -28,7 +29,7 @@ pub enum Output {
         /// Index in [`Tcb::queue`].
         index: usize,
     },
-    /// Only `len` bytes of the unsent segment at this index fit the window: cut it
+    /// Only `len` bytes of the segment at this index fit the window or the path: cut it
     /// ([`super::send_queue::SendQueue::split`]) and ask again.
     Split {
         /// Index in [`Tcb::queue`].
@@ -49,7 +50,7 @@ impl Tcb {
             && let Some(segment) = self.queue.get(index)
             && (self.rtx_now || self.in_flight() == 0 || self.fits_cwnd(segment))
         {
-            return Some(Output::Segment { index });
+            return Some(self.whole_or_part(index, segment));
         }
         if let Some(index) = self.queue.unsent()
             && let Some(segment) = self.queue.get(index)
@@ -58,8 +59,8 @@ impl Tcb {
         {
             let room = self.window_room();
             // A FIN may lie one position outside: sent again and again it is a probe by itself.
-            if u32::from(segment.len) <= room {
-                return Some(Output::Segment { index });
+            if u32::from(segment.len) <= room || segment.len > self.mss {
+                return Some(self.whole_or_part(index, segment));
             }
             // RFC 9293 §3.8.6.2.1: a part only if it is half of the largest window that the peer
             // ever had, or after a timeout.
@@ -72,14 +73,23 @@ impl Tcb {
         }
         if self.tail_probe_now
             && let Some(index) = self.queue.last_sent()
+            && let Some(segment) = self.queue.get(index)
         {
-            return Some(Output::Segment { index });
+            return Some(self.whole_or_part(index, segment));
         }
         if self.probe_now {
             return Some(Output::Probe);
         }
         let is_ack_due = self.ack_now || self.unacked_segments >= UNACKED_SEGMENTS_MAX;
         is_ack_due.then_some(Output::Ack)
+    }
+
+    /// What was queued before the path became narrower is cut.
+    fn whole_or_part(&self, index: usize, segment: &TxSegment) -> Output {
+        if segment.len > self.mss {
+            return Output::Split { index, len: self.mss };
+        }
+        Output::Segment { index }
     }
 
     fn fits_cwnd(&self, segment: &TxSegment) -> bool {
@@ -116,6 +126,9 @@ impl Tcb {
             let value = timestamp(now, self.ts_offset);
             header.options.timestamps = Some(Timestamps { value, echo: self.ts_recent });
         }
+        if self.ecn_echo {
+            header.flags = header.flags | Flags::ECE;
+        }
         match output {
             Output::Ack => header.options.sack = self.sack_blocks(OPTIONS_LEN_MAX),
             Output::Probe => header.seq = self.snd_una.minus(1),
@@ -137,7 +150,14 @@ impl Tcb {
             header.options.mss = Some(self.mss);
             header.options.window_scale = Some(RCV_WSCALE);
             header.options.sack_permitted = self.sack;
+            // RFC 3168 §6.1.1.1: some boxes drop such a SYN.
+            if self.ecn && !segment.retransmitted && index == 0 && self.queue.unsent() == Some(0) {
+                header.flags = header.flags | Flags::ECE | Flags::CWR;
+            }
             return;
+        }
+        if self.cwr_now && self.is_new_data(index) {
+            header.flags = header.flags | Flags::CWR;
         }
         if segment.fin {
             header.flags = header.flags | Flags::FIN;
@@ -146,6 +166,21 @@ impl Tcb {
             header.flags = header.flags | Flags::PSH;
         }
         header.options.sack = self.sack_blocks(self.room_beside(segment.len));
+    }
+
+    fn is_new_data(&self, index: usize) -> bool {
+        self.queue.unsent() == Some(index) && self.queue.get(index).is_some_and(|s| s.len > 0)
+    }
+
+    /// What routers may do with `output` (RFC 3168 §6.1.4 to §6.1.6): only data, and only the first
+    /// time.
+    pub fn ecn(&self, output: Output) -> Ecn {
+        match output {
+            Output::Segment { index } if self.ecn && self.is_new_data(index) => Ecn::Ect0,
+            Output::Segment { .. } | Output::Split { .. } | Output::Ack | Output::Probe => {
+                Ecn::NotEct
+            }
+        }
     }
 
     /// As many blocks as fit `room` bytes and the header.
@@ -226,6 +261,7 @@ impl Tcb {
         self.queue.on_sent(index, now);
         if end.after(self.snd_nxt) {
             self.snd_nxt = end;
+            self.cwr_now &= len == 0;
             shared.counters.tx_bytes += len;
             self.on_tail_probe_sent(end, false);
         } else {

@@ -1,7 +1,7 @@
 //! Half-open connections: SYN-RECEIVED without a connection.
 //!
 //! A SYN takes one slot of a bounded cache and allocates nothing once the cache has reached its
-//! size. When the cache is full further SYNs are dropped.
+//! size. When the cache is full further SYNs are answered with cookies ([`super::syn_cookie`]).
 
 use std::time::Duration;
 
@@ -59,7 +59,11 @@ impl HalfOpen {
             dst_port: self.key.remote().port(),
             seq: self.iss,
             ack: self.irs.plus(1),
-            flags: Flags::SYN | Flags::ACK,
+            flags: if self.agreed.ecn {
+                Flags::SYN | Flags::ACK | Flags::ECE
+            } else {
+                Flags::SYN | Flags::ACK
+            },
             // Not scaled yet (RFC 7323 §2.2).
             window: u16::try_from(RCV_WND_MAX).unwrap_or(u16::MAX),
             options: Options {

@@ -20,8 +20,8 @@ use super::seq::Seq;
 use super::state::State;
 use crate::port::{RxFrame, TxFrame};
 use crate::transport::HELD_BYTES_MAX;
-use crate::wire::Hop;
-use crate::wire::tcp::{Header, Options, TIMESTAMPS_LEN};
+use crate::wire::tcp::{Flags, HEADER_LEN, Header, Options, TIMESTAMPS_LEN};
+use crate::wire::{Hop, ipv4, ipv6};
 
 /// The largest receive window.
 pub const RCV_WND_MAX: u32 = 256 * 1024;
@@ -33,6 +33,14 @@ const _: () = assert!(RCV_WND_MAX >> RCV_WSCALE <= 0xffff && RCV_WND_MAX >> 2 > 
 pub const MSS_DEFAULT: [u16; 2] = [536, 1220];
 /// A peer that says less is not believed (Linux's TCP_MIN_SND_MSS): tiny segments cost a frame each.
 pub const MSS_MIN: u16 = 88;
+
+/// Least packet over IPv4 and IPv6 that is believed to be all that fits a path (Linux's `min_pmtu`;
+/// RFC 8200 §5).
+const PATH_MTU_MIN: [u32; 2] = [552, 1280];
+/// RFC 1191 §7.1: what to try where a router does not say what fits.
+const PLATEAUS: [u32; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 552];
+/// Least payload that a path without answers is believed to demand, over IPv4 and IPv6.
+const BLACK_HOLE_MSS_MIN: [u16; 2] = [512, 1208];
 
 /// What a handshake agreed on.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +55,14 @@ pub struct Agreed {
     pub timestamps: Option<u32>,
     /// The peer understands SACK blocks.
     pub sack: bool,
+    /// Both sides take part in ECN.
+    pub ecn: bool,
 }
 
 impl Agreed {
-    /// From the options of the peer's SYN. `mss_max` is what our frames and MTU allow.
-    pub fn from_syn(options: &Options, is_ipv4: bool, mss_max: u16, config: &Config) -> Self {
+    /// From the peer's SYN or SYN-ACK. `mss_max` is what our frames and MTU allow.
+    pub fn from_syn(header: &Header, is_ipv4: bool, mss_max: u16, config: &Config) -> Self {
+        let Header { flags, options, .. } = header;
         let default = MSS_DEFAULT[usize::from(!is_ipv4)];
         let mss = options.mss.filter(|mss| *mss > 0).unwrap_or(default).clamp(MSS_MIN, u16::MAX);
         let mut mss = mss.min(mss_max);
@@ -67,6 +78,10 @@ impl Agreed {
             rcv_wscale,
             timestamps: timestamps.map(|timestamps| timestamps.value),
             sack: options.sack_permitted && config.sack,
+            // RFC 3168 §6.1.1: SYN has both bits, SYN-ACK only the one.
+            ecn: config.ecn
+                && flags.has(Flags::ECE)
+                && flags.has(Flags::CWR) != flags.has(Flags::ACK),
         }
     }
 }
@@ -145,6 +160,15 @@ pub struct Tcb {
     pub(super) ts_recent: u32,
     pub(super) ts_offset: u32,
 
+    /// Both sides take part in ECN (RFC 3168).
+    pub(super) ecn: bool,
+    /// A mark arrived and the peer has not reacted yet.
+    pub(super) ecn_echo: bool,
+    /// We reacted and the peer does not know yet.
+    pub(super) cwr_now: bool,
+    /// One reaction to marks until this is acknowledged.
+    pub(super) ecn_recover: Seq,
+
     pub(super) congestion: Congestion,
     pub(super) rtt: RttEstimator,
     /// Doublings of the timeout.
@@ -165,6 +189,8 @@ pub struct Tcb {
     /// One lost segment may be sent whatever the congestion window says.
     pub(super) rtx_now: bool,
 
+    /// Full segments that are still acknowledged at once: a peer in slow start waits for it.
+    pub(super) quick_acks: u8,
     /// Data segments received since we last sent an acknowledgement.
     pub(super) unacked_segments: u8,
     pub(super) ack_now: bool,
@@ -220,7 +246,7 @@ pub struct Opened {
 impl Tcb {
     /// A connection whose handshake the peer just finished. The segment that did so is still to be
     /// taken by [`Self::on_segment`], which sets the send window from it.
-    pub fn passive(now: Instant, opened: &Opened, algorithm: Algorithm) -> Self {
+    pub fn passive(now: Instant, opened: &Opened, config: &Config) -> Self {
         let Opened { key, hop, iss, irs, agreed, ts_offset, rtt } = *opened;
         let mut tcb = Self::new(now, key, hop, iss, ts_offset);
         tcb.state = State::Established;
@@ -232,7 +258,7 @@ impl Tcb {
         // SYN-ACK said so, unscaled (RFC 7323 §2.2).
         tcb.rcv_adv = tcb.rcv_nxt.plus(RCV_WND_MAX.min(0xffff));
         tcb.last_ack_sent = tcb.rcv_nxt;
-        tcb.agree(&agreed, algorithm);
+        tcb.agree(&agreed, config);
         if let Some(rtt) = rtt {
             tcb.rtt.sample(rtt);
         }
@@ -254,6 +280,7 @@ impl Tcb {
         // Offered, and sent in every SYN; what the peer answers decides.
         tcb.timestamps = config.timestamps;
         tcb.sack = config.sack;
+        tcb.ecn = config.ecn;
         let mut syn = TxSegment::new(None, iss, 0, 0);
         syn.syn = true;
         tcb.queue.push(syn);
@@ -286,6 +313,10 @@ impl Tcb {
             timestamps: false,
             ts_recent: 0,
             ts_offset,
+            ecn: false,
+            ecn_echo: false,
+            cwr_now: false,
+            ecn_recover: iss,
             congestion: Congestion::new(Algorithm::NewReno, u32::from(MSS_MIN)),
             rtt: RttEstimator::default(),
             backoff: 0,
@@ -299,6 +330,7 @@ impl Tcb {
             saw_reordering: false,
             dsack: None,
             rtx_now: false,
+            quick_acks: 0,
             unacked_segments: 0,
             ack_now: false,
             probe_now: false,
@@ -318,14 +350,16 @@ impl Tcb {
         }
     }
 
-    pub(super) fn agree(&mut self, agreed: &Agreed, algorithm: Algorithm) {
+    pub(super) fn agree(&mut self, agreed: &Agreed, config: &Config) {
         self.mss = agreed.mss;
         self.snd_wscale = agreed.snd_wscale;
         self.rcv_wscale = agreed.rcv_wscale;
         self.timestamps = agreed.timestamps.is_some();
         self.ts_recent = agreed.timestamps.unwrap_or(0);
         self.sack = agreed.sack;
-        self.congestion = Congestion::new(algorithm, u32::from(agreed.mss));
+        self.ecn = agreed.ecn;
+        self.congestion = Congestion::new(config.congestion, u32::from(agreed.mss));
+        self.quick_acks = config.quick_acks;
     }
 
     /// The state.
@@ -386,7 +420,9 @@ impl Tcb {
         let is_open = self.shutdown();
         self.discards = true;
         self.held_bytes = 0;
-        if self.state == State::FinWait2 && self.close_at.is_none() {
+        if self.state != State::FinWait2 {
+            self.close_at = Some(now + shared.config.orphan_timeout);
+        } else if self.close_at.is_none() {
             self.close_at = Some(now + shared.config.fin_wait_2_timeout);
         }
         is_open
@@ -412,6 +448,48 @@ impl Tcb {
         true
     }
 
+    /// RFC 1191, RFC 8201: a router dropped the segment at `seq`, part of a packet of `packet_len`
+    /// bytes, because it takes only `mtu`; 0: it did not say. Who cannot see our traffic does not
+    /// know `seq` (RFC 5927 §4.1). `false`: not believed, or nothing new.
+    pub fn on_packet_too_big(&mut self, seq: Seq, packet_len: u32, mtu: u32) -> bool {
+        if !seq.within(self.snd_una, self.snd_nxt.since(self.snd_una)) {
+            return false;
+        }
+        let is_v6 = usize::from(!self.key.is_ipv4());
+        let said = if mtu > 0 {
+            mtu
+        } else {
+            PLATEAUS.into_iter().find(|plateau| *plateau < packet_len).unwrap_or(0)
+        };
+        let options = if self.timestamps { TIMESTAMPS_LEN } else { 0 };
+        let headers = [ipv4::HEADER_LEN, ipv6::HEADER_LEN][is_v6] + HEADER_LEN + options;
+        let mss = said.max(PATH_MTU_MIN[is_v6]) - u32::try_from(headers).unwrap_or(0);
+        self.lower_mss(u16::try_from(mss).unwrap_or(u16::MAX))
+    }
+
+    /// RFC 4821 §7.7: a full segment gets no answer again and again, maybe because a router drops it
+    /// without a word.
+    pub(super) fn suspect_black_hole(&mut self) -> bool {
+        let least = BLACK_HOLE_MSS_MIN[usize::from(!self.key.is_ipv4())];
+        let is_full = self.queue.get(0).is_some_and(|first| first.len > least);
+        is_full && self.lower_mss((self.mss / 2).max(least))
+    }
+
+    /// What is too long now was lost, but by no congestion.
+    fn lower_mss(&mut self, mss: u16) -> bool {
+        if mss >= self.mss {
+            return false;
+        }
+        self.mss = mss;
+        self.rtx_now |= self.queue.mark_lost_longer(mss);
+        true
+    }
+
+    /// Whether the peer takes nothing, or does not answer.
+    pub fn is_stalled(&self) -> bool {
+        matches!(self.rtx_timer, RtxTimer::Persist(_)) || self.backoff >= 2
+    }
+
     /// Whether the application closed, so that received bytes have no taker.
     pub fn discards(&self) -> bool {
         self.discards
@@ -427,7 +505,6 @@ impl Tcb {
 
     /// The RST that ends the connection at once (RFC 9293 §3.10.5).
     pub fn reset_header(&self) -> Header {
-        use crate::wire::tcp::Flags;
         Header {
             src_port: self.key.local().port(),
             dst_port: self.key.remote().port(),

@@ -14,6 +14,9 @@ use crate::transport::CloseReason;
 /// Keepalive probes without an answer before the connection is given up, as Redis sets it.
 pub const KEEPALIVE_PROBES_MAX: u8 = 3;
 
+/// Timeouts of the same full segment after which it is taken for too long for the path.
+const BLACK_HOLE_TIMEOUTS: u8 = 2;
+
 impl Tcb {
     /// The earliest deadline. `None`: the connection waits for a segment or for the application.
     pub fn deadline(&self, shared: &Shared) -> Option<Instant> {
@@ -90,6 +93,9 @@ impl Tcb {
         self.unanswered += 1;
         self.backoff = self.backoff.saturating_add(1);
         self.mark_lost_by_timeout(now);
+        if self.unanswered >= BLACK_HOLE_TIMEOUTS && self.suspect_black_hole() {
+            shared.counters.black_holes += 1;
+        }
         self.rtt.forget_min();
         self.tail_probe = None;
         self.tail_probe_now = false;

@@ -34,8 +34,10 @@ use crate::tcp::tcb::Tcb;
 use crate::tcp::time_wait::TimeWait;
 use crate::wire::{self, ipv4, ipv6};
 
+mod next_hop;
 mod open;
-mod path;
+mod path_mtu;
+mod pressure;
 mod receive;
 pub mod simulation;
 #[cfg(test)]
@@ -80,6 +82,12 @@ pub struct TcpTransport<P> {
     answers: VecDeque<Answer>,
     /// Connections that ended outside `poll`; their `on_close` is due in the next one.
     ended: Vec<(ConnId, CloseReason)>,
+    /// Connections that the application closed.
+    orphans: usize,
+    /// When the last SYN cookie was sent.
+    cookie_sent_at: Option<Instant>,
+    /// Since when no frame has been free for connections that wait for one.
+    pressure_since: Option<Instant>,
     /// Set when a flush was pushed back.
     retry_at: Option<Instant>,
     /// Whom to ask for next hops.
@@ -157,6 +165,9 @@ impl<P: Port> TcpTransport<P> {
             starved: VecDeque::new(),
             answers: VecDeque::with_capacity(ANSWERS_MAX),
             ended: Vec::new(),
+            orphans: 0,
+            cookie_sent_at: None,
+            pressure_since: None,
             retry_at: None,
             neighbours: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
@@ -219,6 +230,7 @@ impl<P: Port> TcpTransport<P> {
     /// Takes a connection out and gives its frames back.
     fn remove(&mut self, conn: ConnId) -> Option<Box<Tcb>> {
         let mut tcb = self.conns.remove(conn)?;
+        self.orphans -= usize::from(tcb.discards());
         tcb.release(&mut self.shared, &mut self.rx_done);
         self.give_back();
         Some(tcb)
@@ -317,6 +329,7 @@ impl<P: Port> Transport for TcpTransport<P> {
         self.rx_burst = burst;
         self.give_back();
         self.wake_starved(app);
+        self.relieve_pressure(now, app);
         work
     }
 
@@ -338,7 +351,17 @@ impl<P: Port> Transport for TcpTransport<P> {
     }
 
     fn close(&mut self, now: Instant, conn: ConnId) {
+        let is_full = self.orphans >= self.shared.config.orphans_max;
         let Some(tcb) = self.conns.get_mut(conn) else { return };
+        if tcb.discards() {
+            return;
+        }
+        if is_full {
+            self.shared.counters.orphans_reset += 1;
+            self.abort(now, conn);
+            return;
+        }
+        self.orphans += 1;
         if tcb.close(now, &self.shared) {
             self.mark_dirty(conn);
         } else {
@@ -389,6 +412,7 @@ impl<P: Port> Transport for TcpTransport<P> {
             ("tcp_conns", self.conns.len()),
             ("tcp_half_open", self.syn_cache.len()),
             ("tcp_time_wait", self.time_wait.len()),
+            ("tcp_orphans", self.orphans),
             ("tcp_held_frames", self.shared.quota.used()),
         ];
         gauges.into_iter().for_each(|(name, value)| visit(name, value as u64));

@@ -1,11 +1,9 @@
 //! ICMP "fragmentation needed" (RFC 792, RFC 1191 §4) and ICMPv6 "packet too big" (RFC 4443 §3.2)
 //! about segments that we sent: the only ICMP that is ours. All other is the kernel's.
 
-use std::net::{IpAddr, SocketAddr};
-
 use super::checksum::{Sum, pseudo_header};
-use super::{PROTOCOL_TCP, ParseError, ethernet, ipv4, ipv6};
-use crate::tcp::seq::Seq;
+use super::quoted::Quoted;
+use super::{ParseError, ethernet, ipv4, ipv6};
 
 /// IP protocol number of ICMP.
 const PROTOCOL_ICMP: u8 = 1;
@@ -15,22 +13,12 @@ const PROTOCOL_ICMP_V6: u8 = 58;
 const FRAGMENTATION_NEEDED: [u8; 2] = [3, 4];
 /// Type of "packet too big"; its code means nothing.
 const PACKET_TOO_BIG: u8 = 2;
-/// Offset of the addresses, and of the protocol, in the headers.
-const IPV4_ADDRESSES_AT: usize = 12;
-const IPV4_PROTOCOL_AT: usize = 9;
-const IPV6_ADDRESSES_AT: usize = 8;
-const IPV6_NEXT_HEADER_AT: usize = 6;
-
 /// A router's word that a segment of ours did not fit a link. Anybody can send such a thing: it is
-/// to be believed only if `seq` is in flight (RFC 5927 §7).
+/// to be believed only if the quoted segment is in flight (RFC 5927 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooBig {
-    /// Our end of the connection.
-    pub local: SocketAddr,
-    /// The peer's end.
-    pub remote: SocketAddr,
-    /// Sequence number of the segment.
-    pub seq: Seq,
+    /// The segment.
+    pub quoted: Quoted,
     /// The MTU of the link; 0: an old router that does not tell (RFC 1191 §5).
     pub mtu_bytes: u32,
 }
@@ -57,7 +45,7 @@ pub fn parse(frame: &[u8]) -> Result<TooBig, ParseError> {
                 return Err(ParseError::BadIpChecksum);
             }
             let mtu_bytes = u32::from(u16::from_be_bytes([mtu_0, mtu_1]));
-            quoted_v4(quoted, mtu_bytes)
+            too_big(quoted, mtu_bytes)
         }
         ethernet::TYPE_IPV6 => {
             let (ip, at) = ipv6::Header::parse(packet)?;
@@ -75,63 +63,27 @@ pub fn parse(frame: &[u8]) -> Result<TooBig, ParseError> {
             if pseudo.plus(message).finish() != 0 {
                 return Err(ParseError::BadIpChecksum);
             }
-            quoted_v6(quoted, u32::from_be_bytes(mtu))
+            too_big(quoted, u32::from_be_bytes(mtu))
         }
         _ => Err(ParseError::NotTcp),
     }
 }
 
-/// What is quoted was cut off, and routers may have changed its checksum: only what is needed is
-/// looked at. We send no IP options.
-fn quoted_v4(quoted: &[u8], mtu_bytes: u32) -> Result<TooBig, ParseError> {
-    let (ip, rest) =
-        quoted.split_first_chunk::<{ ipv4::HEADER_LEN }>().ok_or(ParseError::Truncated)?;
-    let [first, ..] = *ip;
-    if first != 0x45 || ip.get(IPV4_PROTOCOL_AT) != Some(&PROTOCOL_TCP) {
-        return Err(ParseError::NotTcp);
-    }
-    let addresses = ip.get(IPV4_ADDRESSES_AT..).ok_or(ParseError::Truncated)?;
-    let (src, dst) = addresses.split_first_chunk::<4>().ok_or(ParseError::Truncated)?;
-    let dst = dst.first_chunk::<4>().ok_or(ParseError::Truncated)?;
-    quoted_tcp(rest, (*src).into(), (*dst).into(), mtu_bytes)
-}
-
-fn quoted_v6(quoted: &[u8], mtu_bytes: u32) -> Result<TooBig, ParseError> {
-    let (ip, rest) =
-        quoted.split_first_chunk::<{ ipv6::HEADER_LEN }>().ok_or(ParseError::Truncated)?;
-    let [first, ..] = *ip;
-    if first >> 4 != 6 || ip.get(IPV6_NEXT_HEADER_AT) != Some(&PROTOCOL_TCP) {
-        return Err(ParseError::NotTcp);
-    }
-    let addresses = ip.get(IPV6_ADDRESSES_AT..).ok_or(ParseError::Truncated)?;
-    let (src, dst) = addresses.split_first_chunk::<16>().ok_or(ParseError::Truncated)?;
-    let dst = dst.first_chunk::<16>().ok_or(ParseError::Truncated)?;
-    quoted_tcp(rest, (*src).into(), (*dst).into(), mtu_bytes)
-}
-
-/// The first eight bytes of TCP's header are always there (RFC 792).
-fn quoted_tcp(
-    quoted: &[u8],
-    src: IpAddr,
-    dst: IpAddr,
-    mtu_bytes: u32,
-) -> Result<TooBig, ParseError> {
-    let &[p0, p1, q0, q1, s0, s1, s2, s3, ..] = quoted else { return Err(ParseError::Truncated) };
-    Ok(TooBig {
-        local: SocketAddr::new(src, u16::from_be_bytes([p0, p1])),
-        remote: SocketAddr::new(dst, u16::from_be_bytes([q0, q1])),
-        seq: Seq(u32::from_be_bytes([s0, s1, s2, s3])),
-        mtu_bytes,
-    })
+fn too_big(quoted: &[u8], mtu_bytes: u32) -> Result<TooBig, ParseError> {
+    let quoted = Quoted::parse(quoted).ok_or(ParseError::NotTcp)?;
+    Ok(TooBig { quoted, mtu_bytes })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tcp::seq::Seq;
     use crate::wire::tcp::{Flags, Header, Options};
-    use crate::wire::{HEADERS_LEN_MAX, Hop, write};
+    use crate::wire::{Ecn, HEADERS_LEN_MAX, Hop, write};
 
     const HOP: Hop = Hop { local: [2, 0, 0, 0, 0, 1], remote: [2, 0, 0, 0, 0, 2], vlan: None };
 
@@ -147,8 +99,15 @@ mod tests {
             options: Options::default(),
         };
         let mut frame = vec![0x5a; HEADERS_LEN_MAX + 1000];
-        let begin =
-            write(&mut frame, HEADERS_LEN_MAX, 1000, &HOP, (local.ip(), remote.ip()), &header);
+        let begin = write(
+            &mut frame,
+            HEADERS_LEN_MAX,
+            1000,
+            &HOP,
+            (local.ip(), remote.ip()),
+            &header,
+            Ecn::default(),
+        );
         frame.split_off(begin.unwrap() + ethernet::HEADER_LEN)
     }
 
@@ -209,11 +168,18 @@ mod tests {
             let shortest = if is_v6 { 48 } else { 28 };
             for quoted_len in [shortest, 500, segment.len()] {
                 let frame = message(kind, code, 1400, &segment[..quoted_len], is_v6);
-                let seq = Seq(0xfedc_ba98);
-                assert_eq!(parse(&frame), Ok(TooBig { local, remote, seq, mtu_bytes: 1400 }));
+                let quoted = Quoted {
+                    src: local.ip(),
+                    dst: remote.ip(),
+                    src_port: local.port(),
+                    dst_port: remote.port(),
+                    seq: Seq(0xfedc_ba98),
+                    packet_len: u32::try_from(segment.len()).unwrap(),
+                };
+                assert_eq!(parse(&frame), Ok(TooBig { quoted, mtu_bytes: 1400 }));
             }
             let frame = message(kind, code, 1400, &segment[..shortest - 1], is_v6);
-            assert_eq!(parse(&frame), Err(ParseError::Truncated));
+            assert_eq!(parse(&frame), Err(ParseError::NotTcp));
         }
     }
 

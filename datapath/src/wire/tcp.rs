@@ -40,6 +40,10 @@ impl Flags {
     pub const PSH: Self = Self(0x08);
     /// The acknowledgment field counts.
     pub const ACK: Self = Self(0x10);
+    /// A marked packet arrived (RFC 3168 §6.1).
+    pub const ECE: Self = Self(0x40);
+    /// The window was reduced, because of [`Self::ECE`].
+    pub const CWR: Self = Self(0x80);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
@@ -58,7 +62,14 @@ impl BitOr for Flags {
 impl fmt::Debug for Flags {
     /// As tcpdump: `S.` is SYN with ACK.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let letters = [(Self::SYN, 'S'), (Self::FIN, 'F'), (Self::RST, 'R'), (Self::PSH, 'P')];
+        let letters = [
+            (Self::SYN, 'S'),
+            (Self::FIN, 'F'),
+            (Self::RST, 'R'),
+            (Self::PSH, 'P'),
+            (Self::ECE, 'E'),
+            (Self::CWR, 'W'),
+        ];
         for (flag, letter) in letters {
             if self.has(flag) {
                 write!(f, "{letter}")?;

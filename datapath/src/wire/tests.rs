@@ -24,7 +24,8 @@ fn frame(
     let mut frame = vec![0xa5; HEADERS_LEN_MAX];
     frame.extend(payload);
     let start =
-        write(&mut frame, HEADERS_LEN_MAX, payload.len(), &hop, (src, dst), header).unwrap();
+        write(&mut frame, HEADERS_LEN_MAX, payload.len(), &hop, (src, dst), header, Ecn::Ect0)
+            .unwrap();
     frame.split_off(start)
 }
 
@@ -94,9 +95,12 @@ fn too_little_room_for_headers_writes_nothing_and_says_so() {
     let hop = Hop { local: [2; 6], remote: [4; 6], vlan: None };
     let pair = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST));
     let mut frame = [0; 100];
-    assert_eq!(write(&mut frame, 53, 10, &hop, pair, &tcp::Header::default()), None);
-    assert_eq!(write(&mut frame, 54, 10, &hop, pair, &tcp::Header::default()), Some(0));
-    assert_eq!(write(&mut frame, 54, 47, &hop, pair, &tcp::Header::default()), None);
+    assert_eq!(write(&mut frame, 53, 10, &hop, pair, &tcp::Header::default(), Ecn::NotEct), None);
+    assert_eq!(
+        write(&mut frame, 54, 10, &hop, pair, &tcp::Header::default(), Ecn::NotEct),
+        Some(0)
+    );
+    assert_eq!(write(&mut frame, 54, 47, &hop, pair, &tcp::Header::default(), Ecn::NotEct), None);
     let mixed = (pair.0, IpAddr::V6(Ipv6Addr::LOCALHOST));
-    assert_eq!(write(&mut frame, 90, 0, &hop, mixed, &tcp::Header::default()), None);
+    assert_eq!(write(&mut frame, 90, 0, &hop, mixed, &tcp::Header::default(), Ecn::NotEct), None);
 }

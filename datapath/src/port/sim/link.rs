@@ -7,6 +7,7 @@ use std::time::Duration;
 use coney_base::Instant;
 
 use super::{Rng, SimPort};
+use crate::wire::checksum::Sum;
 
 /// What a link does to frames. Chances are per million and independent of each other.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct Faults {
     pub jitter: Duration,
     /// Chance that a frame is lost.
     pub loss_ppm: u32,
+    /// Chance that a frame that may be marked is marked (ECN, IPv4 only).
+    pub mark_ppm: u32,
     /// Chance that a frame arrives twice.
     pub duplicate_ppm: u32,
     /// Chance that a bit of a frame flips.
@@ -36,6 +39,7 @@ impl Faults {
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
         loss_ppm: 0,
+        mark_ppm: 0,
         duplicate_ppm: 0,
         corrupt_ppm: 0,
         reorder_ppm: 0,
@@ -51,6 +55,8 @@ pub struct LinkStats {
     pub frames: u64,
     /// Lost by chance or in a full queue.
     pub lost: u64,
+    /// Marked (ECN).
+    pub marked: u64,
     /// Delivered once more.
     pub duplicated: u64,
     /// Damaged.
@@ -130,6 +136,9 @@ impl Link {
             stats.lost += 1;
             return;
         }
+        if rng.chance(faults.mark_ppm) && mark(&mut frame) {
+            stats.marked += 1;
+        }
         let copies = if rng.chance(faults.duplicate_ppm) {
             stats.duplicated += 1;
             2
@@ -158,4 +167,18 @@ impl Link {
             direction.on_the_way.push(Reverse((arrival, direction.entered, frame.clone())));
         }
     }
+}
+
+/// Marks an IPv4 packet whose sender takes part in ECN (RFC 3168 §5).
+fn mark(frame: &mut [u8]) -> bool {
+    let is_ipv4 = frame.get(12..14) == Some(&[0x08, 0x00]);
+    let Some(header) = frame.get_mut(14..34).filter(|_| is_ipv4) else { return false };
+    if !matches!(header[1] & 3, 1 | 2) {
+        return false;
+    }
+    header[1] |= 3;
+    header[10..12].fill(0);
+    let sum = Sum::default().plus(header).finish();
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    true
 }

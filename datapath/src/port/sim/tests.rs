@@ -82,6 +82,7 @@ fn a_link_delays_and_the_same_seed_gives_the_same_faults() {
     let faults = Faults {
         delay: Duration::from_millis(5),
         loss_ppm: 200_000,
+        mark_ppm: 0,
         duplicate_ppm: 200_000,
         corrupt_ppm: 200_000,
         reorder_ppm: 200_000,

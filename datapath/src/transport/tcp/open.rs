@@ -11,6 +11,7 @@ use crate::tcp::flow::FlowKey;
 use crate::tcp::isn::initial_sequence_number;
 use crate::tcp::seq::Seq;
 use crate::tcp::syn_cache::{HalfOpen, SYN_ACK_RETRANSMITS_MAX, Verdict};
+use crate::tcp::syn_cookie;
 use crate::tcp::tcb::{Agreed, Opened, Tcb};
 use crate::tcp::time_wait;
 use crate::transport::{App, ConnId};
@@ -88,6 +89,10 @@ impl<P: Port> TcpTransport<P> {
             self.shared.counters.rx_bad_flags += 1;
             return;
         }
+        if self.is_under_pressure(now) {
+            self.shared.counters.syns_under_pressure += 1;
+            return;
+        }
         let isn = initial_sequence_number(now, &self.shared.hasher, key);
         let iss = after.map_or(isn, |end| isn.max(end.plus(REOPEN_DISTANCE)));
         let mss_max = self.mss_max(key);
@@ -96,7 +101,7 @@ impl<P: Port> TcpTransport<P> {
             hop: received.hop,
             iss,
             irs: header.seq,
-            agreed: Agreed::from_syn(&header.options, key.is_ipv4(), mss_max, &self.shared.config),
+            agreed: Agreed::from_syn(header, key.is_ipv4(), mss_max, &self.shared.config),
             ts_offset: self.shared.hasher.timestamps_offset(key),
             sent_at: now,
             retransmits: 0,
@@ -106,8 +111,62 @@ impl<P: Port> TcpTransport<P> {
                 self.syn_cache.arm(id, half_open.deadline(now));
                 self.send_syn_ack(now, &half_open);
             }
-            Err(_half_open) => self.shared.counters.syn_cache_full += 1,
+            Err(half_open) => {
+                self.shared.counters.syn_cache_full += 1;
+                // A cookie cannot keep away from a predecessor's sequence numbers.
+                if self.shared.config.syn_cookies && after.is_none() {
+                    self.send_cookie(now, half_open);
+                }
+            }
         }
+    }
+
+    /// Answers a SYN without keeping anything of it.
+    fn send_cookie(&mut self, now: Instant, mut half_open: HalfOpen) {
+        let HalfOpen { key, hop, irs, ts_offset, .. } = half_open;
+        let (iss, agreed) =
+            syn_cookie::make(now, &self.shared.hasher, &key, irs, &half_open.agreed);
+        half_open.iss = iss;
+        half_open.agreed = agreed;
+        let mut header = half_open.syn_ack(now, self.mss_max(&key));
+        if let Some(timestamps) = &mut header.options.timestamps {
+            timestamps.value = syn_cookie::timestamp_with(now, ts_offset, &agreed);
+        }
+        self.cookie_sent_at = Some(now);
+        self.shared.counters.syn_cookies_sent += 1;
+        self.answer(Answer { hop, key, header });
+    }
+
+    /// An acknowledgement to a served endpoint of no known connection. Some if it brings back a
+    /// cookie. Else it gets no answer: it may belong to a handshake whose last segment is late or
+    /// lost, and a reset would end what the peer's next retransmission opens.
+    pub(super) fn open_by_cookie(
+        &mut self,
+        now: Instant,
+        hash: u32,
+        key: &FlowKey,
+        received: &Received,
+        app: &mut dyn App,
+    ) -> Option<ConnId> {
+        let header = &received.header;
+        let (irs, iss) = (header.seq.minus(1), header.ack.minus(1));
+        let hasher = &self.shared.hasher;
+        let timestamps = header.options.timestamps;
+        let Some(mut agreed) = syn_cookie::check(now, hasher, key, irs, iss, timestamps) else {
+            self.shared.counters.syn_cookies_failed += 1;
+            return None;
+        };
+        agreed.mss = agreed.mss.min(self.mss_max(key));
+        let ts_offset = hasher.timestamps_offset(key);
+        let opened =
+            Opened { key: *key, hop: received.hop, iss, irs, agreed, ts_offset, rtt: None };
+        let tcb = Tcb::passive(now, &opened, &self.shared.config);
+        let Ok(conn) = self.conns.insert(hash, Box::new(tcb)) else {
+            self.shared.counters.conns_full += 1;
+            return None;
+        };
+        self.shared.counters.syn_cookies_accepted += 1;
+        self.on_established(conn, app).then_some(conn)
     }
 
     fn send_syn_ack(&mut self, now: Instant, half_open: &HalfOpen) {
@@ -195,7 +254,7 @@ impl<P: Port> TcpTransport<P> {
         let HalfOpen { key, hop, iss, irs, agreed, ts_offset, sent_at, retransmits } = *half_open;
         let rtt = (retransmits == 0).then(|| now.since(sent_at));
         let opened = Opened { key, hop, iss, irs, agreed, ts_offset, rtt };
-        let tcb = Tcb::passive(now, &opened, self.shared.config.congestion);
+        let tcb = Tcb::passive(now, &opened, &self.shared.config);
         let Ok(conn) = self.conns.insert(hash, Box::new(tcb)) else {
             // The entry stays: SYN-ACK is sent again, and the peer's answer tries again.
             self.shared.counters.conns_full += 1;

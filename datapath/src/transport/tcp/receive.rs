@@ -10,6 +10,7 @@ use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
 use crate::tcp::input::Reaction;
 use crate::tcp::seq::Seq;
+use crate::tcp::syn_cookie;
 use crate::transport::{App, ConnId};
 use crate::wire::tcp::{Flags, Header, Options};
 use crate::wire::{self, ParseError, Received};
@@ -70,7 +71,9 @@ impl<P: Port> TcpTransport<P> {
                     .then(|| wire::icmp::parse(self.tx.port.rx_bytes(&frame)).ok())
                     .flatten();
                 match too_big {
-                    Some(too_big) => self.on_too_big(&too_big),
+                    Some(too_big) => {
+                        self.on_packet_too_big(&too_big);
+                    }
                     None => self.count_unparsed(error),
                 }
                 self.tx.port.rx_release(frame);
@@ -136,6 +139,12 @@ impl<P: Port> TcpTransport<P> {
                 self.on_syn(now, hash, key, received, None);
                 return None;
             }
+            if flags.has(Flags::ACK)
+                && !flags.has(Flags::SYN)
+                && syn_cookie::is_recent(now, self.cookie_sent_at)
+            {
+                return self.open_by_cookie(now, hash, key, received, app);
+            }
         }
         self.shared.counters.rx_no_connection += 1;
         self.reset_stray(now, key, received);
@@ -185,7 +194,8 @@ impl<P: Port> TcpTransport<P> {
             return;
         };
         let payload_len = u32::try_from(received.payload.len()).unwrap_or(0);
-        let reaction = tcb.on_segment(now, &received.header, payload_len, &mut self.shared);
+        let reaction =
+            tcb.on_segment(now, &received.header, payload_len, received.ecn, &mut self.shared);
         if reaction.accepted {
             tcb.hop = received.hop;
             self.note_next_hop(now, conn);

@@ -167,9 +167,13 @@ impl Side {
             reserved_frames: 16,
             fin_wait_2_timeout: Duration::from_secs(3600),
             syn_cache_max: shape.syn_cache_max,
+            // Pools are small and losses many; whoever waits shall finish all the same.
+            pressure_after: Duration::from_secs(3600),
+            orphan_timeout: Duration::from_secs(3600),
             congestion: shape.congestion,
             sack: shape.sack,
             timestamps: shape.timestamps,
+            ecn: shape.ecn,
             ..Config::default()
         };
         let text = (0..PERIOD + CHUNK_MAX)
@@ -258,8 +262,9 @@ impl Side {
         let shared = &self.transport.shared;
         assert!(shared.quota.used() <= shared.config.held_frames_max);
         for (_, tcb) in self.transport.conns.iter() {
-            // Cutting a segment, and FIN, add to what was asked for.
-            assert!(tcb.queue.len() <= shared.config.send_frames_max + 2, "{tcb:?}");
+            // FIN and a part that fits the window add to what was asked for, and so does cutting
+            // segments when full ones get no answer: in three parts, as far as that goes.
+            assert!(tcb.queue.len() <= 3 * shared.config.send_frames_max + 2, "{tcb:?}");
         }
     }
 }
@@ -279,6 +284,7 @@ struct Shape {
     congestion: Algorithm,
     sack: bool,
     timestamps: bool,
+    ecn: bool,
     len_max: u64,
     faults: Faults,
 }
@@ -309,11 +315,13 @@ impl Shape {
             congestion: if rng.chance(500_000) { Algorithm::Cubic } else { Algorithm::NewReno },
             sack: rng.chance(750_000),
             timestamps: rng.chance(750_000),
+            ecn: rng.chance(750_000),
             len_max: 200_000,
             faults: Faults {
                 delay: Duration::from_micros(rng.below(20_000)),
                 jitter: Duration::from_micros(rng.below(1000)),
                 loss_ppm: ppm(rng, 60_000),
+                mark_ppm: ppm(rng, 20_000),
                 duplicate_ppm: ppm(rng, 50_000),
                 corrupt_ppm: ppm(rng, 20_000),
                 reorder_ppm: ppm(rng, 100_000),

@@ -11,7 +11,7 @@ use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::transport::ConnId;
 use crate::wire::tcp::Header;
-use crate::wire::{self, Hop};
+use crate::wire::{self, Ecn, Hop};
 
 /// A segment without payload that no connection stands behind.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +186,7 @@ impl<P: Port> Tx<P> {
         output: Output,
     ) -> Result<(), PushedBack> {
         let header = tcb.header(now, output);
-        let (hop, key) = (tcb.hop, tcb.key);
+        let (hop, key, ecn) = (tcb.hop, tcb.key, tcb.ecn(output));
         match output {
             Output::Split { index, len } => return self.split(shared, tcb, index, len),
             Output::Segment { index } => {
@@ -198,7 +198,7 @@ impl<P: Port> Tx<P> {
                             shared.counters.tx_in_flight += 1;
                             return Err(PushedBack::InFlight);
                         }
-                        self.submit(shared, frame, (start, len), &hop, &key, &header)?;
+                        self.submit(shared, frame, (start, len), &hop, &key, &header, ecn)?;
                     }
                     None => self.transmit_bare(shared, &hop, &key, &header)?,
                 }
@@ -209,7 +209,7 @@ impl<P: Port> Tx<P> {
         Ok(())
     }
 
-    /// Cuts an unsent segment in two; the rest is copied into a frame of its own.
+    /// Cuts a segment in two; the rest is copied into a frame of its own.
     fn split(
         &mut self,
         shared: &mut Shared,
@@ -217,11 +217,15 @@ impl<P: Port> Tx<P> {
         index: usize,
         len: u16,
     ) -> Result<(), PushedBack> {
+        let segment = tcb.queue.get_mut(index).expect("the index came from next_output");
+        if segment.frame.as_ref().is_some_and(|frame| self.port.tx_in_flight(frame)) {
+            shared.counters.tx_in_flight += 1;
+            return Err(PushedBack::InFlight);
+        }
         let Some(mut rest) = self.port.tx_alloc() else {
             shared.counters.no_tx_frame += 1;
             return Err(PushedBack::NoFrame);
         };
-        let segment = tcb.queue.get_mut(index).expect("the index came from next_output");
         let from = usize::from(segment.start) + usize::from(len);
         let to = usize::from(segment.start) + usize::from(segment.len);
         let frame = segment.frame.as_mut().expect("a segment with payload has a frame");
@@ -260,11 +264,12 @@ impl<P: Port> Tx<P> {
             return Err(PushedBack::NoFrame);
         };
         let payload = (offset(HEADROOM_BYTES), 0);
-        let result = self.submit(shared, &mut frame, payload, hop, key, header);
+        let result = self.submit(shared, &mut frame, payload, hop, key, header, Ecn::NotEct);
         self.port.tx_free(frame);
         result
     }
 
+    #[expect(clippy::too_many_arguments, reason = "where to, what, and from where")]
     /// Writes the headers in front of the payload and gives the frame to the device.
     fn submit(
         &mut self,
@@ -274,6 +279,7 @@ impl<P: Port> Tx<P> {
         hop: &Hop,
         key: &FlowKey,
         header: &Header,
+        ecn: Ecn,
     ) -> Result<(), PushedBack> {
         if self.is_ring_full {
             shared.counters.tx_ring_full += 1;
@@ -281,8 +287,9 @@ impl<P: Port> Tx<P> {
         }
         let (start, len) = (usize::from(start), usize::from(len));
         let addresses = (key.local().ip(), key.remote().ip());
-        let begin = wire::write(self.port.tx_bytes_mut(frame), start, len, hop, addresses, header)
-            .expect("headroom is enough for all headers, and payload was put into the frame");
+        let begin =
+            wire::write(self.port.tx_bytes_mut(frame), start, len, hop, addresses, header, ecn)
+                .expect("headroom is enough for all headers, and payload was put into the frame");
         let total = start + len - begin;
         if self.port.tx_submit(frame, begin, total).is_ok() {
             return Ok(());

@@ -160,7 +160,7 @@ fn router_that_needs_smaller_packets_is_heard() {
         }
         drop(stream);
         let counters = server.join().unwrap();
-        assert!(counters["tcp_rx_too_big"] >= 1, "{counters:?}");
+        assert!(counters["tcp_path_mtu_lowered"] >= 1, "{counters:?}");
         assert_eq!(counters["tcp_rx_not_tcp"], 0, "{counters:?}");
     });
 }

@@ -59,8 +59,16 @@ impl Wire {
         let mut frame = vec![0; 128];
         frame.extend((0..len as u64).map(pattern));
         let hop = Hop { local: mac, remote: OUR_MAC, vlan };
-        let start =
-            wire::write(&mut frame, 128, len, &hop, (self.peer, self.ours), &header).unwrap();
+        let start = wire::write(
+            &mut frame,
+            128,
+            len,
+            &hop,
+            (self.peer, self.ours),
+            &header,
+            wire::Ecn::NotEct,
+        )
+        .unwrap();
         self.transport.port_mut().inject(&frame[start..]);
         self.transport.poll(self.now, &mut self.app);
         if self.app.log.last().is_some_and(|event| event.starts_with("data")) {

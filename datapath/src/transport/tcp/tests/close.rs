@@ -185,7 +185,7 @@ fn an_abort_resets_and_an_unfinished_active_open_just_ends() {
         let mut script = Script::new();
         script.run(&format!(
             "0 ! connect
-             0 > S 0:0(0)
+             0 > SEW 0:0(0)
              1 ! {call}
              1 = closed Aborted"
         ));

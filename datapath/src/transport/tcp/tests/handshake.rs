@@ -99,7 +99,7 @@ fn a_reset_of_a_half_open_connection_counts_only_at_the_exact_position() {
 
 #[test]
 fn a_full_syn_cache_drops_further_syns_until_a_handshake_is_finished() {
-    let config = Config { syn_cache_max: 2, ..config() };
+    let config = Config { syn_cache_max: 2, syn_cookies: false, ..config() };
     let mut script = Script::with(config, &SimPortConfig::default());
     script.run(
         "0 < S 0:0(0) win 60000 <mss 1460>
@@ -172,7 +172,7 @@ fn an_active_open_finishes_with_an_acknowledgement_and_sends() {
     let mut script = Script::new();
     script.run(
         "0 ! connect
-         0 > S 0:0(0) win 65535 <mss 1460,ws 3,sackOK,ts 0 0>
+         0 > SEW 0:0(0) win 65535 <mss 1460,ws 3,sackOK,ts 0 0>
          1 < S. 0:0(0) ack 1 win 60000 <mss 1400,ts 9 0>
          1 = accept
          1 > . 1:1(0) ack 1 win 65535 <ts 1 9>
@@ -188,7 +188,7 @@ fn an_active_open_is_tried_again_given_up_or_refused() {
     let mut script = Script::with(config.clone(), &SimPortConfig::default());
     script.run(
         "0 ! connect
-         0 > S 0:0(0)
+         0 > SEW 0:0(0)
          1000 > S 0:0(0)
          3000 > S 0:0(0)
          7000 = closed TimedOut",
@@ -197,7 +197,7 @@ fn an_active_open_is_tried_again_given_up_or_refused() {
     let mut script = Script::with(config, &SimPortConfig::default());
     script.run(
         "0 ! connect
-         0 > S 0:0(0)
+         0 > SEW 0:0(0)
          1 < R. 0:0(0) ack 2
          2 < R 0:0(0)
          3 < . 0:0(0) ack 3

@@ -48,7 +48,11 @@ const UNSEEN: &[&str] = &[
     "tcp_timeouts",
     "tcp_answers_dropped",
     "tcp_next_hops_changed",
-    "tcp_rx_too_big",
+    "tcp_orphans_reset",
+    "tcp_path_mtu_ignored",
+    "tcp_path_mtu_lowered",
+    "tcp_shed",
+    "tcp_syns_under_pressure",
 ];
 
 #[test]

@@ -1,5 +1,4 @@
-//! What is told about the way to a peer from outside its connection: its next hop's hardware
-//! address, and the size of packets that fit.
+//! Next hops: where frames to a peer go, as the kernel's neighbour table has it.
 
 use coney_base::Instant;
 
@@ -9,7 +8,6 @@ use crate::port::Port;
 use crate::tcp::flow::FlowKey;
 use crate::transport::ConnId;
 use crate::wire::Hop;
-use crate::wire::icmp::TooBig;
 
 /// The kernel is asked for the next hop after so many transmissions in a row without an answer:
 /// one may be lost by chance.
@@ -50,15 +48,6 @@ impl<P: Port> TcpTransport<P> {
         };
         if let Some(tcb) = self.conns.get(conn) {
             neighbours.note_active(now, path(&tcb.key, &tcb.hop));
-        }
-    }
-
-    /// A router says that a segment was too big for a link. Here TCP hears of it.
-    pub(super) fn on_too_big(&mut self, too_big: &TooBig) {
-        let key = FlowKey::new(too_big.local, too_big.remote);
-        let hash = self.shared.hasher.table_hash(&key);
-        if self.conns.find(hash, &key).is_some() {
-            self.shared.counters.rx_too_big += 1;
         }
     }
 }
