@@ -24,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) mod core;
 pub(crate) mod inbox;
+mod lookahead;
 mod outbox;
 pub(crate) mod report;
 pub(crate) mod session;

@@ -21,6 +21,7 @@ use coney_resp::{Args, Limits, Reply, Scratch, Step};
 use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
+use super::lookahead::Lookahead;
 use super::session::{Parked, Session, SessionKey, State};
 use super::sessions::Sessions;
 use super::stats::Stats;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     sync: Arc<SyncHandle>,
     access: Arc<AccessList>,
     scratch: Scratch,
+    lookahead: Lookahead,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
@@ -122,6 +124,7 @@ impl Core {
             sync: parts.sync,
             access: parts.access,
             scratch: Scratch::default(),
+            lookahead: Lookahead::default(),
             due: Due::default(),
             output_bytes: 0,
             durable_ticket: 0,
@@ -427,6 +430,7 @@ impl Core {
     /// Executes the commands in `bytes` and returns how many bytes they were.
     fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
         let mut at = 0;
+        let mut warm_until = 0;
         let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
@@ -435,6 +439,10 @@ impl Core {
             }
             let limits = Limits { bulk_len_max, authenticated: session.client.authenticated };
             let rest = bytes.get(at..).unwrap_or_default();
+            if at >= warm_until && !session.parser.is_partial() {
+                let table = session.client.table;
+                warm_until = at + self.lookahead.warm(&self.executor, table, rest, limits);
+            }
             match session.parser.next(rest, limits, &mut self.scratch) {
                 Ok(Step::Command { consumed }) => {
                     at += consumed;
