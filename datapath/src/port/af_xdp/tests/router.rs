@@ -165,6 +165,49 @@ fn router_that_needs_smaller_packets_is_heard() {
     });
 }
 
+fn resolve(kernel: &mut Kernel, local: IpAddr, remote: IpAddr, interface: u32) -> [u8; 6] {
+    let mut attempts = 0;
+    loop {
+        if let Some(mac) = next_hop_mac(kernel, local, remote, interface).unwrap() {
+            return mac;
+        }
+        attempts += 1;
+        assert!(attempts < 5000, "the kernel resolves it");
+        netns::pause();
+    }
+}
+
+#[test]
+fn kernel_resolves_ipv6_neighbours_and_routers() {
+    let test = "kernel_resolves_ipv6_neighbours_and_routers";
+    let Some(lab) = Lab::new(test, 1, 1500) else { return };
+    let peer_mac = lab.at_peer(|| {
+        ip(&format!("addr add 2001:db8:1::2/64 dev {PEER} nodad")).unwrap();
+        Interface::query(PEER).unwrap().mac
+    });
+    lab.at_port(|| {
+        ip(&format!("addr add 2001:db8:1::1/64 dev {PORT} nodad")).unwrap();
+        // Where neighbours are asked from, as every host has it.
+        ip(&format!("addr add fe80::1/64 dev {PORT} nodad")).unwrap();
+        ip("-6 route add 2001:db8:2::/64 via 2001:db8:1::2").unwrap();
+        // RFC 8950: an IPv4 network behind an IPv6 router.
+        ip(&format!("route add 198.51.100.0/24 via inet6 2001:db8:1::2 dev {PORT}")).unwrap();
+        let mut kernel = Kernel::open().unwrap();
+        let interface = Interface::query(PORT).unwrap().index;
+        let [local, peer, far]: [IpAddr; 3] =
+            ["2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::9"].map(|text| text.parse().unwrap());
+        let router = NextHop { interface, address: peer };
+        for remote in [peer, far] {
+            assert_eq!(kernel.next_hop(local, remote, Some(interface)), Ok(Some(router)));
+        }
+        let via = kernel.next_hop(PORT_IP.into(), CLIENT_IP.into(), Some(interface));
+        assert_eq!(via, Ok(Some(router)));
+        assert_eq!(resolve(&mut kernel, local, far, interface), peer_mac);
+        kernel.forget(&router).unwrap();
+        assert_eq!(kernel.neighbour(&router), Ok(None));
+    });
+}
+
 #[test]
 fn kernel_tells_routes_and_resolves_neighbours() {
     let test = "kernel_tells_routes_and_resolves_neighbours";
@@ -187,17 +230,8 @@ fn kernel_tells_routes_and_resolves_neighbours() {
 
         // Not known yet: asking for it has it resolved.
         assert_eq!(kernel.neighbour(&router), Ok(None));
-        let mut attempts = 0;
         let client = IpAddr::from(CLIENT_IP);
-        let mac = loop {
-            if let Some(mac) = next_hop_mac(&mut kernel, local, client, interface).unwrap() {
-                break mac;
-            }
-            attempts += 1;
-            assert!(attempts < 5000, "the kernel resolves it");
-            netns::pause();
-        };
-        assert_eq!(mac, peer_mac);
+        assert_eq!(resolve(&mut kernel, local, client, interface), peer_mac);
         let known = kernel.neighbour(&router).unwrap().unwrap();
         assert_eq!(known.quality, Quality::Confirmed);
 
