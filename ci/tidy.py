@@ -14,7 +14,8 @@ LAYERS = {
     "coney-conversation": {"coney-base"},
     "coney-xdp-prog": set(),
     "coney-datapath": {"coney-base", "coney-xdp-prog"},
-    "coney-engine": {"coney-base", "coney-resp"},
+    "coney-memtable": set(),
+    "coney-engine": {"coney-base", "coney-resp", "coney-memtable"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
     "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("CONEY_BINARY", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "coney"))
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
@@ -31,9 +32,12 @@ class Namespaces:
 
     server_ip = "10.77.0.1"
     client_ip = "10.77.0.2"
+    server_ip6 = "2001:db8:77::1"
+    client_ip6 = "2001:db8:77::2"
     interface = "coney0"
 
-    def __init__(self, tag):
+    def __init__(self, tag, queues=1):
+        self.queues = queues
         self.server = f"coney-{tag}-s"
         self.client = f"coney-{tag}-c"
 
@@ -42,10 +46,13 @@ class Namespaces:
             for name in (self.server, self.client):
                 run("ip", "netns", "add", name)
                 run("ip", "-n", name, "link", "set", "lo", "up")
-            run("ip", "-n", self.server, "link", "add", self.interface, "type", "veth",
-                "peer", "name", "peer0", "netns", self.client)
-            for name, link, ip in ((self.server, self.interface, self.server_ip), (self.client, "peer0", self.client_ip)):
+            queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
+            run("ip", "-n", self.server, "link", "add", self.interface, *queues, "type", "veth",
+                "peer", "name", "peer0", *queues, "netns", self.client)
+            for name, link, ip, ip6 in ((self.server, self.interface, self.server_ip, self.server_ip6),
+                                        (self.client, "peer0", self.client_ip, self.client_ip6)):
                 run("ip", "-n", name, "address", "add", f"{ip}/24", "dev", link)
+                run("ip", "-n", name, "address", "add", f"{ip6}/64", "dev", link, "nodad")
                 run("ip", "-n", name, "link", "set", link, "up")
         except (NotPermitted, FileNotFoundError) as error:
             self.__exit__()
@@ -99,7 +106,9 @@ class Task:
 class Server:
     """One `coney serve`, over kernel sockets on loopback or over AF_XDP in a namespace."""
 
-    def __init__(self, directory, namespaces=None, *extra):
+    def __init__(self, directory, namespaces=None, *extra, workers=1, ipv6=False):
+        self.workers = workers
+        self.ipv6 = ipv6
         self.directory = Path(directory)
         self.namespaces = namespaces
         self.extra = extra
@@ -108,20 +117,26 @@ class Server:
 
     @property
     def host(self):
-        return self.namespaces.server_ip if self.namespaces else "127.0.0.1"
+        if not self.namespaces:
+            return "127.0.0.1"
+        return self.namespaces.server_ip6 if self.ipv6 else self.namespaces.server_ip
 
     @property
     def client_namespace(self):
         return self.namespaces.client if self.namespaces else None
 
-    def start(self):
+    def start_kernel(self, datapath="kernel"):
+        """Starts in the same place, to serve by kernel sockets."""
+        return self.start(datapath)
+
+    def start(self, datapath="xdp"):
         ready = self.directory / "ready"
         ready.unlink(missing_ok=True)
         command = [str(BINARY), "serve", "--port", "6379" if self.namespaces else "0", "--dir", str(self.directory / "data"),
-                   "--ready-file", str(ready), "--workers", "1", *self.extra]
+                   "--ready-file", str(ready), "--workers", str(self.workers), *self.extra]
         if self.namespaces:
             command = ["ip", "netns", "exec", self.namespaces.server, *command, "--bind", self.host, "--set", "protected-mode=false",
-                       "--datapath", "xdp", "--interface", self.namespaces.interface]
+                       "--datapath", datapath, "--interface", self.namespaces.interface]
         else:
             command += ["--bind", "127.0.0.1", "--datapath", "kernel"]
         with open(self.directory / "log", "ab") as log:
@@ -151,6 +166,10 @@ class Server:
 
     def call(self, function, *args):
         return self.task(function, *args).result()
+
+    def local(self, function, *args):
+        """Runs a function on the server's own host, over kernel sockets."""
+        return Task(self.namespaces.server, function, self.host, self.port, *args).result()
 
     def command(self, *words):
         """Runs a program where clients are."""

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from coney import connect
+from coney import BINARY, ROOT, connect
 
 
 @pytest.mark.parametrize("pipeline", [1, 16])
@@ -18,6 +18,12 @@ def test_redis_benchmark_with_50_connections_ends_without_an_error(server, pipel
     assert "rror" not in done.stdout + done.stderr, done.stdout + done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(rows) == 4 and all(float(row["rps"]) > 0 for row in rows), done.stdout
+
+
+def test_every_conversation_goes_as_written(server):
+    done = server.command(str(BINARY.parent / "coney-conversation"), f"{server.host}:{server.port}", str(ROOT / "ci/conversations"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout.split()[0]) > 100, done.stdout
 
 
 def test_redis_cli_speaks(server):

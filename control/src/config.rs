@@ -8,6 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 pub mod command;
 pub mod file;
 pub mod keys;
@@ -51,6 +53,10 @@ pub struct Config {
     pub datapath: Datapath,
     pub interface: String,
     pub xdp_mode: XdpMode,
+    pub access_list_allow: Vec<IpNet>,
+    pub access_list_deny: Vec<IpNet>,
+    pub syn_limit_per_source: u32,
+    pub syn_limit_global: u32,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
     pub log_level: String,
@@ -82,7 +88,7 @@ impl Default for Config {
             block_cache: 256 << 20,
             hot_cache: 256 << 20,
             write_buffer: 64 << 20,
-            memtable: Memtable::SkipList,
+            memtable: Memtable::Hash,
             background_jobs: 2,
             workers: 0,
             io_threads: 4,
@@ -92,6 +98,10 @@ impl Default for Config {
             datapath: Datapath::Auto,
             interface: String::new(),
             xdp_mode: XdpMode::Auto,
+            access_list_allow: Vec::new(),
+            access_list_deny: Vec::new(),
+            syn_limit_per_source: 0,
+            syn_limit_global: 0,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             log_level: "info".to_owned(),
@@ -126,7 +136,7 @@ pub enum Sync {
 pub enum Memtable {
     /// Ordered.
     SkipList,
-    /// A hash table of sorted lists.
+    /// A hash table that is sorted when somebody iterates.
     Hash,
 }
 

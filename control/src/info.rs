@@ -14,8 +14,7 @@ pub use write::write;
 
 pub use crate::clients::ClientRow;
 
-/// Redis's version that clients are to see: the one whose commands and texts this server follows.
-pub const REDIS_VERSION: &str = "7.2.0";
+pub use coney_resp::REDIS_VERSION;
 
 /// What one worker reports.
 #[derive(Debug, Default, Clone)]

@@ -2,6 +2,7 @@
 //!
 //! Layers, bottom up:
 //! - [`port::Port`]: one NIC queue pair that moves frames (AF_XDP, in memory).
+//! - [`neighbour`]: next hops and their hardware addresses, from the kernel, beside the workers.
 //! - [`wire`]: formats of headers; bytes only.
 //! - [`tcp`]: our TCP, a state machine without I/O: segments and time in, decisions out.
 //! - [`transport::Transport`]: connections that move bytes (our TCP over a port, kernel sockets).
@@ -9,6 +10,8 @@
 //! This crate knows nothing of commands. RESP framing lives in the leaf crate `coney-resp`.
 
 pub mod fuzz;
+pub mod neighbour;
+mod netlink;
 pub mod port;
 pub mod tcp;
 pub mod transport;

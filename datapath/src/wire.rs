@@ -12,6 +12,7 @@ use std::ops::Range;
 
 pub mod checksum;
 pub mod ethernet;
+pub mod icmp;
 pub mod ipv4;
 pub mod ipv6;
 pub mod quoted;

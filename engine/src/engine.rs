@@ -29,7 +29,7 @@ pub struct Engine {
     pub(crate) expiry_floor_ms: AtomicU64,
     /// The last write failed.
     is_failing: AtomicBool,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<StoreError>>,
 }
 
 impl Engine {
@@ -101,21 +101,27 @@ impl Engine {
 
     /// Counts a written batch and returns its ticket.
     pub(crate) fn next_ticket(&self) -> u64 {
-        if self.is_failing.swap(false, Ordering::Relaxed) {
+        self.note_success();
+        self.written.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn note_success(&self) {
+        if self.is_failing.load(Ordering::Relaxed) {
+            self.is_failing.store(false, Ordering::Relaxed);
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        self.written.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     pub(crate) fn note_failure(&self, error: &StoreError) {
         self.is_failing.store(true, Ordering::Relaxed);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        *failure = Some(error.to_string());
+        *failure = Some(error.clone());
     }
 
     /// Why writes fail, if they do.
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref().map(ToString::to_string)
     }
 
     /// The ticket of the newest written batch.
@@ -133,6 +139,13 @@ impl Engine {
     /// # Errors
     /// [`StoreError`]: what was written may not survive a power failure.
     pub fn sync_wal(&self) -> Result<u64, StoreError> {
+        // RocksDB resumes by itself when there is space again, having written all memtables to
+        // tables, which are on the disk then. But a log that could not be written must not be
+        // synced: RocksDB takes that for damage, and would stay read-only until it is opened again.
+        if self.is_failing.load(Ordering::Relaxed) {
+            self.store.probe()?;
+            self.note_success();
+        }
         let written = self.written_ticket();
         if written > self.durable_ticket() {
             self.store.sync_wal()?;

@@ -52,6 +52,12 @@ pub fn write_meta_key(out: &mut Vec<u8>, table: u16, user_key: &[u8]) {
     out.extend_from_slice(user_key);
 }
 
+/// The first eight bytes of the meta key of `user_key` in `table`, as a number.
+pub fn meta_prefix(table: u16, user_key: &[u8]) -> u64 {
+    let slot_and_hash = u64::from(slot(user_key)) << 32 | u64::from(hash(user_key));
+    u64::from(table) << 48 | slot_and_hash
+}
+
 /// Writes the key of the expiry index for a meta key to `out`, replacing what it held.
 pub fn write_expiry_key(out: &mut Vec<u8>, deadline_ms: u64, meta_key: &[u8]) {
     out.clear();
@@ -149,6 +155,7 @@ mod tests {
             prop_assert_eq!((key.table, key.user_key), (table, &user_key[..]));
             prop_assert_eq!((key.slot, key.hash), (slot(&user_key), hash(&user_key)));
             prop_assert!(key.slot < SLOTS);
+            prop_assert_eq!(meta_prefix(table, &user_key).to_be_bytes(), &bytes[..META_PREFIX_LEN]);
         }
 
         #[test]

@@ -32,18 +32,16 @@ pub use expiry::DueKey;
 pub use job::{Job, JobDone};
 pub use store::{OpenError, StoreError};
 
-/// The version of Redis whose commands, replies and error texts Coney follows; HELLO and INFO show
-/// it, and clients choose their features by it.
-pub const REDIS_VERSION: &str = "7.2.0";
+pub use coney_resp::REDIS_VERSION;
 
 /// Which structure RocksDB keeps new entries in until they are flushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
     /// Ordered.
-    #[default]
     SkipList,
-    /// A hash table of sorted lists: faster point reads and writes, slower iteration and flush.
-    HashLinkList,
+    /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    #[default]
+    Hash,
 }
 
 /// How an [`Engine`] is opened.

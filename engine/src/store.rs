@@ -230,6 +230,17 @@ impl Store {
         }
     }
 
+    /// Finds out whether writes work again, by writing what is there already.
+    ///
+    /// # Errors
+    /// [`StoreError`]: they do not.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let family = self.family(Family::System);
+        self.db
+            .put_cf(family, FORMAT_KEY, FORMAT_VERSION.to_be_bytes())
+            .map_err(|error| StoreError::new(&error))
+    }
+
     /// Brings the log to the disk. Waits for it.
     ///
     /// # Errors

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coney_control::config::{Bind, Config, Datapath};
+use coney_datapath::neighbour::Resolver;
+use coney_datapath::neighbour::kernel::Kernel;
 use coney_datapath::port::af_xdp::AfXdpPort;
 use coney_datapath::transport::Transport;
 use coney_datapath::transport::epoll::{self, BindError, EpollTransport};
 use coney_datapath::transport::tcp::TcpTransport;
-use coney_xdp_prog::Program;
+use coney_xdp_prog::{Program, Rules};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
@@ -58,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) parts: Vec<Part>,
     /// The XDP program; frames are steered to the workers as long as it exists.
     pub(crate) program: Option<Arc<Program>>,
+    /// To be run on a thread; it ends after the workers.
+    pub(crate) resolver: Option<Resolver<Kernel>>,
 }
 
 /// What one worker opens its transports from. It goes to the worker's thread.
@@ -86,11 +90,12 @@ impl Part {
     }
 }
 
-/// Decides how clients reach `workers` workers, and opens the listeners.
+/// Decides how clients reach `workers` workers, and opens the listeners. No client gets in by AF_XDP
+/// whom `rules` refuse, not even at the start.
 ///
 /// # Errors
 /// [`DatapathError`].
-pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathError> {
+pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Plan, DatapathError> {
     let keepalive_idle = keepalive_idle(config);
     let mut parts: Vec<Part> = (0..workers)
         .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
@@ -103,19 +108,21 @@ pub(crate) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
         }
     }
     // After the kernel's listeners, which serve local clients, and everybody if steering ends.
-    let Some(opened) = bypass(config, &addrs, workers)? else {
-        return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None });
+    let Some(opened) = bypass(config, rules, &addrs, workers)? else {
+        return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None, resolver: None });
     };
     for (queue, transport) in opened.transports.into_iter().enumerate() {
         let part = parts.get_mut(queue % workers).expect("there is at least one worker");
         part.bypass.push(transport);
     }
-    Ok(Plan { name: "xdp", listeners: addrs, parts, program: Some(opened.program) })
+    let (program, resolver) = (Some(opened.program), opened.resolver);
+    Ok(Plan { name: "xdp", listeners: addrs, parts, program, resolver })
 }
 
 /// AF_XDP, if it is wanted and works.
 fn bypass(
     config: &Config,
+    rules: &Rules,
     listeners: &[SocketAddr],
     workers: usize,
 ) -> Result<Option<xdp::Opened>, DatapathError> {
@@ -123,7 +130,7 @@ fn bypass(
     match config.datapath {
         Datapath::Kernel => Ok(None),
         Datapath::Auto if !has_interface => Ok(None),
-        Datapath::Auto => match xdp::open(config, listeners, workers) {
+        Datapath::Auto => match xdp::open(config, rules, listeners, workers) {
             Ok(opened) => Ok(Some(opened)),
             Err(problem) => {
                 warn!("AF_XDP is not used: {problem}; kernel sockets serve all clients");
@@ -132,7 +139,7 @@ fn bypass(
         },
         Datapath::Xdp if !has_interface => Err(DatapathError::NoInterface),
         Datapath::Xdp => {
-            xdp::open(config, listeners, workers).map(Some).map_err(DatapathError::Xdp)
+            xdp::open(config, rules, listeners, workers).map(Some).map_err(DatapathError::Xdp)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The binary `coney`: configuration, threads, wiring, command line.
 //!
 //! - [`cli`], [`settings`]: what the user asked for.
+//! - [`access`]: who may connect.
 //! - [`serve`]: start and stop. [`datapath`]: how clients reach the workers.
 //! - [`worker`]: the loop that serves them. [`pool`], [`sync`], [`expiry`]: threads that may wait.
 //! - [`admin`]: the thread that answers INFO, CONFIG, CLIENT and their like.
@@ -11,11 +12,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod access;
 mod admin;
 mod check;
 mod cli;
 mod datapath;
 mod expiry;
+mod ffi;
 mod files;
 mod host;
 mod logging;

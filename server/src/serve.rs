@@ -1,7 +1,7 @@
 //! `coney serve`: start, and stop in the opposite order.
 //!
 //! ```text
-//! start   database -> listeners -> I/O pool -> sync, admin -> workers -> expiry -> ready
+//! start   database -> listeners -> I/O pool -> sync, admin, next hops -> workers -> expiry -> ready
 //! stop    expiry -> workers (finish, reply, close) -> admin, pool, sync -> log to disk -> database
 //! ```
 
@@ -14,6 +14,7 @@ use coney_base::Clock;
 use coney_control::config::{Config, LogFormat, Memtable, PinCores};
 use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
+use coney_xdp_prog::{AccessList, RulesError};
 use crossbeam_channel::Receiver;
 use rustix::io::Errno;
 use tracing::{error, info, warn};
@@ -28,13 +29,15 @@ use crate::sync::SyncHandle;
 use crate::worker::core::CoreParts;
 use crate::worker::inbox::{Message, WorkerHandle};
 use crate::worker::{Worker, WorkerParts};
-use crate::{files, host, logging, sync, threads};
+use crate::{access, files, host, logging, sync, threads};
 
 /// Why the server cannot start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Access(#[from] RulesError),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
     #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
@@ -82,13 +85,16 @@ fn serve(
     let cores = threads::cores();
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
-    let engine = Arc::new(Engine::open(engine_config(&config, workers))?);
+    let seed = u64::from_ne_bytes(host::random()?);
+    let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
     engine.set_value_len_max(config.proto_max_bulk_len.into());
     if !config.requirepass.is_empty() {
         engine.set_password(Some(config.requirepass.clone().into_bytes()));
     }
-    let plan = datapath::plan(&config, workers)?;
+    let rules = access::rules(&config)?;
+    let plan = datapath::plan(&config, &rules, workers)?;
     let shared = Shared {
+        access: Arc::new(rules.access),
         runtime: Arc::new(Runtime::new(&config)),
         sync: Arc::new(SyncHandle::default()),
         clock,
@@ -114,6 +120,11 @@ fn serve(
         stopper,
         clock,
     })?;
+    let resolver_thread = plan.resolver.map(|resolver| {
+        let run = move || resolver.run(clock);
+        std::thread::Builder::new().name("coney-next-hops".to_owned()).spawn(run)
+    });
+    let resolver_thread = resolver_thread.transpose()?;
     let pins = pins(&config, &cores, workers);
     let mut worker_threads = Vec::new();
     for (((part, handle), messages), core) in
@@ -135,6 +146,7 @@ fn serve(
         handle.send(Message::Stop);
     }
     join(worker_threads);
+    join(resolver_thread);
     // New connections are the kernel's again, which refuses them.
     drop(plan.program);
     admin_client.stop();
@@ -151,6 +163,7 @@ struct Shared {
     engine: Arc<Engine>,
     runtime: Arc<Runtime>,
     sync: Arc<SyncHandle>,
+    access: Arc<AccessList>,
     clock: Clock,
 }
 
@@ -179,7 +192,7 @@ fn limit_clients(config: &mut Config) {
     }
 }
 
-fn engine_config(config: &Config, workers: usize) -> EngineConfig {
+fn engine_config(config: &Config, workers: usize, seed: u64) -> EngineConfig {
     let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     EngineConfig {
         block_cache_bytes: to_usize(config.block_cache),
@@ -190,8 +203,9 @@ fn engine_config(config: &Config, workers: usize) -> EngineConfig {
         workers,
         memtable: match config.memtable {
             Memtable::SkipList => coney_engine::Memtable::SkipList,
-            Memtable::Hash => coney_engine::Memtable::HashLinkList,
+            Memtable::Hash => coney_engine::Memtable::Hash,
         },
+        seed,
         ..EngineConfig::new(&config.dir)
     }
 }
@@ -229,6 +243,7 @@ fn start_worker(
     let engine = Arc::clone(&shared.engine);
     let (runtime, sync, clock) =
         (Arc::clone(&shared.runtime), Arc::clone(&shared.sync), shared.clock);
+    let access = Arc::clone(&shared.access);
     let id = seat.handle.id;
     let thread =
         std::thread::Builder::new().name(format!("coney-worker-{id}")).spawn(move || {
@@ -252,6 +267,7 @@ fn start_worker(
                     pool,
                     admin,
                     sync,
+                    access,
                     transports: transports.len(),
                 },
                 engine,

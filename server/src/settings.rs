@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use coney_control::config::{Config, FileError, SettingError, file};
+use coney_xdp_prog::RulesError;
+
+use crate::access;
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,9 @@ pub(crate) enum SettingsError {
         /// What is wrong.
         source: SettingError,
     },
+    /// The access lists contradict each other or are too long.
+    #[error("access-list-allow and access-list-deny: {0}")]
+    Access(#[from] RulesError),
     /// `--set` without `=`.
     #[error("--set {0}: key=value is expected, such as --set hot-cache=1gb")]
     NoEquals(String),
@@ -53,5 +59,6 @@ pub(crate) fn load(path: Option<&Path>, flags: &[Flag]) -> Result<Config, Settin
             .set(key, value)
             .map_err(|source| SettingsError::Flag { flag: flag.clone(), source })?;
     }
+    access::rules(&config)?;
     Ok(config)
 }

@@ -89,8 +89,14 @@ impl Parts {
     fn run(self) {
         while !self.handle.stopping.load(Ordering::Acquire) {
             let requested = self.handle.requested.swap(false, Ordering::AcqRel);
-            if requested || self.runtime.sync() != Sync::Off {
+            if let Some(failure) = self.engine.failure() {
+                // RocksDB recovers from a failed write, a full disk above all, by itself; but not
+                // if the log is touched meanwhile: a sync that fails then is an error for good.
+                self.on_failure(&failure);
+            } else if requested || self.runtime.sync() != Sync::Off {
                 self.sync();
+            } else {
+                self.on_success();
             }
             if !self.handle.requested.load(Ordering::Acquire) {
                 std::thread::park_timeout(INTERVAL);
@@ -99,35 +105,31 @@ impl Parts {
     }
 
     fn sync(&self) {
-        if self.engine.written_ticket() == self.engine.durable_ticket() {
-            return;
-        }
-        if let Some(failure) = self.engine.failure() {
-            // RocksDB recovers from a failed write, a full disk above all, by itself; but not if
-            // the log is touched meanwhile: a sync that fails then is an error for good.
-            self.on_failure(&failure);
-            return;
-        }
-        match self.engine.sync_wal() {
-            Ok(_) => {
-                self.handle.syncs.fetch_add(1, Ordering::Relaxed);
-                if self.handle.failed.swap(false, Ordering::Relaxed) {
-                    info!("the log can be brought to the disk again");
-                }
-                for worker in &self.workers {
-                    worker.wake();
-                }
+        if self.engine.written_ticket() > self.engine.durable_ticket() {
+            if let Err(problem) = self.engine.sync_wal() {
+                self.on_failure(&problem.to_string());
+                return;
             }
-            Err(problem) => self.on_failure(&problem.to_string()),
+            self.handle.syncs.fetch_add(1, Ordering::Relaxed);
+            for worker in &self.workers {
+                worker.wake();
+            }
+        }
+        self.on_success();
+    }
+
+    fn on_success(&self) {
+        if self.handle.failed.swap(false, Ordering::Relaxed) {
+            info!("writes reach the disk again");
         }
     }
 
     fn on_failure(&self, problem: &str) {
         if !self.handle.failed.swap(true, Ordering::Relaxed) {
             error!(
-                "the log cannot be brought to the disk: {problem}. What was written since the last \
-                 sync may not survive a crash of the host. Check the disk and the space on it. \
-                 Writes go on a few seconds after there is space again; if they do not, restart \
+                "writes do not reach the disk: {problem}. Clients that write get an error; what was \
+                 written since the last sync may not survive a crash of the host. Check the disk \
+                 and the space on it. Writes go on a few seconds after there is space again; if they do not, restart \
                  the server: nothing that was acknowledged is lost by that"
             );
         }

@@ -24,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(crate) mod core;
 pub(crate) mod inbox;
+mod lookahead;
 mod outbox;
 pub(crate) mod report;
 pub(crate) mod session;
@@ -162,6 +163,7 @@ impl Worker {
                 let report = self.core.report(&self.transports);
                 reply.send(Box::new(report)).ok();
             }
+            Message::SetAccess(access) => self.core.set_access(access),
             Message::SyncFailed => self.core.on_sync_failed(&mut self.transports),
             Message::ResetStats => self.core.reset_stats(),
             Message::Stop => {
@@ -256,8 +258,7 @@ impl App for Ingress<'_> {
         peer: std::net::SocketAddr,
         local: std::net::SocketAddr,
     ) -> bool {
-        self.core.on_accept(Core::key(self.transport, conn), peer, local);
-        true
+        self.core.on_accept(Core::key(self.transport, conn), peer, local)
     }
 
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {

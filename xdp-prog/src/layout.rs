@@ -2,11 +2,20 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use aya::maps::lpm_trie::Key;
+use ipnet::IpNet;
+
 /// How many endpoints can be served at a time; [`crate::Error::ServedSetFull`] beyond.
 pub const SERVED_MAX: u32 = 1024;
 
 /// Receive queues with an index below this can have an AF_XDP socket.
 pub const QUEUES_MAX: u32 = 1024;
+
+/// Networks in both access lists together; [`crate::RulesError::TooManyNetworks`] beyond.
+pub const ACCESS_MAX: u32 = 10_000;
+
+/// Sources whose SYNs are counted; beyond it the least recently seen one is forgotten.
+pub const SYN_SOURCES_MAX: u32 = 16_384;
 
 /// `struct served_key`: address (16 bytes), port (2, big-endian), IP version (1), zero (1).
 pub(crate) type ServedKey = [u8; 20];
@@ -28,6 +37,35 @@ pub(crate) fn served_key(endpoint: SocketAddr) -> ServedKey {
     rest.copy_from_slice(&[port_high, port_low, version, 0]);
     key
 }
+
+/// `struct access_key` behind its prefix length: IP version (1), zeros (3), address (16).
+pub(crate) type AccessData = [u8; 20];
+
+/// Bits of the IP version, which leads the prefix.
+const ACCESS_VERSION_BITS: u32 = 32;
+/// Values of the access list.
+pub(crate) const ACCESS_ALLOW: u32 = 1;
+pub(crate) const ACCESS_DENY: u32 = 2;
+
+/// A network as the access list has it.
+pub(crate) fn access_key(network: IpNet) -> Key<AccessData> {
+    let mut data = AccessData::default();
+    let (version, addr) = data.split_at_mut(4);
+    match network.network() {
+        IpAddr::V4(ip) => {
+            version[0] = 4;
+            addr[..4].copy_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            version[0] = 6;
+            addr.copy_from_slice(&ip.octets());
+        }
+    }
+    Key::new(ACCESS_VERSION_BITS + u32::from(network.prefix_len()), data)
+}
+
+/// `struct limits`: SYNs a second, per source and of all sources.
+pub(crate) type Limits = [u32; 2];
 
 /// What became of a frame: `enum verdict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,11 +89,20 @@ pub enum Verdict {
     PassFragment = 7,
     /// Truncated, or a length field contradicts the frame: passed.
     PassMalformed = 8,
+    /// ICMP tells that a packet of a served endpoint was too big for a link: to the AF_XDP socket
+    /// of its queue.
+    SteeredTooBig = 9,
+    /// For a served endpoint, but the access list refuses the source: dropped.
+    DropDenied = 10,
+    /// A SYN beyond [`crate::Rules::syns_per_source`]: dropped.
+    DropSynSource = 11,
+    /// A SYN beyond [`crate::Rules::syns_global`]: dropped.
+    DropSynGlobal = 12,
 }
 
 impl Verdict {
     /// Every verdict, in the order of its index.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Steered,
         Self::NoSocket,
         Self::DropOversize,
@@ -65,6 +112,10 @@ impl Verdict {
         Self::PassGroupMac,
         Self::PassFragment,
         Self::PassMalformed,
+        Self::SteeredTooBig,
+        Self::DropDenied,
+        Self::DropSynSource,
+        Self::DropSynGlobal,
     ];
 
     /// Index into the `verdicts` map and into [`Self::ALL`].
@@ -84,6 +135,10 @@ impl Verdict {
             Self::PassGroupMac => "xdp_pass_group_mac",
             Self::PassFragment => "xdp_pass_fragment",
             Self::PassMalformed => "xdp_pass_malformed",
+            Self::SteeredTooBig => "xdp_steered_too_big",
+            Self::DropDenied => "xdp_drop_denied",
+            Self::DropSynSource => "xdp_drop_syn_source",
+            Self::DropSynGlobal => "xdp_drop_syn_global",
         }
     }
 }
@@ -116,6 +171,8 @@ mod tests {
     fn limits_are_those_of_the_c_header() {
         assert!(HEADER.contains(&format!("#define SERVED_MAX {SERVED_MAX}\n")));
         assert!(HEADER.contains(&format!("#define QUEUES_MAX {QUEUES_MAX}\n")));
+        assert!(HEADER.contains(&format!("#define ACCESS_MAX {ACCESS_MAX}\n")));
+        assert!(HEADER.contains(&format!("#define SYN_SOURCES_MAX {SYN_SOURCES_MAX}\n")));
     }
 
     #[test]

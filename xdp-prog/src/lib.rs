@@ -24,8 +24,10 @@ mod error;
 mod layout;
 mod object;
 mod program;
+mod rules;
 
 pub use error::Error;
-pub use layout::{QUEUES_MAX, SERVED_MAX, Verdict};
+pub use layout::{ACCESS_MAX, QUEUES_MAX, SERVED_MAX, SYN_SOURCES_MAX, Verdict};
 pub use object::OBJECT;
 pub use program::{Action, AttachedMode, Counters, Mode, Options, Program};
+pub use rules::{AccessList, Rules, RulesError};

@@ -3,20 +3,29 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Mutex;
 
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::of_maps::ArrayOfMaps;
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::links::FdLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunOptions};
 use rustix::io::Errno;
 
 use crate::error::{Error, classify, errno_of};
-use crate::layout::{QUEUES_MAX, ServedKey, Verdict, served_key};
+use crate::layout::{
+    ACCESS_ALLOW, ACCESS_DENY, ACCESS_MAX, AccessData, Limits, QUEUES_MAX, ServedKey, Verdict,
+    access_key, served_key,
+};
 use crate::object::OBJECT;
+use crate::rules::{AccessList, Rules};
 
 const PROGRAM: &str = "steer";
 /// Ethernet's header: what [`Program::dry_run`] needs at least.
 const DRY_RUN_BYTES_MIN: usize = 14;
+/// uapi/linux/bpf.h; tries cannot be allocated beforehand.
+const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// What is fixed when the program is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,8 +107,17 @@ pub struct Program {
     served: HashMap<MapData, ServedKey, u8>,
     xsks: XskMap<MapData>,
     verdicts: PerCpuArray<MapData, u64>,
+    /// Locked while rules are changed, so that those of two callers do not mix.
+    rules: Mutex<RuleMaps>,
     ebpf: Ebpf,
 }
+
+struct RuleMaps {
+    access: ArrayOfMaps<MapData, AccessTrie>,
+    limits: Array<MapData, Limits>,
+}
+
+type AccessTrie = LpmTrie<MapData, AccessData, u32>;
 
 impl fmt::Debug for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +143,12 @@ impl Program {
             .map_err(|error| misshapen("xsks", &error))?;
         let verdicts = PerCpuArray::try_from(take_map(&mut ebpf, "verdicts")?)
             .map_err(|error| misshapen("verdicts", &error))?;
+        let rules = Mutex::new(RuleMaps {
+            access: ArrayOfMaps::try_from(take_map(&mut ebpf, "access")?)
+                .map_err(|error| misshapen("access", &error))?,
+            limits: Array::try_from(take_map(&mut ebpf, "limits")?)
+                .map_err(|error| misshapen("limits", &error))?,
+        });
         if usize::try_from(verdicts.len()) != Ok(Verdict::ALL.len()) {
             return Err(Error::BrokenObject { part: "verdicts" });
         }
@@ -140,7 +164,7 @@ impl Program {
             }
             _ => classify(ACTION, error),
         })?;
-        Ok(Self { link: None, served, xsks, verdicts, ebpf })
+        Ok(Self { link: None, served, xsks, verdicts, rules, ebpf })
     }
 
     /// Attaches the program to an interface of the calling thread's network namespace. From now on
@@ -258,6 +282,22 @@ impl Program {
         }
     }
 
+    /// Sets who may connect, and how fast; without, everybody may. The access list takes effect as
+    /// a whole, without a moment in which none or half of it holds. A new list is a new map, which
+    /// needs CAP_BPF again.
+    ///
+    /// # Errors
+    /// [`Error::NoPermission`], [`Error::Memlock`], [`Error::Other`]; the list that held before
+    /// holds on.
+    pub fn set_rules(&self, rules: &Rules) -> Result<(), Error> {
+        let list = access_trie(&rules.access)?;
+        let mut maps = self.rules.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        maps.access.set(0, &list, 0).map_err(|error| classify("set the access list", error))?;
+        maps.limits
+            .set(0, [rules.syns_per_source, rules.syns_global], 0)
+            .map_err(|error| classify("set the limits for SYNs", error))
+    }
+
     /// How many frames met which verdict since the program was loaded.
     ///
     /// # Errors
@@ -280,6 +320,18 @@ impl Program {
     /// # Errors
     /// [`Error::Other`]; frames below 14 bytes, which no NIC delivers, are refused.
     pub fn dry_run(&self, frame: &[u8]) -> Result<Action, Error> {
+        self.test_run(frame, None)
+    }
+
+    /// [`Self::dry_run`] as if the frame had arrived at this queue of this interface.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchInterface`], [`Error::Other`].
+    pub fn dry_run_at(&self, frame: &[u8], interface: &str, queue: u32) -> Result<Action, Error> {
+        self.test_run(frame, Some([interface_index(interface)?, queue]))
+    }
+
+    fn test_run(&self, frame: &[u8], at: Option<[u32; 2]>) -> Result<Action, Error> {
         const ACTION: &str = "dry-run the XDP program";
         if frame.len() < DRY_RUN_BYTES_MIN {
             return Err(classify(ACTION, std::io::Error::from(Errno::INVAL)));
@@ -287,8 +339,18 @@ impl Program {
         let Some(aya::programs::Program::Xdp(xdp)) = self.ebpf.program(PROGRAM) else {
             return Err(Error::BrokenObject { part: PROGRAM });
         };
+        let frame_len = u32::try_from(frame.len())
+            .map_err(|_too_long| classify(ACTION, std::io::Error::from(Errno::MSGSIZE)))?;
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+        let context: Option<Vec<u8>> = at.map(|[interface, queue]| {
+            [0, frame_len, 0, interface, queue, 0].iter().flat_map(|n| n.to_ne_bytes()).collect()
+        });
         let run = xdp
-            .test_run(TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() })
+            .test_run(TestRunOptions {
+                data_in: Some(frame),
+                ctx_in: context.as_deref(),
+                ..TestRunOptions::default()
+            })
             .map_err(|error| classify(ACTION, error))?;
         match run.return_value {
             // enum xdp_action of linux/bpf.h
@@ -298,6 +360,18 @@ impl Program {
             _ => Err(Error::BrokenObject { part: PROGRAM }),
         }
     }
+}
+
+/// The list in the form that the program searches.
+fn access_trie(list: &AccessList) -> Result<AccessTrie, Error> {
+    const ACTION: &str = "make an access list for the XDP program";
+    let mut trie = AccessTrie::create(ACCESS_MAX + 2, BPF_F_NO_PREALLOC)
+        .map_err(|error| classify(ACTION, error))?;
+    for (network, is_allowed) in list.entries() {
+        let access = if is_allowed { ACCESS_ALLOW } else { ACCESS_DENY };
+        trie.insert(&access_key(network), access, 0).map_err(|error| classify(ACTION, error))?;
+    }
+    Ok(trie)
 }
 
 fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, Error> {

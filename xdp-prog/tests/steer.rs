@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+#[allow(dead_code, reason = "each test file uses some of them")]
 #[path = "support/frames.rs"]
 mod frames;
 #[path = "support/skip.rs"]
@@ -60,7 +61,7 @@ fn golden_frames_meet_their_verdict() {
     let Some(program) = load(test, Some(&xsk)) else {
         return;
     };
-    for golden in frames::steered().iter().chain(&frames::not_steered()) {
+    for golden in &frames::all() {
         check(&program, golden);
     }
 }
@@ -118,7 +119,7 @@ fn truncated_frames_are_passed() {
     let Some(program) = load(test, Some(&xsk)) else {
         return;
     };
-    for golden in frames::steered().iter().chain(&frames::not_steered()) {
+    for golden in &frames::all() {
         // Everything of interest happens in the headers; one long frame's payload is enough.
         let len = golden.frame.len().min(200);
         for cut in 14..len {

@@ -19,6 +19,14 @@ pub enum SetError {
     /// It is named twice.
     #[error("ERR CONFIG SET failed (possibly related to argument '{0}') - duplicate parameter")]
     Duplicate(String),
+    /// It does not go together with the others.
+    #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - {problem}")]
+    Conflict {
+        /// The setting.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// It does not take the value.
     #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - {}", redis_words(bad))]
     Bad {

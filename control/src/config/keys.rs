@@ -1,8 +1,8 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, integer, memory, output_limits, pin_cores, show_binds,
-    show_output_limits, show_pin_cores, word, yes_no,
+    BadValue, binds, choice, integer, memory, networks, output_limits, pin_cores, show_binds,
+    show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
 use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
 
@@ -329,6 +329,42 @@ pub static KEYS: &[Key] = &[
         get: |config| word(config.xdp_mode, XDP_MODE_WORDS, XDP_MODE).to_owned(),
         set: |config, text| {
             choice(text, XDP_MODE_WORDS, XDP_MODE).map(|value| config.xdp_mode = value)
+        },
+    },
+    Key {
+        name: "access-list-allow",
+        change: Change::Live,
+        in_file: true,
+        form: Form::List,
+        get: |config| show_networks(&config.access_list_allow),
+        set: |config, text| networks(text).map(|value| config.access_list_allow = value),
+    },
+    Key {
+        name: "access-list-deny",
+        change: Change::Live,
+        in_file: true,
+        form: Form::List,
+        get: |config| show_networks(&config.access_list_deny),
+        set: |config, text| networks(text).map(|value| config.access_list_deny = value),
+    },
+    Key {
+        name: "syn-limit-per-source",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.syn_limit_per_source.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::from(u32::MAX)).map(|value| config.syn_limit_per_source = value)
+        },
+    },
+    Key {
+        name: "syn-limit-global",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.syn_limit_global.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::from(u32::MAX)).map(|value| config.syn_limit_global = value)
         },
     },
     Key {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::{Bind, OutputLimits, PinCores};
 
 /// Why a text is no value of its key. Displayed as what follows "the value" or "argument".
@@ -133,6 +135,28 @@ pub(super) fn show_binds(binds: &[Bind]) -> String {
     binds.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// Addresses and networks separated by spaces, such as `10.0.0.0/8`; none is possible.
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, BadValue> {
+    text.split_ascii_whitespace()
+        .map(|word| {
+            let network: IpNet = match word.parse() {
+                Ok(network) => network,
+                Err(_not_a_network) => IpNet::from(word.parse::<IpAddr>().ok()?),
+            };
+            // 10.1.2.3/8 may mean one host or 16 million: whoever wrote it shall say.
+            (network == network.trunc()).then_some(network)
+        })
+        .collect::<Option<_>>()
+        .ok_or(BadValue::Expected(
+            "IP addresses or networks without bits beyond their prefix, such as 192.0.2.7 \
+             10.0.0.0/8 2001:db8::/32",
+        ))
+}
+
+pub(super) fn show_networks(networks: &[IpNet]) -> String {
+    networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 /// `auto`, `off`, or core numbers separated by spaces or commas.
 pub(super) fn pin_cores(text: &str) -> Result<PinCores, BadValue> {
     match text {
@@ -231,6 +255,13 @@ mod tests {
         }
         assert!(binds("localhost").is_err());
         assert!(binds("").is_err());
+        for text in ["", "10.0.0.0/8 2001:db8::/32 192.0.2.7/32 0.0.0.0/0"] {
+            assert_eq!(show_networks(&networks(text).unwrap()), text);
+        }
+        assert_eq!(show_networks(&networks("192.0.2.7 ::1").unwrap()), "192.0.2.7/32 ::1/128");
+        for text in ["10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/", "10.0.0.0/8,::1"] {
+            assert!(networks(text).is_err(), "{text}");
+        }
         for text in ["auto", "off", "0 3"] {
             assert_eq!(show_pin_cores(&pin_cores(text).unwrap()), text);
         }

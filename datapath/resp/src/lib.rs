@@ -19,3 +19,7 @@ pub mod reply;
 pub use args::{Args, OwnedArgs};
 pub use parse::{Limits, Parser, ProtocolError, Scratch, Step};
 pub use reply::{Protocol, Reply};
+
+/// The version of Redis whose commands, replies and error texts Coney follows; HELLO and INFO show
+/// it, and clients choose their features by it.
+pub const REDIS_VERSION: &str = "7.2.0";

@@ -172,6 +172,11 @@ impl Parser {
         }
     }
 
+    /// Whether a command is half received: the next call goes on with it.
+    pub fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Heap bytes that a half-received command holds here.
     pub fn heap_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {

@@ -14,6 +14,7 @@
 //! netdev    what netlink tells of its driver's XDP features
 //! probe     what is possible on an interface, without touching its traffic
 //! server    ports and program in one step
+//! self_test proof that they work together
 //! ```
 //!
 //! Invariants: a chunk has one owner at a time, and its bytes are reachable only for that owner;
@@ -30,6 +31,7 @@ mod options;
 mod port;
 mod probe;
 mod ring;
+mod self_test;
 mod server;
 mod socket;
 mod sys;
@@ -42,4 +44,5 @@ pub use limits::MTU_BYTES_MAX;
 pub use options::{BusyPoll, CopyMode, Options};
 pub use port::AfXdpPort;
 pub use probe::{Answer, Depth, Reason, Report, probe};
-pub use server::{Queues, check_exists, open};
+pub use self_test::Step;
+pub use server::{Queues, Steering, check_exists, open};

@@ -31,6 +31,8 @@ counters! {
     rx_malformed => "tcp_rx_malformed",
     /// Frames dropped: not TCP.
     rx_not_tcp => "tcp_rx_not_tcp",
+    /// Connections whose next hop was found at another hardware address.
+    next_hops_changed => "tcp_next_hops_changed",
     /// Frames dropped: a fragment.
     rx_fragment => "tcp_rx_fragment",
     /// Frames dropped: an IPv4 header checksum is wrong.

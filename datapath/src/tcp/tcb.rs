@@ -392,6 +392,11 @@ impl Tcb {
         self.state = next;
     }
 
+    /// Retransmissions and probes since the peer was last heard of.
+    pub fn unanswered(&self) -> u8 {
+        self.unanswered
+    }
+
     /// Largest payload of one segment.
     pub fn mss(&self) -> u16 {
         self.mss

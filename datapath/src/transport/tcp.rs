@@ -22,6 +22,7 @@ use std::time::Duration;
 use coney_base::Instant;
 
 use super::{App, CloseReason, ConnId, Transport};
+use crate::neighbour;
 use crate::port::{Port, RxFrame};
 use crate::tcp::Shared;
 use crate::tcp::config::Config;
@@ -33,6 +34,7 @@ use crate::tcp::tcb::Tcb;
 use crate::tcp::time_wait::TimeWait;
 use crate::wire::{self, ipv4, ipv6};
 
+mod next_hop;
 mod open;
 mod path_mtu;
 mod pressure;
@@ -88,6 +90,8 @@ pub struct TcpTransport<P> {
     pressure_since: Option<Instant>,
     /// Set when a flush was pushed back.
     retry_at: Option<Instant>,
+    /// Whom to ask for next hops.
+    neighbours: Option<neighbour::Client>,
     rx_burst: Vec<RxFrame>,
     rx_group: Vec<Parsed>,
     rx_done: Vec<RxFrame>,
@@ -165,6 +169,7 @@ impl<P: Port> TcpTransport<P> {
             cookie_sent_at: None,
             pressure_since: None,
             retry_at: None,
+            neighbours: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
             rx_group: Vec::with_capacity(RX_GROUP_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
@@ -259,8 +264,14 @@ impl<P: Port> TcpTransport<P> {
             work += 1;
             let Some(tcb) = self.conns.get_mut(conn) else { continue };
             tcb.armed_for = None;
+            let unanswered = tcb.unanswered();
             match tcb.on_timer(now, &mut self.shared) {
-                None => self.mark_dirty(conn),
+                None => {
+                    if tcb.unanswered() > unanswered {
+                        self.doubt_next_hop(conn);
+                    }
+                    self.mark_dirty(conn);
+                }
                 Some(reason) => self.give_up(conn, reason, app),
             }
         }
@@ -309,6 +320,8 @@ impl<P: Port> Transport for TcpTransport<P> {
         for (conn, reason) in std::mem::take(&mut self.ended) {
             app.on_close(conn, reason);
         }
+        // Before timers send anything again.
+        self.take_next_hops();
         work += self.run_timers(now, app);
         let mut burst = std::mem::take(&mut self.rx_burst);
         work += self.tx.port.rx_burst(&mut burst, RX_BURST_MAX);
@@ -403,6 +416,9 @@ impl<P: Port> Transport for TcpTransport<P> {
             ("tcp_held_frames", self.shared.quota.used()),
         ];
         gauges.into_iter().for_each(|(name, value)| visit(name, value as u64));
+        if let Some(neighbours) = &self.neighbours {
+            neighbours.counters(visit);
+        }
         self.tx.port.counters(visit);
     }
 }

@@ -2,11 +2,14 @@
 
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType,
-    DBRecoveryMode, DataBlockIndexType, MemtableFactory, Options, ReadOptions, SliceTransform,
+    DBRecoveryMode, DataBlockIndexType, Options, ReadOptions,
 };
 
 use crate::batch::Family;
 use crate::{EngineConfig, Memtable};
+
+/// What an entry of a few dozen bytes takes up in a memtable, to size its hash table.
+const MEMTABLE_ENTRY_BYTES: usize = 128;
 
 /// What all column families share.
 pub(super) struct Shared {
@@ -59,7 +62,7 @@ pub(super) fn database(config: &EngineConfig) -> Options {
 /// All column families, in the order that [`Family`] numbers them.
 pub(super) fn families(config: &EngineConfig, shared: &Shared) -> Vec<ColumnFamilyDescriptor> {
     vec![
-        ColumnFamilyDescriptor::new("default", Options::default()),
+        ColumnFamilyDescriptor::new("default", unused()),
         ColumnFamilyDescriptor::new(family_name(Family::Meta), meta(config, shared)),
         ColumnFamilyDescriptor::new(family_name(Family::Expiry), small(shared)),
         ColumnFamilyDescriptor::new(family_name(Family::System), small(shared)),
@@ -75,6 +78,18 @@ pub(super) fn reads() -> ReadOptions {
 
 fn meta(config: &EngineConfig, shared: &Shared) -> Options {
     let mut options = Options::default();
+    match config.memtable {
+        Memtable::SkipList => {
+            // A lookup of a key that is not in a memtable ends at a bloom filter.
+            options.set_memtable_prefix_bloom_ratio(0.1);
+            options.set_memtable_whole_key_filtering(true);
+        }
+        Memtable::Hash => {
+            let buckets = config.write_buffer_bytes / MEMTABLE_ENTRY_BYTES;
+            options = coney_memtable::with_hash_memtable(options, buckets)
+                .expect("RocksDB knows the memtable, which was just registered");
+        }
+    }
     options.set_write_buffer_size(config.write_buffer_bytes);
     // Room to flush two while a third fills, before writes have to wait.
     options.set_max_write_buffer_number(4);
@@ -92,23 +107,20 @@ fn meta(config: &EngineConfig, shared: &Shared) -> Options {
         DBCompressionType::Lz4,
     ]);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    match config.memtable {
-        Memtable::SkipList => {
-            // A lookup of a key that is not in a memtable ends at a bloom filter.
-            options.set_memtable_prefix_bloom_ratio(0.1);
-            options.set_memtable_whole_key_filtering(true);
-        }
-        Memtable::HashLinkList => {
-            options.set_prefix_extractor(SliceTransform::create_noop());
-            let bucket_count = (config.write_buffer_bytes / 128).max(1024);
-            options.set_memtable_factory(MemtableFactory::HashLinkList { bucket_count });
-        }
-    }
     let mut table = table(shared);
     // Point lookups: a hash index in each data block instead of a binary search.
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table.set_data_block_hash_ratio(0.75);
     options.set_block_based_table_factory(&table);
+    options
+}
+
+/// The family that RocksDB insists on and that stays empty.
+fn unused() -> Options {
+    let mut options = Options::default();
+    // After a full disk, RocksDB resumes writes once the largest write buffer of all families is
+    // free: the default of 64 MiB would keep small disks read-only for good.
+    options.set_write_buffer_size(1 << 20);
     options
 }
 

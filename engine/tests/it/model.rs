@@ -499,7 +499,7 @@ proptest! {
     fn replies_and_what_survives_a_restart_are_those_of_a_plain_model(
         ops in proptest::collection::vec(op(), 1..150),
         reopen_at in proptest::option::of(0_usize..150),
-        memtable in prop_oneof![3 => Just(Memtable::SkipList), 1 => Just(Memtable::HashLinkList)],
+        memtable in prop_oneof![3 => Just(Memtable::SkipList), 1 => Just(Memtable::Hash)],
     ) {
         let mut ops = ops;
         if let Some(at) = reopen_at.filter(|at| *at < ops.len()) {

@@ -1,9 +1,13 @@
 //! CONFIG.
 
-use coney_control::config::{command, file};
+use std::sync::Arc;
+
+use coney_control::config::command::SetError;
+use coney_control::config::{Config, command, file};
 use tracing::info;
 
 use super::{Admin, AdminRequest, Answer, error, ok, unknown};
+use crate::access;
 use crate::worker::inbox::Message;
 
 impl Admin {
@@ -49,6 +53,9 @@ impl Admin {
         };
         match command::set(&self.parts.config, &texts) {
             Ok(config) => {
+                if let Err(problem) = self.apply_rules(&config, &texts) {
+                    return error(request, &problem.to_string());
+                }
                 let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
                 info!(client = request.client.id, "CONFIG SET {}", names.join(" "));
                 let password = config.requirepass.as_bytes();
@@ -63,6 +70,33 @@ impl Admin {
             }
             Err(problem) => error(request, &problem.to_string()),
         }
+    }
+
+    /// Gives a changed access list or limit to the XDP program and the workers, or to nobody.
+    fn apply_rules(&self, config: &Config, pairs: &[(&str, &str)]) -> Result<(), SetError> {
+        let conflict = |problem: &dyn std::error::Error| {
+            let is_about_rules = |name: &&str| {
+                let name = name.to_ascii_lowercase();
+                name.starts_with("access-list-") || name.starts_with("syn-limit-")
+            };
+            let name = pairs.iter().map(|(name, _)| *name).find(is_about_rules).unwrap_or_default();
+            SetError::Conflict { name: name.to_owned(), problem: problem.to_string() }
+        };
+        let before = access::rules(&self.parts.config).map_err(|problem| conflict(&problem))?;
+        let rules = access::rules(config).map_err(|problem| conflict(&problem))?;
+        if rules == before {
+            return Ok(());
+        }
+        if let Some(program) = &self.parts.program {
+            program.set_rules(&rules).map_err(|problem| conflict(&problem))?;
+        }
+        if rules.access != before.access {
+            let access = Arc::new(rules.access);
+            for worker in &self.parts.workers {
+                worker.send(Message::SetAccess(Arc::clone(&access)));
+            }
+        }
+        Ok(())
     }
 
     fn config_rewrite(&self, request: &AdminRequest) -> Answer {

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use coney_control::config::{Config, XdpMode};
-use coney_datapath::port::af_xdp::{self, AfXdpPort, Queues};
+use coney_datapath::neighbour::Resolver;
+use coney_datapath::neighbour::kernel::Kernel;
+use coney_datapath::port::af_xdp::{self, AfXdpPort, Queues, Steering};
 use coney_datapath::tcp::config::Config as TcpConfig;
 use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
-use coney_xdp_prog::{Mode, Program};
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
+use coney_xdp_prog::{Mode, Program, Rules};
 use tracing::{info, warn};
 
 use super::keepalive_idle;
@@ -37,7 +37,7 @@ pub(crate) enum XdpUnavailable {
     Unfit(#[from] PortUnfit),
     /// The kernel gives no random numbers.
     #[error("no random numbers for TCP's secrets: {0}")]
-    Random(Errno),
+    Random(std::io::Error),
 }
 
 /// An interface that is ready to serve. Steering ends when the program is dropped.
@@ -46,6 +46,8 @@ pub(super) struct Opened {
     pub(super) program: Arc<Program>,
     /// One for each receive queue.
     pub(super) transports: Vec<TcpTransport<AfXdpPort>>,
+    /// Finds next hops for the transports, on a thread of its own.
+    pub(super) resolver: Option<Resolver<Kernel>>,
 }
 
 /// Serves those of `listeners` that the configured interface has.
@@ -54,6 +56,7 @@ pub(super) struct Opened {
 /// [`XdpUnavailable`]; nothing stays attached then.
 pub(super) fn open(
     config: &Config,
+    rules: &Rules,
     listeners: &[SocketAddr],
     workers: usize,
 ) -> Result<Opened, XdpUnavailable> {
@@ -73,7 +76,8 @@ pub(super) fn open(
         XdpMode::Skb => Mode::Skb,
     };
     let options = af_xdp::Options::default();
-    let (program, ports) = af_xdp::open(interface, Queues::All, &endpoints, mode, &options)?;
+    let steering = Steering { endpoints: &endpoints, rules };
+    let (program, ports) = af_xdp::open(interface, Queues::All, &steering, mode, &options)?;
     if ports.len() < workers {
         warn!(
             "{interface} has {} receive queue(s) for {workers} workers: the others serve kernel \
@@ -81,16 +85,36 @@ pub(super) fn open(
             ports.len()
         );
     }
-    let mut secret = [0; 16];
-    getrandom(&mut secret, GetRandomFlags::empty()).map_err(XdpUnavailable::Random)?;
-    let transports = ports
+    let secret = crate::host::random().map_err(XdpUnavailable::Random)?;
+    let interface_index = ports.first().map_or(0, AfXdpPort::interface_index);
+    let mut transports: Vec<_> = ports
         .into_iter()
         .map(|port| TcpTransport::new(port, tcp_config(config, &endpoints, secret)))
         .collect::<Result<_, _>>()?;
+    let resolver = resolver(interface_index, &mut transports);
     for endpoint in &endpoints {
         info!("{endpoint} is served over AF_XDP on {interface}");
     }
-    Ok(Opened { program: Arc::new(program), transports })
+    Ok(Opened { program: Arc::new(program), transports, resolver })
+}
+
+/// Connects the transports with the kernel's routes and neighbours.
+fn resolver(
+    interface_index: u32,
+    transports: &mut [TcpTransport<AfXdpPort>],
+) -> Option<Resolver<Kernel>> {
+    let kernel = match Kernel::open() {
+        Ok(kernel) => kernel,
+        Err(errno) => {
+            warn!("next hops are learnt from received frames only, no netlink socket: {errno}");
+            return None;
+        }
+    };
+    let (resolver, clients) = Resolver::new(kernel, interface_index, transports.len());
+    for (transport, client) in transports.iter_mut().zip(clients) {
+        transport.set_neighbours(client);
+    }
+    Some(resolver)
 }
 
 fn tcp_config(config: &Config, endpoints: &[SocketAddr], secret: [u8; 16]) -> TcpConfig {

@@ -18,8 +18,10 @@ use coney_control::slowlog::{self, Entry};
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
 use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
+use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
+use super::lookahead::Lookahead;
 use super::session::{Parked, Session, SessionKey, State};
 use super::sessions::Sessions;
 use super::stats::Stats;
@@ -55,7 +57,9 @@ pub(crate) struct Core {
     pool: PoolClient,
     admin: AdminClient,
     sync: Arc<SyncHandle>,
+    access: Arc<AccessList>,
     scratch: Scratch,
+    lookahead: Lookahead,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
@@ -101,6 +105,7 @@ pub(crate) struct CoreParts {
     pub(crate) pool: PoolClient,
     pub(crate) admin: AdminClient,
     pub(crate) sync: Arc<SyncHandle>,
+    pub(crate) access: Arc<AccessList>,
     pub(crate) transports: usize,
 }
 
@@ -117,15 +122,32 @@ impl Core {
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
+            access: parts.access,
             scratch: Scratch::default(),
+            lookahead: Lookahead::default(),
             due: Due::default(),
             output_bytes: 0,
             durable_ticket: 0,
         }
     }
 
-    /// A client connected.
-    pub(crate) fn on_accept(&mut self, key: SessionKey, peer: SocketAddr, local: SocketAddr) {
+    /// Sets whose connections are let in.
+    pub(crate) fn set_access(&mut self, access: Arc<AccessList>) {
+        self.access = access;
+    }
+
+    /// A client connected; `false`: the access list refuses it, without a word.
+    pub(crate) fn on_accept(
+        &mut self,
+        key: SessionKey,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> bool {
+        if !self.access.admits(peer.ip()) && !is_local(peer, local) {
+            self.stats.connections_received += 1;
+            self.stats.rejected_connections += 1;
+            return false;
+        }
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
         client.authenticated = !self.runtime.requires_auth.load(Ordering::Relaxed);
@@ -146,6 +168,7 @@ impl Core {
             self.stats.rejected_connections += 1;
             self.end_with(key, error);
         }
+        true
     }
 
     /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.
@@ -407,6 +430,7 @@ impl Core {
     /// Executes the commands in `bytes` and returns how many bytes they were.
     fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
         let mut at = 0;
+        let mut warm_until = 0;
         let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
@@ -415,6 +439,10 @@ impl Core {
             }
             let limits = Limits { bulk_len_max, authenticated: session.client.authenticated };
             let rest = bytes.get(at..).unwrap_or_default();
+            if at >= warm_until && !session.parser.is_partial() {
+                let table = session.client.table;
+                warm_until = at + self.lookahead.warm(&self.executor, table, rest, limits);
+            }
             match session.parser.next(rest, limits, &mut self.scratch) {
                 Ok(Step::Command { consumed }) => {
                     at += consumed;

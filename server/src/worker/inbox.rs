@@ -1,8 +1,11 @@
 //! Messages to a worker: the only way in which other threads reach it.
 
+use std::sync::Arc;
+
 use coney_control::clients::ClientRow;
 use coney_control::info::WorkerRow;
 use coney_engine::{DueKey, JobDone};
+use coney_xdp_prog::AccessList;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
@@ -41,6 +44,8 @@ pub(crate) enum Message {
     ListClients(Sender<Vec<ClientRow>>),
     /// Report counters.
     Report(Sender<Box<WorkerRow>>),
+    /// From now on, these decide whose connections are let in.
+    SetAccess(Arc<AccessList>),
     /// The log could not be brought to the disk.
     SyncFailed,
     /// Set the counters that CONFIG RESETSTAT resets to zero.

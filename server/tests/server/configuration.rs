@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use coney_conversation::Value;
 use tempfile::TempDir;
 
 use crate::support::Server;
@@ -144,6 +145,57 @@ fn config_errors_are_those_of_redis() {
         client.ask("CONFIG GET maxmemory-policy"),
         "*2 \"maxmemory-policy\" \"allkeys-lru\""
     );
+}
+
+#[test]
+fn access_lists_and_limits_are_live_settings() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("c.toml"), "access-list-deny = [\"203.0.113.0/24\"]\n").unwrap();
+    let server = Server::start_in(dir.path(), &["--config", "c.toml"]);
+    let mut client = server.connect();
+    assert_eq!(
+        client.ask("CONFIG GET access-list-deny"),
+        "*2 \"access-list-deny\" \"203.0.113.0/24\""
+    );
+    assert_eq!(client.ask("CONFIG SET access-list-allow 192.0.2.7 syn-limit-global 1000"), "+OK");
+    assert_eq!(server.connect().ask("PING"), "+PONG", "clients on this host are always let in");
+    assert_eq!(
+        client.ask("CONFIG SET access-list-deny 192.0.2.7/32"),
+        "-ERR CONFIG SET failed (possibly related to argument 'access-list-deny') - 192.0.2.7/32 \
+         is both allowed and denied"
+    );
+    assert_eq!(
+        client.ask("CONFIG SET access-list-deny 192.0.2.7/24"),
+        "-ERR CONFIG SET failed (possibly related to argument 'access-list-deny') - argument must \
+         be IP addresses or networks without bits beyond their prefix, such as 192.0.2.7 \
+         10.0.0.0/8 2001:db8::/32"
+    );
+    let many: Vec<String> = (0..10_001).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect();
+    let many = many.join(" ");
+    let set = ["CONFIG", "SET", "access-list-deny", &many];
+    let words: String = set.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+    client.send(format!("*4\r\n{words}").as_bytes());
+    let Some(Value::Error(text)) = client.reply() else { panic!("the list is too long") };
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.contains("- no more than 10000 networks can be allowed and denied"), "{text}");
+    assert_eq!(
+        client.ask("CONFIG SET syn-limit-per-source -1"),
+        "-ERR CONFIG SET failed (possibly related to argument 'syn-limit-per-source') - argument \
+         must be between 0 and 4294967295 inclusive"
+    );
+    assert_eq!(client.ask("CONFIG REWRITE"), "+OK");
+    let text = std::fs::read_to_string(dir.path().join("c.toml")).unwrap();
+    assert!(text.contains("access-list-allow = [\"192.0.2.7/32\"]"), "{text}");
+
+    std::fs::write(
+        dir.path().join("c.toml"),
+        "access-list-deny = [\"10.0.0.0/8\"]\naccess-list-allow = [\"10.0.0.0/8\"]\n",
+    )
+    .unwrap();
+    let other = TempDir::new().unwrap();
+    let config = dir.path().join("c.toml");
+    let output = refusal(other.path(), &["--config", config.to_str().unwrap()]);
+    assert!(output.contains("10.0.0.0/8 is both allowed and denied"), "{output}");
 }
 
 #[test]

@@ -37,12 +37,21 @@ impl Drop for SmallDisk {
 
 #[test]
 fn a_full_disk_stops_writes_and_nothing_else() {
+    fill_and_go_on("everysec");
+}
+
+#[test]
+fn a_full_disk_stops_writes_that_wait_for_the_disk_and_nothing_else() {
+    fill_and_go_on("always");
+}
+
+fn fill_and_go_on(sync: &str) {
     let Some(disk) = SmallDisk::new() else {
         skip("disk full: mounting a small file system needs root");
         return;
     };
     std::fs::write(disk.ballast(), vec![0; 170 << 20]).unwrap();
-    let server = Server::start_in(disk.dir.path(), &["--set", "write-buffer=4mb"]);
+    let server = Server::start_in(disk.dir.path(), &["--sync", sync, "--set", "write-buffer=4mb"]);
     let mut client = server.connect();
     // Random enough not to be compressed away.
     let value = |n: u64| -> Vec<u8> {
@@ -76,12 +85,14 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         }
     };
     check(&mut client, acknowledged);
+    server.wait_for_log("writes do not reach the disk");
     std::fs::remove_file(disk.ballast()).unwrap();
     eventually("writes go on", || {
         client.send(&set(acknowledged));
         matches!(client.reply(), Some(Value::Simple(_)))
     });
     acknowledged += 1;
+    server.wait_for_log("writes reach the disk again");
     check(&mut client, acknowledged);
     server.kill();
     let server = Server::start_in(disk.dir.path(), &[]);

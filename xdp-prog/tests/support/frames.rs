@@ -1,5 +1,7 @@
 //! Golden frames: every situation the program tells apart, with the verdict it must reach.
 
+use std::net::IpAddr;
+
 use coney_xdp_prog::{Action, Verdict};
 
 /// The served endpoints are port 6379 of these two addresses.
@@ -8,6 +10,8 @@ const V6: [u8; 16] = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1
 const PORT: u16 = 6379;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP: u8 = 1;
+const ICMP_V6: u8 = 58;
 
 /// Longest frame that the tests let the program steer.
 pub(crate) const FRAME_BYTES_MAX: u32 = 3840;
@@ -21,8 +25,11 @@ pub(crate) struct Golden {
 /// What the program does with a frame of this verdict.
 pub(crate) fn action(verdict: Verdict) -> Action {
     match verdict {
-        Verdict::Steered => Action::Redirect,
-        Verdict::DropOversize => Action::Drop,
+        Verdict::Steered | Verdict::SteeredTooBig => Action::Redirect,
+        Verdict::DropOversize
+        | Verdict::DropDenied
+        | Verdict::DropSynSource
+        | Verdict::DropSynGlobal => Action::Drop,
         _ => Action::Pass,
     }
 }
@@ -96,6 +103,155 @@ fn frame4(header: &Ipv4, payload: &[u8]) -> Vec<u8> {
 
 fn frame6(next_header: u8, payload: &[u8]) -> Vec<u8> {
     ethernet(&[IP6], &ipv6(next_header, V6, 0, payload))
+}
+
+/// A SYN from this address to the served endpoint of its family.
+pub(crate) fn syn_from(src: IpAddr) -> Vec<u8> {
+    let mut syn = tcp(PORT, 0);
+    syn[13] = 0x02;
+    with_source(src, &syn)
+}
+
+/// Data from this address to the served endpoint of its family.
+pub(crate) fn data_from(src: IpAddr) -> Vec<u8> {
+    with_source(src, &tcp(PORT, 10))
+}
+
+fn with_source(src: IpAddr, segment: &[u8]) -> Vec<u8> {
+    match src {
+        IpAddr::V4(src) => {
+            let mut frame = frame4(&PLAIN, segment);
+            frame[26..30].copy_from_slice(&src.octets());
+            frame
+        }
+        IpAddr::V6(src) => {
+            let mut frame = frame6(TCP, segment);
+            frame[22..38].copy_from_slice(&src.octets());
+            frame
+        }
+    }
+}
+
+/// What a router quotes of a segment that the server sent from `port`.
+fn quoted4(src: [u8; 4], port: u16, fragment: u16) -> Vec<u8> {
+    let mut segment = tcp(40000, 0);
+    segment[..2].copy_from_slice(&port.to_be_bytes());
+    // As long as the packet was that did not fit.
+    let header = Ipv4 { total_excess: 1460, fragment, ..PLAIN };
+    let mut quoted = ipv4(&header, &segment[..8]);
+    quoted[12..16].copy_from_slice(&src);
+    quoted
+}
+
+fn quoted6(src: [u8; 16], port: u16) -> Vec<u8> {
+    let mut segment = tcp(40000, 0);
+    segment[..2].copy_from_slice(&port.to_be_bytes());
+    let mut quoted = ipv6(TCP, V6, 1440, &segment[..8]);
+    quoted[8..24].copy_from_slice(&src);
+    quoted
+}
+
+/// An ICMP message of this type and code, with an MTU of 1400.
+fn icmp(kind: u8, code: u8, quoted: &[u8]) -> Vec<u8> {
+    [&[kind, code, 0, 0, 0, 0, 5, 0x78][..], quoted].concat()
+}
+
+fn icmp4(header: &Ipv4, message: &[u8]) -> Vec<u8> {
+    frame4(&Ipv4 { protocol: ICMP, ..*header }, message)
+}
+
+/// ICMP about packets that were too big, with the verdict it must reach.
+pub(crate) fn too_big() -> Vec<Golden> {
+    use Verdict::{PassFragment, PassMalformed, PassNotTcp, SteeredTooBig};
+    let quoted = quoted4(V4, PORT, 0x4000);
+    let too_big = icmp(3, 4, &quoted);
+    let too_big_v6 = icmp(2, 0, &quoted6(V6, PORT));
+    let mut other_protocol = quoted.clone();
+    other_protocol[9] = UDP;
+    let mut with_options = quoted.clone();
+    with_options[0] = 0x46;
+    with_options.extend_from_slice(&[0; 4]);
+    let mut other_v6 = V6;
+    other_v6[15] = 9;
+    let mut broadcast = icmp4(&PLAIN, &too_big);
+    broadcast[..6].fill(0xff);
+    let options = Ipv4 { options: 8, ..PLAIN };
+    let cases = [
+        ("IPv4 fragmentation needed", icmp4(&PLAIN, &too_big), SteeredTooBig),
+        ("IPv4 fragmentation needed, options", icmp4(&options, &too_big), SteeredTooBig),
+        (
+            "IPv4 fragmentation needed in a VLAN",
+            ethernet(&[VLAN, IP4], &ipv4(&Ipv4 { protocol: ICMP, ..PLAIN }, &too_big)),
+            SteeredTooBig,
+        ),
+        (
+            "IPv4 fragmentation needed that quotes more",
+            icmp4(&PLAIN, &icmp(3, 4, &[&quoted[..], &[0; 500]].concat())),
+            SteeredTooBig,
+        ),
+        ("IPv6 packet too big", frame6(ICMP_V6, &too_big_v6), SteeredTooBig),
+        (
+            "IPv6 packet too big in a VLAN",
+            ethernet(&[VLAN, IP6], &ipv6(ICMP_V6, V6, 0, &too_big_v6)),
+            SteeredTooBig,
+        ),
+        ("IPv4 port unreachable", icmp4(&PLAIN, &icmp(3, 3, &quoted)), PassNotTcp),
+        ("IPv4 echo request", icmp4(&PLAIN, &icmp(8, 4, &quoted)), PassNotTcp),
+        ("IPv6 time exceeded", frame6(ICMP_V6, &icmp(3, 0, &quoted6(V6, PORT))), PassNotTcp),
+        ("ICMPv6 in IPv4", frame4(&Ipv4 { protocol: ICMP_V6, ..PLAIN }, &too_big_v6), PassNotTcp),
+        ("ICMP in IPv6", frame6(ICMP, &too_big), PassNotTcp),
+        (
+            "IPv4 too big, other port",
+            icmp4(&PLAIN, &icmp(3, 4, &quoted4(V4, 22, 0x4000))),
+            PassNotTcp,
+        ),
+        (
+            "IPv4 too big, quotes another sender",
+            icmp4(&PLAIN, &icmp(3, 4, &quoted4([192, 0, 2, 3], PORT, 0x4000))),
+            PassNotTcp,
+        ),
+        (
+            "IPv4 too big, comes to another address than it quotes",
+            icmp4(&Ipv4 { dst: [192, 0, 2, 3], ..PLAIN }, &too_big),
+            PassNotTcp,
+        ),
+        ("IPv4 too big, quotes UDP", icmp4(&PLAIN, &icmp(3, 4, &other_protocol)), PassNotTcp),
+        ("IPv4 too big, quotes options", icmp4(&PLAIN, &icmp(3, 4, &with_options)), PassNotTcp),
+        (
+            "IPv4 too big, quotes a later fragment",
+            icmp4(&PLAIN, &icmp(3, 4, &quoted4(V4, PORT, 0x0010))),
+            PassNotTcp,
+        ),
+        ("IPv4 too big, broadcast", broadcast, PassNotTcp),
+        (
+            "IPv4 too big, itself a fragment",
+            icmp4(&Ipv4 { fragment: 0x2000, ..PLAIN }, &too_big),
+            PassFragment,
+        ),
+        (
+            "IPv4 too big, longer than its frame",
+            icmp4(&Ipv4 { total_excess: 1, ..PLAIN }, &too_big),
+            PassMalformed,
+        ),
+        ("IPv6 too big, other port", frame6(ICMP_V6, &icmp(2, 0, &quoted6(V6, 22))), PassNotTcp),
+        (
+            "IPv6 too big, quotes another sender",
+            frame6(ICMP_V6, &icmp(2, 0, &quoted6(other_v6, PORT))),
+            PassNotTcp,
+        ),
+        (
+            "IPv6 too big, comes to another address than it quotes",
+            ethernet(&[IP6], &ipv6(ICMP_V6, other_v6, 0, &too_big_v6)),
+            PassNotTcp,
+        ),
+    ];
+    let golden = |(name, frame, verdict)| Golden { name, frame, verdict };
+    cases.into_iter().map(golden).collect()
+}
+
+/// Every golden frame.
+pub(crate) fn all() -> Vec<Golden> {
+    [steered(), not_steered(), too_big()].into_iter().flatten().collect()
 }
 
 /// The frames that must be steered, headers of every length among them.

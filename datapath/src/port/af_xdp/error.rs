@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 
 use super::limits::MTU_BYTES_MAX;
+use super::self_test::Step;
 
 /// Why an AF_XDP port cannot be opened. Every message says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +143,16 @@ pub enum Error {
     /// The XDP program could not be loaded, attached or configured.
     #[error(transparent)]
     Program(#[from] coney_xdp_prog::Error),
+    /// Everything could be opened, and does not work.
+    #[error("the self-test of queue {queue} of {interface} failed: {step}; use kernel sockets")]
+    SelfTest {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// What does not work.
+        step: Step,
+    },
     /// Anything else the operating system refused.
     #[error("cannot {action}: {source}")]
     Other {

@@ -5,16 +5,13 @@
 //! tell of features, 6.8 of queues; before, or where netlink is forbidden, the answer is `None`.
 
 use rustix::io::Errno;
-use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::netlink::{GENERIC, SocketAddrNetlink};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-/// uapi/linux/netlink.h
-const NLM_F_REQUEST: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NESTED_AND_BYTE_ORDER_BITS: u16 = 0xc000;
-const HEADER_LEN: usize = 16;
+use crate::netlink::{Message, NLM_F_REQUEST, attribute, find, request};
+
 /// uapi/linux/genetlink.h
 const GENERIC_HEADER_LEN: usize = 4;
 const GENL_ID_CTRL: u16 = 16;
@@ -89,96 +86,20 @@ fn ask_netdev(command: u8, attributes: &[u8]) -> Option<Vec<u8>> {
 /// One request of generic netlink; returns the attributes of the answer.
 fn ask(family: u16, command: u8, attributes: &[u8]) -> Result<Vec<u8>, Errno> {
     let flags = SocketFlags::CLOEXEC;
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::GENERIC))?;
-    let len = u32::try_from(HEADER_LEN + GENERIC_HEADER_LEN + attributes.len())
-        .map_err(|_too_long| Errno::MSGSIZE)?;
-    let mut request = len.to_ne_bytes().to_vec();
-    request.extend_from_slice(&family.to_ne_bytes());
-    request.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-    request.extend_from_slice(&[0; 8]); // sequence number and port: there is one request
-    request.extend_from_slice(&[command, 1, 0, 0]);
-    request.extend_from_slice(attributes);
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(GENERIC))?;
+    let body = [&[command, 1, 0, 0], attributes].concat();
+    let request = request(family, NLM_F_REQUEST, 0, &body);
     sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = vec![0; ANSWER_BYTES_MAX];
     // The kernel answers inside the call that sends.
     let (len, _) = recv(&socket, &mut answer[..], RecvFlags::DONTWAIT)?;
-    answer.truncate(len);
-    parse_answer(&answer)
-}
-
-fn parse_answer(answer: &[u8]) -> Result<Vec<u8>, Errno> {
-    let (header, rest) = answer.split_first_chunk::<HEADER_LEN>().ok_or(Errno::BADMSG)?;
-    let [l0, l1, l2, l3, t0, t1, ..] = *header;
-    let body_len = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3]))
-        .ok()
-        .and_then(|len| len.checked_sub(HEADER_LEN))
-        .ok_or(Errno::BADMSG)?;
-    let body = rest.get(..body_len).ok_or(Errno::BADMSG)?;
-    if u16::from_ne_bytes([t0, t1]) == NLMSG_ERROR {
-        let (code, _) = body.split_first_chunk::<4>().ok_or(Errno::BADMSG)?;
-        return Err(Errno::from_raw_os_error(i32::from_ne_bytes(*code).saturating_neg()));
-    }
-    body.get(GENERIC_HEADER_LEN..).map(<[u8]>::to_vec).ok_or(Errno::BADMSG)
-}
-
-/// Length, type and padded value.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(4 + value.len()).expect("attributes here are short");
-    let mut bytes = len.to_ne_bytes().to_vec();
-    bytes.extend_from_slice(&kind.to_ne_bytes());
-    bytes.extend_from_slice(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-/// The value of the first attribute of this type.
-fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let [l0, l1, k0, k1, ..] = *attributes else { return None };
-        let len = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = attributes.get(4..len)?;
-        if u16::from_ne_bytes([k0, k1]) & !NESTED_AND_BYTE_ORDER_BITS == kind {
-            return Some(value);
-        }
-        attributes = attributes.get(len.next_multiple_of(4)..)?;
-    }
+    let message = Message::parse(answer.get(..len).unwrap_or_default())?;
+    message.body.get(GENERIC_HEADER_LEN..).map(<[u8]>::to_vec).ok_or(Errno::BADMSG)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn attributes_are_found_behind_others() {
-        let bytes =
-            [attribute(1, b"abc"), attribute(7, &[]), attribute(3 | 0x8000, b"wxyz")].concat();
-        assert_eq!(find(&bytes, 1), Some(&b"abc"[..]));
-        assert_eq!(find(&bytes, 7), Some(&[][..]));
-        assert_eq!(find(&bytes, 3), Some(&b"wxyz"[..]));
-        assert_eq!(find(&bytes, 2), None);
-    }
-
-    #[test]
-    fn error_answer_is_its_number() {
-        let mut answer = 20_u32.to_ne_bytes().to_vec();
-        answer.extend_from_slice(&NLMSG_ERROR.to_ne_bytes());
-        answer.extend_from_slice(&[0; 10]);
-        answer.extend_from_slice(&(-95_i32).to_ne_bytes());
-        assert_eq!(parse_answer(&answer), Err(Errno::OPNOTSUPP));
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_makes_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(attributes) = parse_answer(&bytes) {
-                find(&attributes, 3);
-            }
-            find(&bytes, 3);
-        }
-    }
 
     #[test]
     fn interface_that_does_not_exist_has_no_features() {

@@ -24,6 +24,7 @@ pub struct AfXdpPort {
     umem: Umem,
     busy_poll: bool,
     rx_frame_bytes_max: u32,
+    interface_index: u32,
     counters: Counters,
 }
 
@@ -95,6 +96,7 @@ impl AfXdpPort {
             umem,
             busy_poll: options.busy_poll.is_some() && can_busy_poll(&interface, queue),
             rx_frame_bytes_max: rx_frame_bytes_max(chunk_bytes),
+            interface_index: interface.index,
             counters: Counters::default(),
         })
     }
@@ -103,6 +105,11 @@ impl AfXdpPort {
     /// not redirect longer ones ([`coney_xdp_prog::Options::frame_bytes_max`]).
     pub const fn rx_frame_bytes_max(&self) -> u32 {
         self.rx_frame_bytes_max
+    }
+
+    /// The interface's number in its network namespace.
+    pub const fn interface_index(&self) -> u32 {
+        self.interface_index
     }
 
     /// Whether the packet memory lies in reserved huge pages.

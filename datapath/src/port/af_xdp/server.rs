@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
-use coney_xdp_prog::{AttachedMode, Mode, Program};
+use coney_xdp_prog::{AttachedMode, Mode, Program, Rules};
 use rustix::io::Errno;
 
 use super::error::Error;
@@ -11,6 +11,7 @@ use super::interface::Interface;
 use super::limits::{chunk_bytes, rx_frame_bytes_max};
 use super::options::{CopyMode, Options};
 use super::port::AfXdpPort;
+use super::self_test;
 
 /// Which receive queues of an interface get a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub enum Queues {
     All,
     /// The first so many. Connections that the NIC hashes to another queue are the kernel's.
     First(u32),
+}
+
+/// Which frames come to the ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Steering<'a> {
+    /// TCP to these addresses and ports.
+    pub endpoints: &'a [SocketAddr],
+    /// Whose frames are let in, and how many SYNs.
+    pub rules: &'a Rules,
 }
 
 /// Whether there is such an interface, in the calling thread's network namespace.
@@ -30,9 +40,10 @@ pub fn check_exists(interface: &str) -> Result<(), Error> {
 }
 
 /// Attaches the XDP program to `interface`, opens one port per queue (in the order of the queues)
-/// and steers TCP for `endpoints` to them.
+/// and steers frames to them.
 ///
-/// Steering begins last, when every queue has its socket; a kernel listener on the same endpoints
+/// Steering begins last, when every queue has its socket, the self-test has shown that they work
+/// (it sends one frame from each port, to nobody), and the rules hold; a kernel listener on the same endpoints
 /// serves until then, and again when a port or the program is dropped. The program is attached
 /// before the sockets are bound, because some drivers prepare their queues for zero-copy only
 /// then.
@@ -44,7 +55,7 @@ pub fn check_exists(interface: &str) -> Result<(), Error> {
 pub fn open(
     interface: &str,
     queues: Queues,
-    endpoints: &[SocketAddr],
+    steering: &Steering<'_>,
     attach: Mode,
     options: &Options,
 ) -> Result<(Program, Vec<AfXdpPort>), Error> {
@@ -77,9 +88,12 @@ pub fn open(
         program.set_xsk(queue, port.as_fd())?;
         ports.push(port);
     }
-    for endpoint in endpoints {
+    self_test::run(interface, &mut program, &mut ports)?;
+    program.set_rules(steering.rules)?;
+    for endpoint in steering.endpoints {
         program.serve(*endpoint)?;
     }
+    let endpoints = steering.endpoints;
     tracing::info!(interface, queues = queue_count, %attached, ?endpoints, "AF_XDP serves");
     Ok((program, ports))
 }

@@ -169,7 +169,7 @@ fn bind_to_queue(
     let errno = loop {
         match bind(fd, &address) {
             Ok(()) => return Ok(()),
-            Err(Errno::BUSY) if attempts < BIND_ATTEMPTS => pause(),
+            Err(Errno::BUSY) if attempts < BIND_ATTEMPTS => pause(BIND_PAUSE),
             Err(errno) => break errno,
         }
         attempts += 1;
@@ -194,8 +194,9 @@ fn bind_to_queue(
     })
 }
 
-fn pause() {
-    let pause = Timespec::try_from(BIND_PAUSE).expect("a few milliseconds");
+/// Waits while a port is opened.
+pub(super) fn pause(duration: Duration) {
+    let pause = Timespec::try_from(duration).expect("a few milliseconds");
     if let Err(errno) = poll(&mut [], Some(&pause)) {
         tracing::debug!(%errno, "interrupted while waiting for a queue");
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coney_base::Clock;
-use coney_xdp_prog::{Mode, Program};
+use coney_xdp_prog::{Mode, Program, Rules, Verdict};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
@@ -17,13 +17,14 @@ use super::interface::Interface;
 use super::netdev::Features;
 use super::{
     AfXdpPort, Answer, BusyPoll, CopyMode, Depth, Error, MTU_BYTES_MAX, Options, Queues, Reason,
-    netdev, open, probe,
+    Steering, Step, netdev, open, probe, self_test,
 };
 use crate::port::Port;
 use crate::port::conformance::{self, Peer, SERVED, fold, frame_in, wait_until};
 use netns::{Lab, PEER, PEER_IP, PORT, PORT_IP, RawPeer, ip, say, unless_forbidden};
 
 mod netns;
+mod router;
 
 /// Small, so that exhausting them is quick; the ring smaller than the pool, so that it can fill.
 const SMALL: Options = Options {
@@ -44,7 +45,7 @@ fn served() -> SocketAddr {
 fn serve(test: &str, attach: Mode, options: &Options) -> Option<(Program, Vec<AfXdpPort>)> {
     let mut attempts = 0;
     loop {
-        match open(PORT, Queues::All, &[served()], attach, options) {
+        match open_as(PORT, Queues::All, attach, options) {
             // Another test's thread just forked a child, which has the program's descriptor too
             // until it executes `ip`: a program dropped meanwhile stays attached as long.
             Err(Error::Program(coney_xdp_prog::Error::AlreadyAttached { .. }))
@@ -56,6 +57,17 @@ fn serve(test: &str, attach: Mode, options: &Options) -> Option<(Program, Vec<Af
             result => return unless_forbidden(test, result),
         }
     }
+}
+
+/// A server of [`served`].
+fn open_as(
+    interface: &str,
+    queues: Queues,
+    attach: Mode,
+    options: &Options,
+) -> Result<(Program, Vec<AfXdpPort>), Error> {
+    let steering = Steering { endpoints: &[served()], rules: &Rules::default() };
+    open(interface, queues, &steering, attach, options)
 }
 
 fn counters(port: &AfXdpPort) -> BTreeMap<&'static str, u64> {
@@ -151,6 +163,7 @@ fn flush_repeats_the_kick_only_while_the_kernel_stops_at_its_budget() {
     for (raise_tx_budget, kicks_expected) in [(true, 1..=1), (false, 4..=8)] {
         let options = Options { raise_tx_budget, ..SMALL };
         with_port(test, Mode::Native, &options, |_, port, peer| {
+            let before = counters(port)["af_xdp_tx_kicks"];
             for _ in 0..128 {
                 let mut frame = port.tx_alloc().unwrap();
                 let bytes = port.tx_bytes_mut(&mut frame);
@@ -161,7 +174,8 @@ fn flush_repeats_the_kick_only_while_the_kernel_stops_at_its_budget() {
             }
             port.tx_flush();
             let counters = counters(port);
-            assert!(kicks_expected.contains(&counters["af_xdp_tx_kicks"]), "{counters:?}");
+            let kicks = counters["af_xdp_tx_kicks"] - before;
+            assert!(kicks_expected.contains(&kicks), "{counters:?}");
             let mut arrived = 0;
             wait_until(port, peer, "the burst arrives", |_, peer| {
                 arrived += std::iter::from_fn(|| peer.recv()).count();
@@ -173,6 +187,31 @@ fn flush_repeats_the_kick_only_while_the_kernel_stops_at_its_budget() {
             assert_eq!(self::counters(port)["af_xdp_tx_kicks"], kicks);
         });
     }
+}
+
+/// What binds and then does not work is found before clients depend on it.
+#[test]
+fn self_test_names_the_step_that_fails() {
+    let test = "self_test_names_the_step_that_fails";
+    let Some(lab) = Lab::new(test, 2, 1500) else { return };
+    let mut peer = lab.raw_peer();
+    lab.at_port(|| {
+        let Some((mut program, mut ports)) = serve(test, Mode::Native, &SMALL) else { return };
+        let mut run = |program: &mut Program| self_test::run(PORT, program, &mut ports);
+        run(&mut program).unwrap();
+        assert_eq!(peer.recv(), None, "its frames are of a type of their own");
+
+        program.unset_xsk(1).unwrap();
+        let error = run(&mut program).unwrap_err();
+        assert!(matches!(error, Error::SelfTest { queue: 1, step: Step::Steering, .. }), "{error}");
+
+        ip(&format!("link set {PORT} down")).unwrap();
+        let error = run(&mut program).unwrap_err();
+        assert!(matches!(error, Error::SelfTest { queue: 0, step: Step::Transmit, .. }), "{error}");
+        let denied = program.counters().unwrap().get(Verdict::PassNotServed);
+        assert_eq!(denied, 0);
+    });
+    drop(peer);
 }
 
 #[test]
@@ -257,10 +296,10 @@ fn fewer_queues_than_the_interface_has_can_be_served() {
     let test = "fewer_queues_than_the_interface_has_can_be_served";
     let Some(lab) = Lab::new(test, 2, 1500) else { return };
     lab.at_port(|| {
-        let result = open(PORT, Queues::First(1), &[served()], Mode::Native, &SMALL);
+        let result = open_as(PORT, Queues::First(1), Mode::Native, &SMALL);
         let Some((_program, ports)) = unless_forbidden(test, result) else { return };
         assert_eq!(ports.len(), 1);
-        let error = open(PORT, Queues::First(3), &[], Mode::Native, &SMALL).unwrap_err();
+        let error = open_as(PORT, Queues::First(3), Mode::Native, &SMALL).unwrap_err();
         assert!(matches!(error, Error::QueueOutOfRange { queue: 2, queues: Some(2), .. }));
         let error = AfXdpPort::open(PORT, 2, &SMALL).unwrap_err();
         assert!(matches!(error, Error::QueueOutOfRange { queue: 2, queues: Some(2), .. }));
@@ -312,7 +351,7 @@ fn mtu_beyond_a_buffer_is_refused_with_the_cure() {
         let error = AfXdpPort::open(PORT, 0, &SMALL).unwrap_err();
         assert!(matches!(error, Error::MtuTooBig { mtu_bytes: 9000, .. }), "{error}");
         assert!(error.to_string().contains("ip link set dev xsk0 mtu 3822"), "{error}");
-        let error = open(PORT, Queues::All, &[], Mode::Native, &SMALL).unwrap_err();
+        let error = open_as(PORT, Queues::All, Mode::Native, &SMALL).unwrap_err();
         assert!(matches!(error, Error::MtuTooBig { mtu_bytes: 9000, .. }), "{error}");
     });
 }
@@ -321,7 +360,7 @@ fn mtu_beyond_a_buffer_is_refused_with_the_cure() {
 fn interface_that_does_not_exist_is_refused_by_name() {
     let error = AfXdpPort::open("coney-none", 0, &SMALL).unwrap_err();
     assert!(error.to_string().contains("no network interface \"coney-none\""), "{error}");
-    let error = open("coney-none", Queues::All, &[], Mode::Auto, &SMALL).unwrap_err();
+    let error = open_as("coney-none", Queues::All, Mode::Auto, &SMALL).unwrap_err();
     assert!(matches!(error, Error::NoSuchInterface { .. }), "{error}");
 }
 
@@ -657,17 +696,17 @@ fn driver_without_native_xdp_is_named_and_served_in_skb_mode() {
         }
         ip("link set coney-dev up").unwrap();
         let name = "coney-dev";
-        let open_as =
-            |attach, mode| open(name, Queues::All, &[served()], attach, &Options { mode, ..SMALL });
-        let Some(_) = unless_forbidden(test, open_as(Mode::Skb, CopyMode::Copy)) else { return };
-        let error = open_as(Mode::Native, CopyMode::Copy).unwrap_err();
+        let open_dev =
+            |attach, mode| open_as(name, Queues::All, attach, &Options { mode, ..SMALL });
+        let Some(_) = unless_forbidden(test, open_dev(Mode::Skb, CopyMode::Copy)) else { return };
+        let error = open_dev(Mode::Native, CopyMode::Copy).unwrap_err();
         assert!(
             matches!(error, Error::Program(coney_xdp_prog::Error::NativeUnsupported { .. })),
             "{error}"
         );
-        let error = open_as(Mode::Auto, CopyMode::ZeroCopy).unwrap_err();
+        let error = open_dev(Mode::Auto, CopyMode::ZeroCopy).unwrap_err();
         assert!(matches!(error, Error::ZeroCopyUnsupported { .. }), "{error}");
-        let (_program, ports) = open_as(Mode::Auto, CopyMode::Auto).unwrap();
+        let (_program, ports) = open_dev(Mode::Auto, CopyMode::Auto).unwrap();
         assert!(ports.iter().all(|port| !port.caps().zero_copy && port.caps().rx_partial_checksum));
         let report = probe(name, Depth::Passive).unwrap();
         assert!(matches!(report.native, Answer::No(Reason::DriverLacksIt)), "{report}");

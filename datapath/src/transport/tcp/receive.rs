@@ -77,7 +77,16 @@ impl<P: Port> TcpTransport<P> {
                 Some(Parsed { frame, received, key, hash, hint: None, conn: None })
             }
             Err(error) => {
-                self.count_unparsed(error);
+                // The XDP program steers one kind of frame here that is not TCP.
+                let too_big = (error == ParseError::NotTcp)
+                    .then(|| wire::icmp::parse(self.tx.port.rx_bytes(&frame)).ok())
+                    .flatten();
+                match too_big {
+                    Some(too_big) => {
+                        self.on_packet_too_big(&too_big);
+                    }
+                    None => self.count_unparsed(error),
+                }
                 self.tx.port.rx_release(frame);
                 None
             }
@@ -200,6 +209,7 @@ impl<P: Port> TcpTransport<P> {
             tcb.on_segment(now, &received.header, payload_len, received.ecn, &mut self.shared);
         if reaction.accepted {
             tcb.hop = received.hop;
+            self.note_next_hop(now, conn);
         }
         if reaction.established && !self.on_established(conn, app) {
             self.tx.port.rx_release(frame);

@@ -107,6 +107,7 @@ impl Bench {
             pool,
             admin: admin_client,
             sync: Arc::default(),
+            access: Arc::new(crate::access::rules(&config).unwrap().access),
             transports: 1,
         });
         let wire = Rc::new(RefCell::new(Wire::default()));
@@ -150,6 +151,31 @@ impl Bench {
     fn admin_requests(&self) -> usize {
         self.admin.try_iter().filter(|message| matches!(message, AdminMessage::Command(_))).count()
     }
+}
+
+/// Over kernel sockets too: an access list must not fail open when AF_XDP is not there.
+#[test]
+fn denied_clients_are_refused_unless_they_are_on_this_host() {
+    let mut bench =
+        Bench::new(&[("access-list-deny", "192.0.2.0/24 127.0.0.0/8"), ("protected-mode", "no")]);
+    let mut accept = |index, peer: &str| {
+        let key = Core::key(0, ConnId { index, generation: 0 });
+        bench.core.on_accept(key, peer.parse().unwrap(), "127.0.0.1:6379".parse().unwrap())
+    };
+    assert!(!accept(0, "192.0.2.7:1"));
+    assert!(!accept(1, "[::ffff:192.0.2.7]:1"));
+    assert!(accept(2, "127.0.0.1:1"));
+    assert!(accept(3, "198.51.100.7:1"));
+    assert_eq!(bench.core.stats.rejected_connections, 2);
+    assert_eq!(bench.core.sessions.len(), 2);
+    let access = AccessList::new(&["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
+    bench.core.set_access(Arc::new(access));
+    let mut accept = |index, peer: &str| {
+        let key = Core::key(0, ConnId { index, generation: 0 });
+        bench.core.on_accept(key, peer.parse().unwrap(), "127.0.0.1:6379".parse().unwrap())
+    };
+    assert!(accept(4, "192.0.2.7:1"));
+    assert!(!accept(5, "198.51.100.7:1"));
 }
 
 #[test]

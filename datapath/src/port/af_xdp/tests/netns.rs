@@ -26,6 +26,7 @@ pub(super) const PEER_IP: [u8; 4] = [192, 0, 2, 2];
 pub(super) struct Lab {
     port_namespace: String,
     peer_namespace: String,
+    client_namespace: Option<String>,
 }
 
 impl Lab {
@@ -41,13 +42,14 @@ impl Lab {
         let lab = Self {
             port_namespace: format!("{prefix}-port"),
             peer_namespace: format!("{prefix}-peer"),
+            client_namespace: None,
         };
         for namespace in [&lab.port_namespace, &lab.peer_namespace] {
             if let Err(reason) = ip(&format!("netns add {namespace}")) {
                 return skip(test, &format!("cannot make a network namespace: {reason}"));
             }
         }
-        let Self { port_namespace: port, peer_namespace: peer } = &lab;
+        let Self { port_namespace: port, peer_namespace: peer, .. } = &lab;
         let queues = format!("numrxqueues {queues} numtxqueues {queues}");
         for command in [
             format!(
@@ -76,6 +78,33 @@ impl Lab {
         inside(&self.peer_namespace, f)
     }
 
+    /// Makes the peer a router, with a network behind it and a client there. The port's side has
+    /// a route to it.
+    pub(super) fn with_router(mut self) -> Self {
+        let client = self.peer_namespace.replace("-peer", "-client");
+        let Self { port_namespace: port, peer_namespace: peer, .. } = &self;
+        for command in [
+            format!("netns add {client}"),
+            format!("-n {peer} link add inner0 type veth peer name client0 netns {client}"),
+            format!("-n {peer} addr add 198.51.100.1/24 dev inner0"),
+            format!("-n {peer} link set inner0 up"),
+            format!("-n {client} addr add 198.51.100.2/24 dev client0"),
+            format!("-n {client} link set client0 up"),
+            format!("-n {client} route add default via 198.51.100.1"),
+            format!("-n {port} route add 198.51.100.0/24 via 192.0.2.2"),
+        ] {
+            ip(&command).unwrap_or_else(|reason| panic!("ip {command}: {reason}"));
+        }
+        self.at_peer(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
+        self.client_namespace = Some(client);
+        self
+    }
+
+    /// Runs `f` on a thread of its own inside the namespace of the client behind the router.
+    pub(super) fn at_client<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        inside(self.client_namespace.as_ref().expect("there is a router"), f)
+    }
+
     /// A raw socket on the peer's end.
     pub(super) fn raw_peer(&self) -> RawPeer {
         self.at_peer(|| {
@@ -91,7 +120,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for namespace in [&self.port_namespace, &self.peer_namespace] {
+        let namespaces = [&self.port_namespace, &self.peer_namespace];
+        for namespace in namespaces.into_iter().chain(&self.client_namespace) {
             // May not exist if it could not be made.
             if let Err(reason) = ip(&format!("netns del {namespace}")) {
                 say(&format!("cannot remove {namespace}: {reason}"));

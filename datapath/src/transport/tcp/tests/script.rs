@@ -26,6 +26,8 @@ use crate::tcp::flow::FlowKey;
 use crate::tcp::seq::Seq;
 use crate::transport::tcp::TcpTransport;
 use crate::transport::{ConnId, Transport};
+use crate::wire::icmp::TooBig;
+use crate::wire::quoted::Quoted;
 use crate::wire::tcp::{Flags, Header, Timestamps};
 use crate::wire::{self, Hop};
 
@@ -357,7 +359,9 @@ impl Script {
             }
             ["too_big", seq, mtu] => {
                 let quoted = self.quote(seq.parse().unwrap());
-                self.transport.on_packet_too_big(&quoted, mtu.parse().unwrap());
+                let quoted = Quoted::parse(&quoted).unwrap();
+                let mtu_bytes = mtu.parse().unwrap();
+                self.transport.on_packet_too_big(&TooBig { quoted, mtu_bytes });
             }
             ["close"] => self.transport.close(self.now, self.conn()),
             ["abort"] => self.transport.abort(self.now, self.conn()),

@@ -47,6 +47,7 @@ const UNSEEN: &[&str] = &[
     "tcp_keepalive_probes",
     "tcp_timeouts",
     "tcp_answers_dropped",
+    "tcp_next_hops_changed",
     "tcp_orphans_reset",
     "tcp_path_mtu_ignored",
     "tcp_path_mtu_lowered",
