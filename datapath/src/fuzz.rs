@@ -258,7 +258,9 @@ impl Bench {
         let ecn = wire::Ecn::NotEct;
         let start = wire::write(&mut frame, HEADERS_LEN_MAX, 0, &hop, addresses, &header, ecn);
         let packet_at = start.expect("the header is small") + wire::ethernet::HEADER_LEN;
-        self.transport.on_packet_too_big(frame.get(packet_at..).unwrap_or_default(), mtu);
+        let packet = frame.get(packet_at..).unwrap_or_default();
+        let quoted = wire::quoted::Quoted::parse(packet).expect("it is a segment");
+        self.transport.on_packet_too_big(&wire::icmp::TooBig { quoted, mtu_bytes: mtu });
     }
 
     fn step(&mut self) {
