@@ -25,6 +25,8 @@ pub(super) fn family_name(family: Family) -> &'static str {
         Family::Meta => "meta",
         Family::Expiry => "expiry",
         Family::System => "system",
+        Family::Data => "data",
+        Family::Score => "score",
     }
 }
 
@@ -63,6 +65,8 @@ pub(super) fn families(config: &EngineConfig, shared: &Shared) -> Vec<ColumnFami
         ColumnFamilyDescriptor::new(family_name(Family::Meta), meta(config, shared)),
         ColumnFamilyDescriptor::new(family_name(Family::Expiry), small(shared)),
         ColumnFamilyDescriptor::new(family_name(Family::System), small(shared)),
+        ColumnFamilyDescriptor::new(family_name(Family::Data), elements(config, shared)),
+        ColumnFamilyDescriptor::new(family_name(Family::Score), elements(config, shared)),
     ]
 }
 
@@ -75,23 +79,7 @@ pub(super) fn reads() -> ReadOptions {
 
 fn meta(config: &EngineConfig, shared: &Shared) -> Options {
     let mut options = Options::default();
-    options.set_write_buffer_size(config.write_buffer_bytes);
-    // Room to flush two while a third fills, before writes have to wait.
-    options.set_max_write_buffer_number(4);
-    options.set_target_file_size_base(64 << 20);
-    options.set_max_bytes_for_level_base(512 << 20);
-    options.set_level_compaction_dynamic_level_bytes(true);
-    // Half of all levels hold little and change often: compressing them costs more than it saves.
-    options.set_compression_per_level(&[
-        DBCompressionType::None,
-        DBCompressionType::None,
-        DBCompressionType::Lz4,
-        DBCompressionType::Lz4,
-        DBCompressionType::Lz4,
-        DBCompressionType::Lz4,
-        DBCompressionType::Lz4,
-    ]);
-    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    leveled(&mut options, config);
     match config.memtable {
         Memtable::SkipList => {
             // A lookup of a key that is not in a memtable ends at a bloom filter.
@@ -109,6 +97,38 @@ fn meta(config: &EngineConfig, shared: &Shared) -> Options {
     table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
     table.set_data_block_hash_ratio(0.75);
     options.set_block_based_table_factory(&table);
+    options
+}
+
+/// Sizes and compression of families that hold the data itself.
+fn leveled(options: &mut Options, config: &EngineConfig) {
+    options.set_write_buffer_size(config.write_buffer_bytes);
+    // Room to flush two while a third fills, before writes have to wait.
+    options.set_max_write_buffer_number(4);
+    options.set_target_file_size_base(64 << 20);
+    options.set_max_bytes_for_level_base(512 << 20);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    // Half of all levels hold little and change often: compressing them costs more than it saves.
+    options.set_compression_per_level(&[
+        DBCompressionType::None,
+        DBCompressionType::None,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+        DBCompressionType::Lz4,
+    ]);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+}
+
+/// Elements: read one by one and in ranges, never across collections.
+fn elements(config: &EngineConfig, shared: &Shared) -> Options {
+    let mut options = Options::default();
+    leveled(&mut options, config);
+    // As in meta. Ranges need an ordered memtable, whatever meta's is.
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    options.set_memtable_whole_key_filtering(true);
+    options.set_block_based_table_factory(&table(shared));
     options
 }
 
