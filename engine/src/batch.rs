@@ -12,8 +12,10 @@
 //! ```
 //! A test compares these bytes with those of RocksDB's own builder.
 //!
-//! The overlay finds the latest record of a meta key in the batch, so that later commands of the
-//! iteration see earlier ones. It points into the batch's bytes; no value is kept twice.
+//! The overlay finds the latest record of a meta key or of an element in the batch, so that later
+//! commands of the iteration see earlier ones. It points into the batch's bytes; no value is kept
+//! twice. Ranges of elements are found by looking at all elements of the batch
+//! ([`Batch::pending_under`]), of which there are [`BATCH_RECORDS_MAX`] and those of one command.
 
 use std::ops::Range;
 
@@ -28,8 +30,21 @@ pub enum Family {
     Meta = 1,
     /// Deadlines.
     Expiry = 2,
-    /// Format version, counters.
+    /// Format version, counters, the queue of dead versions.
     System = 3,
+    /// Elements of large collections.
+    Data = 4,
+    /// Members of large sorted sets in the order of their scores.
+    Score = 5,
+}
+
+impl Family {
+    /// All that hold something.
+    pub const ALL: [Self; 5] = [Self::Meta, Self::Expiry, Self::System, Self::Data, Self::Score];
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| *family as u8 == byte)
+    }
 }
 
 const HEADER_LEN: usize = 12;
@@ -51,13 +66,16 @@ pub struct Batch {
     count: u32,
     overlay: HashTable<Latest>,
     hasher: RandomState,
-    /// The keys in the overlay, in order of their first write.
+    /// The meta keys in the overlay, in order of their first write.
     keys: Vec<Range<u32>>,
+    /// The elements in the overlay, in order of their first write.
+    elements: Vec<(Family, Range<u32>)>,
 }
 
-/// Where the latest record of a meta key lies in the batch.
+/// Where the latest record of a key lies in the batch.
 #[derive(Debug, Clone, Copy)]
 struct Latest {
+    family: Family,
     key_start: u32,
     key_end: u32,
     /// The value, or an empty range at 0 for a delete.
@@ -65,7 +83,7 @@ struct Latest {
     value_end: u32,
 }
 
-/// What the batch says of a meta key.
+/// What the batch says of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pending<'a> {
     /// The key has this new value.
@@ -83,6 +101,7 @@ impl Batch {
             overlay: HashTable::new(),
             hasher: RandomState::new(),
             keys: Vec::new(),
+            elements: Vec::new(),
         }
     }
 
@@ -114,42 +133,86 @@ impl Batch {
             self.bytes.shrink_to(BUFFER_BYTES_KEPT);
         }
         self.count = 0;
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.overlay.clear();
         self.keys.clear();
+        self.elements.clear();
     }
 
     /// Adds `meta_key -> parts`, the parts joined.
     pub fn put_meta(&mut self, meta_key: &[u8], parts: &[&[u8]]) {
-        let key = self.record(RECORD_PUT, Family::Meta, meta_key);
+        let key = self.record(RECORD_PUT, Family::Meta, &[meta_key]);
         let value = self.slice(parts);
-        self.note(key, value);
+        self.note(Family::Meta, key, value);
     }
 
     /// Adds the removal of `meta_key`.
     pub fn delete_meta(&mut self, meta_key: &[u8]) {
-        let key = self.record(RECORD_DELETE, Family::Meta, meta_key);
-        self.note(key, 0..0);
+        let key = self.record(RECORD_DELETE, Family::Meta, &[meta_key]);
+        self.note(Family::Meta, key, 0..0);
     }
 
-    /// Adds `key -> value` in a family other than meta.
+    /// Adds `prefix + element -> value` in `data` or `score`; see [`crate::element`].
+    pub fn put_element(&mut self, family: Family, prefix: &[u8], element: &[u8], value: &[u8]) {
+        let key = self.record(RECORD_PUT, family, &[prefix, element]);
+        let value = self.slice(&[value]);
+        self.note(family, key, value);
+    }
+
+    /// Adds the removal of `prefix + element` in `data` or `score`.
+    pub fn delete_element(&mut self, family: Family, prefix: &[u8], element: &[u8]) {
+        let key = self.record(RECORD_DELETE, family, &[prefix, element]);
+        self.note(family, key, 0..0);
+    }
+
+    /// Adds `key -> value` in a family that the overlay does not cover: expiry or system.
     pub fn put(&mut self, family: Family, key: &[u8], value: &[u8]) {
-        debug_assert_ne!(family, Family::Meta, "the overlay must know");
-        self.record(RECORD_PUT, family, key);
+        debug_assert!(!is_covered(family), "the overlay must know");
+        self.record(RECORD_PUT, family, &[key]);
         self.slice(&[value]);
     }
 
-    /// Adds the removal of `key` in a family other than meta.
+    /// Adds the removal of `key` in a family that the overlay does not cover.
     pub fn delete(&mut self, family: Family, key: &[u8]) {
-        debug_assert_ne!(family, Family::Meta, "the overlay must know");
-        self.record(RECORD_DELETE, family, key);
+        debug_assert!(!is_covered(family), "the overlay must know");
+        self.record(RECORD_DELETE, family, &[key]);
+    }
+
+    /// Adds all records of `other`, which holds no range.
+    ///
+    /// # Panics
+    /// If it holds a range: no command that is executed elsewhere empties a table.
+    pub fn append(&mut self, other: &Self) {
+        let mut rest = &other.bytes[HEADER_LEN..];
+        while let [tag, family, tail @ ..] = rest {
+            let family = Family::from_byte(*family).expect("a batch knows its families");
+            let read = |bytes| crate::varint::read_slice(bytes).expect("a batch is whole");
+            let (key, tail) = read(tail);
+            rest = tail;
+            let key = self.record(*tag, family, &[key]);
+            let value = match *tag {
+                RECORD_PUT => {
+                    let (value, tail) = read(rest);
+                    rest = tail;
+                    self.slice(&[value])
+                }
+                RECORD_DELETE => 0..0,
+                other => unreachable!("record {other:#04x} in a batch of single keys"),
+            };
+            if is_covered(family) {
+                self.note(family, key, value);
+            }
+        }
     }
 
     /// Adds the removal of `begin .. end`. The overlay does not know what it hides and is forgotten:
     /// the batch must be committed before anything is read.
     pub fn delete_range(&mut self, family: Family, begin: &[u8], end: &[u8]) {
-        self.overlay.clear();
-        self.keys.clear();
-        self.record(RECORD_DELETE_RANGE, family, begin);
+        self.forget();
+        self.record(RECORD_DELETE_RANGE, family, &[begin]);
         self.slice(&[end]);
     }
 
@@ -158,10 +221,44 @@ impl Batch {
         if self.keys.is_empty() {
             return None;
         }
-        let hash = self.hasher.hash_one(meta_key);
+        self.find(Family::Meta, meta_key)
+    }
+
+    /// What the batch says of an element of `data` or `score`, given by its whole key.
+    pub fn pending_element(&self, family: Family, key: &[u8]) -> Option<Pending<'_>> {
+        if self.elements.is_empty() {
+            return None;
+        }
+        self.find(family, key)
+    }
+
+    fn find(&self, family: Family, key: &[u8]) -> Option<Pending<'_>> {
+        let hash = hash_of(&self.hasher, family, key);
         let bytes = &self.bytes;
-        let latest = self.overlay.find(hash, |latest| latest.key(bytes) == meta_key)?;
-        Some(latest.pending(bytes))
+        let is_it = |latest: &Latest| latest.family == family && latest.key(bytes) == key;
+        Some(self.overlay.find(hash, is_it)?.pending(bytes))
+    }
+
+    /// All elements of a family whose keys begin with `prefix`, in order.
+    pub fn pending_under(&self, family: Family, prefix: &[u8]) -> Vec<(&[u8], Pending<'_>)> {
+        let mut found: Vec<(&[u8], Pending<'_>)> = self
+            .elements
+            .iter()
+            .filter(|(other, _)| *other == family)
+            .map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+            .filter(|key| key.starts_with(prefix))
+            .filter_map(|key| Some((key, self.find(family, key)?)))
+            .collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        found
+    }
+
+    /// The keys of the batch that belong to users' keys: those of meta, and of elements. All
+    /// begin as a meta key does.
+    pub fn touched(&self) -> impl Iterator<Item = &[u8]> {
+        let elements = self.elements.iter().map(|(_, key)| key);
+        let keys = self.keys.iter().chain(elements);
+        keys.map(|key| &self.bytes[key.start as usize..key.end as usize])
     }
 
     /// All meta keys of the batch and what it says of them.
@@ -173,16 +270,16 @@ impl Batch {
     }
 
     /// Starts a record and returns where its key lies.
-    fn record(&mut self, tag: u8, family: Family, key: &[u8]) -> Range<u32> {
+    fn record(&mut self, tag: u8, family: Family, key: &[&[u8]]) -> Range<u32> {
         self.count += 1;
         self.bytes.push(tag);
         self.bytes.push(family as u8);
-        self.slice(&[key])
+        self.slice(key)
     }
 
     fn slice(&mut self, parts: &[&[u8]]) -> Range<u32> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        write_varint(&mut self.bytes, offset(len));
+        crate::varint::write(&mut self.bytes, offset(len).into());
         let start = offset(self.bytes.len());
         for part in parts {
             self.bytes.extend_from_slice(part);
@@ -190,22 +287,29 @@ impl Batch {
         start..offset(self.bytes.len())
     }
 
-    fn note(&mut self, key: Range<u32>, value: Range<u32>) {
-        let Self { bytes, overlay, hasher, keys, .. } = self;
+    fn note(&mut self, family: Family, key: Range<u32>, value: Range<u32>) {
+        let Self { bytes, overlay, hasher, keys, elements, .. } = self;
         let key_bytes = &bytes[key.start as usize..key.end as usize];
-        let hash = hasher.hash_one(key_bytes);
-        if let Some(latest) = overlay.find_mut(hash, |latest| latest.key(bytes) == key_bytes) {
+        let hash = hash_of(hasher, family, key_bytes);
+        let is_it = |latest: &Latest| latest.family == family && latest.key(bytes) == key_bytes;
+        if let Some(latest) = overlay.find_mut(hash, is_it) {
             (latest.value_start, latest.value_end) = (value.start, value.end);
             return;
         }
         let latest = Latest {
+            family,
             key_start: key.start,
             key_end: key.end,
             value_start: value.start,
             value_end: value.end,
         };
-        overlay.insert_unique(hash, latest, |latest| hasher.hash_one(latest.key(bytes)));
-        keys.push(key);
+        overlay.insert_unique(hash, latest, |latest| {
+            hash_of(hasher, latest.family, latest.key(bytes))
+        });
+        match family {
+            Family::Meta => keys.push(key),
+            other => elements.push((other, key)),
+        }
     }
 }
 
@@ -235,12 +339,16 @@ fn offset(value: usize) -> u32 {
     u32::try_from(value).expect("a batch stays far below 4 GiB")
 }
 
-fn write_varint(out: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
+/// Whether the overlay knows the keys of a family.
+fn is_covered(family: Family) -> bool {
+    match family {
+        Family::Meta | Family::Data | Family::Score => true,
+        Family::Expiry | Family::System => false,
     }
-    out.push(value.to_le_bytes()[0]);
+}
+
+fn hash_of(hasher: &RandomState, family: Family, key: &[u8]) -> u64 {
+    hasher.hash_one((family as u8, key))
 }
 
 #[cfg(test)]

@@ -7,6 +7,12 @@
 //! Handlers come in three kinds. *Fast* ones run on the worker, never wait, and write through the
 //! worker's batch. *Slow* ones run on the I/O pool with read access to committed data. *Admin*
 //! ones are answered by the control plane, which is not part of this crate.
+//!
+//! A fast handler that would have to wait, or works longer than a worker may, stops ([`Stop`]) and
+//! is executed again, on the worker when what it needs is in memory or as a whole on the pool
+//! ([`crate::job`]). It is written once for both, over [`Context`], under two rules: it latches all
+//! keys that it writes before it reads elements, and reads everything before it writes anything.
+//! What handlers of collections share is in [`collection`].
 
 use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
@@ -14,16 +20,18 @@ use coney_resp::{Args, Reply};
 use crate::batch::{Family, Pending};
 use crate::client::Client;
 use crate::engine::Engine;
-use crate::executor::{Executor, FETCH_ROUNDS_MAX};
+use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
 use crate::key;
 use crate::meta::{Header, Kind, MetaError};
-use crate::store::{Found, StoreError, Tier};
+use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::Taken;
 
 mod acl;
+pub(crate) mod collection;
 mod connection;
 mod error;
 mod expire;
+mod hash;
 mod increment;
 mod introspect;
 mod keys;
@@ -31,6 +39,8 @@ mod keyspace;
 mod lcs;
 mod long_double;
 mod option;
+mod scan;
+mod set;
 mod spec;
 mod string;
 pub mod table;
@@ -48,6 +58,9 @@ pub(crate) enum Stop {
     Close,
     /// A key is only on the device: fetch the command's keys and try again.
     Fetch,
+    /// The command reads more than a worker may, or a range that is not in memory: execute it as a
+    /// whole on the I/O pool.
+    TooLong,
     /// Somebody else is writing: try again.
     Latch,
     /// Writes are stalled: try again.
@@ -145,7 +158,7 @@ impl SlowContext<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Old {
     /// What is stored, although its deadline may have passed.
-    stored: Option<Header>,
+    pub(crate) stored: Option<Header>,
     /// What commands see.
     pub(crate) live: Option<Header>,
 }
@@ -167,6 +180,9 @@ pub(crate) fn string_body(found: Option<(Header, &[u8])>) -> Result<Option<&[u8]
         None => Ok(None),
         Some((header, body)) => match header.kind {
             Kind::String => Ok(Some(body)),
+            Kind::Hash | Kind::List | Kind::Set | Kind::ZSet | Kind::Stream => {
+                Err(CommandError::WrongType)
+            }
         },
     }
 }
@@ -179,7 +195,9 @@ pub(crate) struct Context<'a> {
     pub(crate) exec: &'a mut Executor,
     pub(crate) client: &'a mut Client,
     pub(crate) now: UnixMillis,
-    tier: Tier,
+    source: Source<'a>,
+    /// What the command may still read of ranges on a worker.
+    budget: collection::Budget,
 }
 
 impl<'a> Context<'a> {
@@ -190,7 +208,17 @@ impl<'a> Context<'a> {
         attempt: u32,
     ) -> Self {
         let tier = if attempt >= FETCH_ROUNDS_MAX { Tier::Device } else { Tier::Memory };
-        Self { exec, client, now, tier }
+        Self { exec, client, now, source: Source::Worker(tier), budget: collection::Budget::WORKER }
+    }
+
+    /// For a command that is executed on the pool.
+    pub(crate) fn on_pool(
+        exec: &'a mut Executor,
+        client: &'a mut Client,
+        now: UnixMillis,
+        frozen: &'a Frozen<'a>,
+    ) -> Self {
+        Self { exec, client, now, source: Source::Pool(frozen), budget: collection::Budget::POOL }
     }
 
     /// The client's table.
@@ -226,7 +254,7 @@ impl<'a> Context<'a> {
     ) -> Result<R, Stop> {
         self.exec.look_at(table, user_key);
         let now = self.now;
-        let result = self.exec.find(self.tier, |value| match value {
+        let result = self.exec.find(self.source, |value| match value {
             None => Ok(f(None)),
             Some(value) => {
                 let (header, body) = Header::parse(value)?;
@@ -265,7 +293,7 @@ impl<'a> Context<'a> {
         self.exec.look_at(table, user_key);
         self.exec.latch()?;
         let now = self.now;
-        let found = self.exec.find(self.tier, |value| {
+        let found = self.exec.find(self.source, |value| {
             let Some(value) = value else { return Ok((Old::ABSENT, f(None))) };
             let (header, body) = Header::parse(value)?;
             let old = Old::new(header, now);

@@ -147,6 +147,13 @@ impl Changes {
         count.expires += expires;
     }
 
+    /// Adds what another batch, whose records were added to this one, changes.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (table, count) in &other.by_table {
+            self.add(*table, count.keys, count.expires);
+        }
+    }
+
     /// Notes that the batch empties a table; it must not change that table any more after that.
     pub(crate) fn empty(&mut self, table: u16) {
         self.by_table.retain(|(other, _)| *other != table);

@@ -1,11 +1,13 @@
 //! What all workers share.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use crate::EngineConfig;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
+use crate::limits::EncodingLimits;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
 
@@ -20,6 +22,10 @@ pub struct Engine {
     password: RwLock<Option<Vec<u8>>>,
     /// `proto-max-bulk-len`: longest string in bytes.
     value_len_max: AtomicU64,
+    /// Up to where collections are compact.
+    pub(crate) limits: EncodingLimits,
+    /// Records of dead versions that the last [`Engine::reclaim`] saw and left.
+    pub(crate) dead_seen: Mutex<BTreeSet<Vec<u8>>>,
     /// Batches written so far: each has its number as its ticket.
     written: AtomicU64,
     /// The newest ticket that is on the disk.
@@ -50,6 +56,8 @@ impl Engine {
             config,
             password: RwLock::new(None),
             value_len_max: AtomicU64::new(512 << 20),
+            limits: EncodingLimits::new(),
+            dead_seen: Mutex::new(BTreeSet::new()),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             expiry_floor_ms: AtomicU64::new(0),
@@ -92,6 +100,11 @@ impl Engine {
     /// Longest string value in bytes.
     pub(crate) fn value_len_max(&self) -> u64 {
         self.value_len_max.load(Ordering::Relaxed)
+    }
+
+    /// Up to where collections are compact; CONFIG changes it.
+    pub fn encoding_limits(&self) -> &EncodingLimits {
+        &self.limits
     }
 
     /// Changes the longest string value.

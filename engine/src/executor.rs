@@ -13,18 +13,39 @@ use coney_resp::{Args, Reply};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::{self, CommandSpec, Context, Handler, Old, Stop};
+use crate::command::{self, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
-use crate::job::{Job, SlowCommand};
+use crate::hold::Hold;
+use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
-use crate::store::{Found, StoreError, Tier, Written};
+use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
 /// the load throws them out that fast, and then a command must still end.
 pub const FETCH_ROUNDS_MAX: u32 = 3;
+
+/// Where reads beyond the open batch go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    /// The worker's cache and RocksDB, as far as the tier allows.
+    Worker(Tier),
+    /// On the pool: a snapshot of what is committed.
+    Pool(&'a Frozen<'a>),
+}
+
+/// What an executor is for.
+#[derive(Debug)]
+enum Place {
+    /// A worker's way to the database.
+    Worker,
+    /// On the pool: what is written is thrown away. Keys are not latched.
+    Rehearsal,
+    /// On the pool: the batch is handed to a worker, which holds these stripes.
+    Building(Vec<usize>),
+}
 
 /// What became of a command.
 #[derive(Debug)]
@@ -85,6 +106,11 @@ pub struct ExecutorStats {
     pub fetches: u64,
     /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
     pub blocking_reads: u64,
+    /// Commands that only read and were executed on the pool, because they read too much or
+    /// ranges that were not in memory.
+    pub pool_reads: u64,
+    /// Commands that write and were executed on the pool for the same reasons.
+    pub holds: u64,
     /// Commands parked for a latch.
     pub latch_waits: u64,
     /// Calls, by the command's index in the table.
@@ -101,7 +127,8 @@ pub struct Executor {
     pub(crate) engine: Arc<Engine>,
     id: usize,
     /// There are other workers: latches and versions matter.
-    is_shared: bool,
+    pub(crate) is_shared: bool,
+    place: Place,
     pub(crate) batch: Batch,
     pub(crate) changes: Changes,
     cache: Cache,
@@ -111,7 +138,14 @@ pub struct Executor {
     /// The earliest deadline that the batch gives a key, in milliseconds since 1970.
     pub(crate) earliest_deadline_ms: u64,
     /// Stripes that this iteration has latched.
-    latched: Vec<usize>,
+    pub(crate) latched: Vec<usize>,
+    /// Stripes that the present command has latched, be there other workers or not.
+    pub(crate) command_stripes: Vec<usize>,
+    /// Commands that are executed on the pool meanwhile.
+    pub(crate) holds: Vec<Hold>,
+    pub(crate) hold_number: u64,
+    /// The present command missed an element and not only meta entries.
+    pub(crate) missed_element: bool,
     is_batch_open: bool,
     /// The counters' new values are in the batch already (its commit stalled).
     is_sealed: bool,
@@ -150,10 +184,27 @@ impl Executor {
             ..ExecutorStats::default()
         };
         let seed = engine.config.seed.wrapping_add(id as u64);
+        let cache = Cache::new(engine.config.hot_cache_bytes / workers as u64);
+        let mut executor = Self::with(engine, id, cache, Place::Worker, seed);
+        executor.is_shared = workers > 1;
+        executor.known = Known::new();
+        executor.stats = stats;
+        executor
+    }
+
+    /// One that executes a single command on the pool. `stripes`: those that its worker holds, if
+    /// its batch is to be committed.
+    pub(crate) fn on_pool(engine: Arc<Engine>, stripes: Option<Vec<usize>>, random: u64) -> Self {
+        let place = stripes.map_or(Place::Rehearsal, Place::Building);
+        Self::with(engine, 0, Cache::new(0), place, random)
+    }
+
+    fn with(engine: Arc<Engine>, id: usize, cache: Cache, place: Place, seed: u64) -> Self {
         Self {
-            cache: Cache::new(engine.config.hot_cache_bytes / workers as u64),
-            is_shared: workers > 1,
-            known: Known::new(),
+            cache,
+            is_shared: false,
+            place,
+            known: Known::nothing(),
             engine,
             id,
             batch: Batch::new(),
@@ -161,6 +212,10 @@ impl Executor {
             batch_number: 0,
             earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
+            command_stripes: Vec::new(),
+            holds: Vec::new(),
+            hold_number: 0,
+            missed_element: false,
             is_batch_open: false,
             is_sealed: false,
             commit_requested: false,
@@ -172,7 +227,7 @@ impl Executor {
             value: Vec::new(),
             prepared: Vec::new(),
             random: seed,
-            stats,
+            stats: ExecutorStats::default(),
         }
     }
 
@@ -200,6 +255,21 @@ impl Executor {
                 return Outcome::Done;
             }
         };
+        if !self.holds.is_empty()
+            && let Some((built, is_error)) = self.take_built(client, spec)
+        {
+            reply.raw(&built);
+            self.stats.errors += u64::from(is_error);
+            self.stats.failed_calls[spec.index()] += u64::from(is_error);
+            client.wrote_in_batch = Some(self.batch_number);
+            self.count_call(spec, client);
+            if !client.take_reply_permission() {
+                reply.truncate(start);
+            }
+            return Outcome::Done;
+        }
+        self.command_stripes.clear();
+        self.missed_element = false;
         let batch_before = self.batch.count();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
@@ -212,7 +282,10 @@ impl Executor {
                 self.commit_requested = true;
                 Some(Stop::Latch)
             }
-            Handler::Slow(_) => return self.park_slow(spec, client, now, args),
+            Handler::Slow(_) => {
+                self.count_call(spec, client);
+                return Outcome::Park(self.park_on_pool(spec, client, now, args, Purpose::Reply));
+            }
             Handler::Admin => {
                 self.count_call(spec, client);
                 return Outcome::Park(Park::Admin);
@@ -245,7 +318,7 @@ impl Executor {
                     spec.full_name
                 );
                 reply.truncate(start);
-                return Outcome::Park(self.park(spec, client, args, stop));
+                return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
         if self.batch.count() != batch_before {
@@ -261,8 +334,39 @@ impl Executor {
         outcome
     }
 
-    fn park(&mut self, spec: &CommandSpec, client: &Client, args: Args<'_>, stop: Stop) -> Park {
+    fn park(
+        &mut self,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        now: UnixMillis,
+        args: Args<'_>,
+        stop: Stop,
+    ) -> Park {
         match stop {
+            Stop::Fetch if self.missed_element => {
+                self.stats.fetches += 1;
+                self.park_on_pool(spec, client, now, args, Purpose::Rehearse)
+            }
+            Stop::TooLong if spec.flags.contains(Flags::WRITE) => match self.hold(client) {
+                Some(hold) => {
+                    let stripes = self.held_stripes(hold).to_vec();
+                    self.park_on_pool(spec, client, now, args, Purpose::Build { hold, stripes })
+                }
+                None => {
+                    self.commit_requested = true;
+                    Park::Latch
+                }
+            },
+            // It reads committed data only, and must see what this client wrote before it.
+            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
+                self.commit_requested = true;
+                Park::Latch
+            }
+            Stop::TooLong => {
+                self.stats.pool_reads += 1;
+                self.count_call(spec, client);
+                self.park_on_pool(spec, client, now, args, Purpose::Reply)
+            }
             Stop::Latch => {
                 self.stats.latch_waits += 1;
                 Park::Latch
@@ -288,14 +392,14 @@ impl Executor {
         }
     }
 
-    fn park_slow(
+    fn park_on_pool(
         &mut self,
         spec: &'static CommandSpec,
-        client: &mut Client,
+        client: &Client,
         now: UnixMillis,
         args: Args<'_>,
-    ) -> Outcome {
-        self.count_call(spec, client);
+        purpose: Purpose,
+    ) -> Park {
         let command = SlowCommand {
             spec,
             args: args.to_owned(),
@@ -303,8 +407,10 @@ impl Executor {
             protocol: client.protocol,
             now,
             random: self.next_random(),
+            client: client.id,
+            purpose,
         };
-        Outcome::Park(Park::Job(Box::new(Job::Command(command))))
+        Park::Job(Box::new(Job::Command(Box::new(command))))
     }
 
     fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
@@ -314,8 +420,9 @@ impl Executor {
         client.last_command = spec.full_name;
     }
 
-    /// The next number of SplitMix64: fair enough for RANDOMKEY, and the same for the same seed.
-    fn next_random(&mut self) -> u64 {
+    /// The next number of SplitMix64: fair enough for RANDOMKEY and SRANDMEMBER, and the same for
+    /// the same seed.
+    pub(crate) fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -330,7 +437,8 @@ impl Executor {
 
     /// Whether [`Executor::commit`] has something to do.
     pub fn has_writes(&self) -> bool {
-        !self.batch.is_empty() || self.is_batch_open || self.holds_exclusive
+        let is_open = self.is_batch_open && self.holds.is_empty();
+        !self.batch.is_empty() || !self.latched.is_empty() || is_open || self.holds_exclusive
     }
 
     /// Whether the batch should be committed before the next command.
@@ -405,7 +513,9 @@ impl Executor {
             let version = self.engine.stripes.release(stripe, self.id);
             self.known.wrote(stripe, version);
         }
-        if std::mem::take(&mut self.is_batch_open) {
+        // What is held keeps FLUSHALL waiting.
+        if self.is_batch_open && self.holds.is_empty() {
+            self.is_batch_open = false;
             self.engine.stripes.close_batch(self.id);
         }
         // A command that still waits for exclusive mode asked for it in this iteration too; one
@@ -420,7 +530,7 @@ impl Executor {
     /// Finds the raw meta value of the key in `self.meta_key` and hands it to `f`.
     pub(crate) fn find<R>(
         &mut self,
-        tier: Tier,
+        source: Source<'_>,
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
         let meta_key = self.meta_key.as_slice();
@@ -436,6 +546,12 @@ impl Executor {
             Some(Pending::Deleted) => return Ok(f(None)),
             None => {}
         }
+        let tier = match source {
+            Source::Worker(tier) => tier,
+            Source::Pool(frozen) => {
+                return Ok(f(frozen.get(Family::Meta, meta_key)?.as_deref()));
+            }
+        };
         let epoch = if self.is_shared {
             let stripe = stripe_of(meta_key);
             let version = self.engine.stripes.version(stripe, self.id);
@@ -483,16 +599,46 @@ impl Executor {
         if self.is_sealed {
             return Err(Stop::Stall);
         }
+        let stripe = stripe_of(&self.meta_key);
+        match &self.place {
+            Place::Worker => {}
+            Place::Rehearsal => return Ok(()),
+            Place::Building(stripes) => {
+                assert!(
+                    stripes.contains(&stripe),
+                    "a command latches all its keys before it reads"
+                );
+                return Ok(());
+            }
+        }
+        if !self.holds.is_empty() && self.is_held(stripe) {
+            return Err(Stop::Latch);
+        }
+        self.command_stripes.push(stripe);
         if !self.is_shared {
             return Ok(());
         }
         self.open_batch()?;
-        let stripe = stripe_of(&self.meta_key);
         if let Some(version) = self.engine.stripes.latch(stripe, self.id)? {
             self.latched.push(stripe);
             self.known.epoch(stripe, version);
         }
         Ok(())
+    }
+
+    /// The batch is waiting for RocksDB: its fate is open, and nothing can be added.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// The batch as it was built on the pool, and what belongs to it.
+    pub(crate) fn into_parts(self) -> (Batch, Changes, u64) {
+        (self.batch, self.changes, self.earliest_deadline_ms)
+    }
+
+    /// A version for the elements of a latched key; see [`crate::element`].
+    pub(crate) fn new_version(&self) -> u64 {
+        self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1
     }
 
     fn open_batch(&mut self) -> Result<(), Stop> {
@@ -510,6 +656,9 @@ impl Executor {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
+        if !self.holds.is_empty() {
+            return Err(Stop::Latch);
+        }
         if self.is_shared {
             self.asked_exclusive = true;
             self.holds_exclusive = true;
@@ -517,7 +666,9 @@ impl Executor {
             self.open_batch()?;
         }
         let (begin, end) = (tables.start.to_be_bytes(), tables.end.to_be_bytes());
-        self.batch.delete_range(Family::Meta, &begin, &end);
+        for family in [Family::Meta, Family::Data, Family::Score] {
+            self.batch.delete_range(family, &begin, &end);
+        }
         for table in tables {
             self.changes.empty(table);
         }
@@ -572,7 +723,7 @@ pub struct CacheUsage {
     pub misses: u64,
 }
 
-fn stripe_of(meta_key: &[u8]) -> usize {
+pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {
     let key = MetaKey::parse(meta_key).expect("executors look only at keys they encoded");
     Stripes::of(key.hash)
 }

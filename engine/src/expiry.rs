@@ -10,8 +10,10 @@ use coney_base::UnixMillis;
 use crate::batch::Family;
 use crate::engine::Engine;
 use crate::executor::Executor;
+use crate::executor::Source;
 use crate::key;
 use crate::meta::Header;
+use crate::reclaim;
 use crate::store::{StoreError, Tier};
 
 /// One record of the expiry index whose deadline has passed.
@@ -94,7 +96,7 @@ impl Executor {
             if self.latch().is_err() {
                 continue;
             }
-            let header = self.find(Tier::Memory, |value| {
+            let header = self.find(Source::Worker(Tier::Memory), |value| {
                 value.map(|value| Header::parse(value).map(|(header, _)| header))
             });
             match header {
@@ -123,6 +125,7 @@ impl Executor {
     /// Adds the removal of the key in `self.meta_key`, whose header is `header`, to the batch.
     pub(crate) fn remove(&mut self, header: &Header) {
         self.batch.delete_meta(&self.meta_key);
+        self.bury(header.version, None);
         self.change_deadline(header.expire_at, None);
         self.changes.add(self.table(), -1, -i64::from(header.expire_at.is_some()));
     }
@@ -140,10 +143,20 @@ impl Executor {
                 self.batch.put_meta(&self.meta_key, &all);
             }
         }
+        self.bury(old.and_then(|old| old.version), new.version);
         let old_deadline = old.and_then(|old| old.expire_at);
         self.change_deadline(old_deadline, new.expire_at);
         let expires = i64::from(new.expire_at.is_some()) - i64::from(old_deadline.is_some());
         self.changes.add(self.table(), i64::from(old.is_none()), expires);
+    }
+
+    /// Queues the elements of the key in `self.meta_key` for removal, if they are not those of its
+    /// new value.
+    fn bury(&mut self, old: Option<u64>, new: Option<u64>) {
+        if let Some(version) = old.filter(|_| old != new) {
+            reclaim::write_record_key(&mut self.index_key, version, &self.meta_key);
+            self.batch.put(Family::System, &self.index_key, b"");
+        }
     }
 
     /// Keeps the expiry index exact.

@@ -1,10 +1,19 @@
 //! Work that may wait for the device: done on a thread of the I/O pool, never on a worker.
+//!
+//! Commands are executed on the pool by the same handlers as on a worker, through an [`Executor`]
+//! of their own that reads a snapshot of what is committed and has no latches and no cache. What
+//! becomes of the result is the [`Purpose`].
+
+use std::sync::Arc;
 
 use coney_base::UnixMillis;
 use coney_resp::{OwnedArgs, Protocol, Reply};
 
-use crate::command::{CommandSpec, Handler, SlowContext};
+use crate::client::Client;
+use crate::command::{CommandError, CommandSpec, Context, Handler, SlowContext, Stop};
 use crate::engine::Engine;
+use crate::executor::Executor;
+use crate::hold::{BUILT_BYTES_MAX, Built};
 
 /// What a parked command needs.
 #[derive(Debug)]
@@ -12,10 +21,10 @@ pub enum Job {
     /// Bring these meta keys into memory; then the command is executed again.
     Fetch(Vec<Vec<u8>>),
     /// Execute the whole command.
-    Command(SlowCommand),
+    Command(Box<SlowCommand>),
 }
 
-/// A command that runs on the pool, with read access only.
+/// A command that is executed on the pool.
 #[derive(Debug)]
 pub struct SlowCommand {
     pub(crate) spec: &'static CommandSpec,
@@ -23,8 +32,22 @@ pub struct SlowCommand {
     pub(crate) table: u16,
     pub(crate) protocol: Protocol,
     pub(crate) now: UnixMillis,
-    /// A random number, for RANDOMKEY.
+    /// A random number, for RANDOMKEY and the like.
     pub(crate) random: u64,
+    /// Id of the client.
+    pub(crate) client: u64,
+    pub(crate) purpose: Purpose,
+}
+
+/// What a command is executed on the pool for.
+#[derive(Debug)]
+pub(crate) enum Purpose {
+    /// It only reads: its reply is the client's.
+    Reply,
+    /// To bring what it reads into memory; then the worker executes it.
+    Rehearse,
+    /// Its batch is committed by the worker, which holds these stripes.
+    Build { hold: u64, stripes: Vec<usize> },
 }
 
 /// The outcome of a [`Job`].
@@ -34,36 +57,87 @@ pub enum JobDone {
     Fetched,
     /// The reply, in RESP.
     Replied(Vec<u8>),
+    /// For [`Executor::deliver`]; then execute the command again.
+    Built(Box<Built>),
 }
 
 impl Engine {
     /// Does a job. Waits for the device if it has to.
-    pub fn run(&self, job: Job) -> JobDone {
+    pub fn run(self: &Arc<Self>, job: Job) -> JobDone {
         match job {
             Job::Fetch(keys) => {
                 self.fetch(&keys);
                 JobDone::Fetched
             }
-            Job::Command(command) => JobDone::Replied(self.run_slow(&command)),
+            Job::Command(command) => match command.spec.handler {
+                Handler::Slow(handler) => {
+                    let context = SlowContext {
+                        engine: self,
+                        table: command.table,
+                        now: command.now,
+                        random: command.random,
+                    };
+                    let mut out = Vec::new();
+                    let mut reply = Reply::new(&mut out, command.protocol);
+                    if let Err(error) = handler(&context, command.args.as_args(), &mut reply) {
+                        reply.truncate(0);
+                        error.write(&mut reply, command.spec.full_name);
+                    }
+                    JobDone::Replied(out)
+                }
+                Handler::Fast(_) | Handler::Admin | Handler::Container => self.run_whole(*command),
+            },
         }
     }
 
-    fn run_slow(&self, command: &SlowCommand) -> Vec<u8> {
+    fn run_whole(self: &Arc<Self>, command: SlowCommand) -> JobDone {
+        let SlowCommand { spec, args, table, protocol, now, random, client: id, purpose } = command;
+        let (hold, stripes) = match &purpose {
+            Purpose::Build { hold, stripes } => (Some(*hold), Some(stripes.clone())),
+            Purpose::Reply | Purpose::Rehearse => (None, None),
+        };
+        let mut executor = Executor::on_pool(Arc::clone(self), stripes, random);
+        let mut client = Client::new(id);
+        (client.table, client.protocol) = (table, protocol);
         let mut out = Vec::new();
-        let mut reply = Reply::new(&mut out, command.protocol);
-        let context = SlowContext {
-            engine: self,
-            table: command.table,
-            now: command.now,
-            random: command.random,
+        let mut reply = Reply::new(&mut out, protocol);
+        let frozen = self.store.freeze();
+        let mut context = Context::on_pool(&mut executor, &mut client, now, &frozen);
+        let Handler::Fast(handler) = spec.handler else {
+            unreachable!("{}: only commands on data become jobs", spec.full_name);
         };
-        let Handler::Slow(handler) = command.spec.handler else {
-            unreachable!("only slow commands become jobs");
-        };
-        if let Err(error) = handler(&context, command.args.as_args(), &mut reply) {
-            reply.truncate(0);
-            error.write(&mut reply, command.spec.full_name);
+        let mut done = handler(&mut context, args.as_args(), &mut reply);
+        if executor.batch.as_bytes().len() > BUILT_BYTES_MAX {
+            done =
+                Err(CommandError::Text("ERR the command would write more than 512 MiB at once")
+                    .into());
         }
-        out
+        let is_error = match done {
+            Ok(()) => false,
+            Err(Stop::Error(error)) => {
+                reply.truncate(0);
+                error.write(&mut reply, spec.full_name);
+                executor.batch.clear();
+                executor.changes.clear();
+                true
+            }
+            Err(stop) => unreachable!("{} waits for {stop:?} on the pool", spec.full_name),
+        };
+        match (purpose, hold) {
+            (Purpose::Rehearse, _) => JobDone::Fetched,
+            (Purpose::Build { .. }, Some(hold)) => {
+                let (batch, changes, earliest_deadline_ms) = executor.into_parts();
+                JobDone::Built(Box::new(Built {
+                    client: id,
+                    hold,
+                    reply: out,
+                    batch,
+                    changes,
+                    earliest_deadline_ms,
+                    is_error,
+                }))
+            }
+            (Purpose::Reply | Purpose::Build { .. }, _) => JobDone::Replied(out),
+        }
     }
 }

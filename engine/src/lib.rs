@@ -3,6 +3,8 @@
 //! - [`Engine`]: the database, shared by all workers; and [`Executor`]: one worker's way to it.
 //! - [`command`]: the command table and the handlers.
 //! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
+//! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
+//!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
@@ -15,15 +17,21 @@ pub mod batch;
 pub mod cache;
 pub mod client;
 pub mod command;
+pub mod compact;
 pub mod counts;
+pub mod element;
 pub mod engine;
 pub mod executor;
 pub mod expiry;
+pub mod hold;
 pub mod job;
 pub mod key;
+pub mod limits;
 pub mod meta;
+pub mod reclaim;
 pub mod store;
 pub mod stripe;
+pub mod varint;
 
 pub use client::Client;
 pub use engine::Engine;

@@ -13,12 +13,27 @@ use coney_base::UnixMillis;
 pub enum Kind {
     /// A string whose value is the body.
     String = 1,
+    /// Fields with values.
+    Hash = 2,
+    /// Values in the order of their insertion.
+    List = 3,
+    /// Members.
+    Set = 4,
+    /// Members with scores, in the order of these.
+    ZSet = 5,
+    /// Entries with ids, and consumer groups.
+    Stream = 6,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::String),
+            2 => Some(Self::Hash),
+            3 => Some(Self::List),
+            4 => Some(Self::Set),
+            5 => Some(Self::ZSet),
+            6 => Some(Self::Stream),
             _ => None,
         }
     }
@@ -27,6 +42,11 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::Hash => "hash",
+            Self::List => "list",
+            Self::Set => "set",
+            Self::ZSet => "zset",
+            Self::Stream => "stream",
         }
     }
 }
@@ -63,6 +83,9 @@ pub enum MetaError {
     /// An unknown flag.
     #[error("meta value with unknown flags {0:#04x}")]
     UnknownFlags(u8),
+    /// The body of a collection ends too early, or says what no version writes.
+    #[error("the collection's elements are not what this version writes")]
+    Body,
 }
 
 impl Header {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rocksdb::{ColumnFamily, DB, DBPinnableSlice, ErrorKind, ReadOptions, ReadTier, WriteBatch};
+use rocksdb::{
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier, Snapshot,
+    WriteBatch,
+};
 use rocksdb::{WriteOptions, properties};
 
 use crate::EngineConfig;
@@ -103,6 +106,9 @@ impl StoreError {
         }
     }
 }
+
+/// Removed elements that an iterator on a worker steps over at once; more is work for the I/O pool.
+const SKIPPED_KEYS_MAX: u64 = 4096;
 
 /// How far a read may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -218,6 +224,49 @@ impl Store {
         }
     }
 
+    /// The database as it is now.
+    pub fn freeze(&self) -> Frozen<'_> {
+        let snapshot = self.db.snapshot();
+        let mut reads = options::reads();
+        reads.set_snapshot(&snapshot);
+        Frozen { store: self, reads, snapshot }
+    }
+
+    /// An iterator over `begin .. end` of `data` or `score`, not placed yet.
+    pub fn range(&self, family: Family, begin: &[u8], end: &[u8], tier: Tier) -> DBRawIterator<'_> {
+        let mut reads = options::reads();
+        reads.set_iterate_lower_bound(begin);
+        reads.set_iterate_upper_bound(end);
+        if tier == Tier::Memory {
+            reads.set_read_tier(ReadTier::BlockCache);
+            reads.set_max_skippable_internal_keys(SKIPPED_KEYS_MAX);
+        }
+        self.db.raw_iterator_cf_opt(self.family(family), reads)
+    }
+
+    /// The sequence number of the newest record.
+    pub fn latest_sequence(&self) -> u64 {
+        self.db.latest_sequence_number()
+    }
+
+    /// Writes a batch made with RocksDB's own builder, and waits if RocksDB is behind.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing of the batch is visible.
+    pub fn write_patiently(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.db.write(batch).map_err(|error| StoreError::new(&error))
+    }
+
+    /// Removes `begin .. end` of a family in `batch`.
+    pub fn delete_range(&self, batch: &mut WriteBatch, family: Family, begin: &[u8], end: &[u8]) {
+        batch.delete_range_cf(self.family(family), begin, end);
+    }
+
+    /// Removes `key` of a family in `batch`.
+    pub fn delete(&self, batch: &mut WriteBatch, family: Family, key: &[u8]) {
+        batch.delete_cf(self.family(family), key);
+    }
+
     /// Writes a batch in RocksDB's own representation, without syncing the log.
     ///
     /// # Errors
@@ -254,14 +303,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn flush(&self) -> Result<(), StoreError> {
-        for family in [Family::Meta, Family::Expiry, Family::System] {
+        for family in Family::ALL {
             self.db.flush_cf(self.family(family)).map_err(|error| StoreError::new(&error))?;
         }
         Ok(())
     }
 
     /// An iterator over one family as of now. Only on threads that may wait.
-    pub fn iter(&self, family: Family) -> rocksdb::DBRawIterator<'_> {
+    pub fn iter(&self, family: Family) -> DBRawIterator<'_> {
         let mut reads = options::reads();
         // Memtables that hash by whole key must still be iterated in order.
         reads.set_total_order_seek(true);
@@ -299,6 +348,57 @@ impl Store {
         self.db
             .cf_handle(options::family_name(family))
             .expect("every family is opened with the database")
+    }
+}
+
+/// The database as it was at one moment. Only on threads that may wait.
+pub struct Frozen<'a> {
+    store: &'a Store,
+    reads: ReadOptions,
+    snapshot: Snapshot<'a>,
+}
+
+impl std::fmt::Debug for Frozen<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frozen").finish_non_exhaustive()
+    }
+}
+
+impl Frozen<'_> {
+    /// Reads one key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn get(
+        &self,
+        family: Family,
+        key: &[u8],
+    ) -> Result<Option<DBPinnableSlice<'_>>, StoreError> {
+        let found = self.store.db.get_pinned_cf_opt(self.store.family(family), key, &self.reads);
+        found.map_err(|error| StoreError::new(&error))
+    }
+
+    /// As [`Store::range`].
+    pub fn range(&self, family: Family, begin: &[u8], end: &[u8]) -> DBRawIterator<'_> {
+        let mut reads = options::reads();
+        reads.set_snapshot(&self.snapshot);
+        reads.set_iterate_lower_bound(begin);
+        reads.set_iterate_upper_bound(end);
+        reads.set_auto_readahead_size(true);
+        self.store.db.raw_iterator_cf_opt(self.store.family(family), reads)
+    }
+}
+
+/// What stopped an iterator: `Ok(true)`: nothing, it is at its end; `Ok(false)`: only the device
+/// knows what follows.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn is_at_end(iter: &DBRawIterator<'_>) -> Result<bool, StoreError> {
+    match iter.status() {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::Incomplete => Ok(false),
+        Err(error) => Err(StoreError::new(&error)),
     }
 }
 

@@ -174,6 +174,11 @@ impl Known {
         Self { stripes: vec![(0, 0); STRIPES].into_boxed_slice() }
     }
 
+    /// For executors that share nothing: no stripe at all.
+    pub fn nothing() -> Self {
+        Self { stripes: Box::default() }
+    }
+
     /// The epoch of the stripe, now that it has `version`.
     pub fn epoch(&mut self, stripe: usize, version: u64) -> u32 {
         let (known, epoch) = &mut self.stripes[stripe];

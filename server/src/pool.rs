@@ -84,7 +84,7 @@ impl Pool {
     }
 }
 
-fn run(engine: &Engine, requests: &Receiver<Request>) {
+fn run(engine: &Arc<Engine>, requests: &Receiver<Request>) {
     while let Ok(Request { worker, session, job }) = requests.recv() {
         let done = engine.run(job);
         worker.send(Message::JobDone { session, done: Box::new(done) });

@@ -99,9 +99,18 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     pair("find_keys", reply);
     reply.map(2);
     pair("type", reply);
-    pair("range", reply);
+    pair(if keys.is_counted { "keynum" } else { "range" }, reply);
     pair("spec", reply);
     reply.map(3);
+    if keys.is_counted {
+        pair("keynumidx", reply);
+        reply.int(0);
+        pair("firstkey", reply);
+        reply.int(1);
+        pair("keystep", reply);
+        reply.int(i64::from(keys.step));
+        return;
+    }
     pair("lastkey", reply);
     reply.int(i64::from(keys.last));
     pair("keystep", reply);
@@ -202,7 +211,7 @@ pub(super) fn getkeys_and_flags(
     let (row, args) = inner_command(args)?;
     reply.array(row.keys_of(args).count());
     for keys in row.keys {
-        for at in keys.indexes(args.len()) {
+        for at in keys.indexes(args) {
             reply.array(2);
             reply.bulk(&args[at]);
             write_set(reply, key_flags(row, keys, args).iter(), |flag| (*flag).to_owned());
@@ -231,6 +240,9 @@ fn inner_command(args: Args<'_>) -> Result<(&'static CommandSpec, Args<'_>), Com
     }
     if !row.arity.accepts(args.len()) {
         return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
+    }
+    if row.keys_of(args).next().is_none() {
+        return Err(CommandError::Text("ERR Invalid arguments specified for command"));
     }
     Ok((row, args))
 }

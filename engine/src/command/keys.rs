@@ -3,9 +3,12 @@
 use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 
+use super::collection::copy::CopiedElement;
 use super::option::{int, is, table};
-use super::{CommandError, Context, Done, Stop};
+use super::{CommandError, Context, Done, Old, Stop};
 use crate::cache::ENTRY_OVERHEAD_BYTES;
+use crate::compact::Encoding;
+use crate::element::LargeBody;
 use crate::key::META_PREFIX_LEN;
 use crate::meta::{HEADER_LEN_MAX, Header, Kind};
 
@@ -72,9 +75,10 @@ fn move_to(ctx: &mut Context<'_>, args: Args<'_>, overwrites: bool) -> Result<bo
     if to.live.is_some() && !overwrites {
         return Ok(false);
     }
-    ctx.delete(source, from);
     let table = ctx.table();
-    ctx.put_loaded(table, target, to, &header, b"");
+    let elements = load_elements(ctx, source, header)?;
+    ctx.delete(source, from);
+    put_copy(ctx, table, target, to, header, &elements);
     Ok(true)
 }
 
@@ -101,7 +105,7 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     }
     // Latched, so that what is copied is what is there when the copy becomes visible.
     let from = ctx.load_for_write(source)?;
-    let is_copied = transfer(ctx, from.live, to_table, target, overwrites)?;
+    let is_copied = transfer(ctx, source, from.live, to_table, target, overwrites)?;
     reply.int(i64::from(is_copied));
     Ok(())
 }
@@ -113,7 +117,7 @@ pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         return Err(CommandError::SameObject.into());
     }
     let from = ctx.load_for_write(key)?;
-    let is_moved = transfer(ctx, from.live, to_table, key, false)?;
+    let is_moved = transfer(ctx, key, from.live, to_table, key, false)?;
     if is_moved {
         ctx.delete(key, from);
     }
@@ -125,6 +129,7 @@ pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
 /// the way.
 fn transfer(
     ctx: &mut Context<'_>,
+    source: &[u8],
     from: Option<Header>,
     to_table: u16,
     target: &[u8],
@@ -135,8 +140,37 @@ fn transfer(
     if to.live.is_some() && !overwrites {
         return Ok(false);
     }
-    ctx.put_loaded(to_table, target, to, &header, b"");
+    let elements = load_elements(ctx, source, header)?;
+    put_copy(ctx, to_table, target, to, header, &elements);
     Ok(true)
+}
+
+/// The elements of a large collection whose meta entry is loaded. Elements carry their key, so a
+/// new name means writing them all again; what is too much for a worker is done on the pool.
+fn load_elements(
+    ctx: &mut Context<'_>,
+    source: &[u8],
+    header: Header,
+) -> Result<Vec<CopiedElement>, Stop> {
+    let Some(version) = header.version else { return Ok(Vec::new()) };
+    let body = LargeBody::parse(&ctx.exec.value)?;
+    let table = ctx.table();
+    ctx.exec.look_at(table, source);
+    let large = ctx.large(body, version);
+    ctx.load_elements(&large)
+}
+
+/// Writes the loaded value, and elements, to another key.
+fn put_copy(
+    ctx: &mut Context<'_>,
+    table: u16,
+    target: &[u8],
+    to: Old,
+    header: Header,
+    elements: &[CopiedElement],
+) {
+    let version = header.version.map(|_| ctx.put_elements(table, target, elements));
+    ctx.put_loaded(table, target, to, &Header { version, ..header }, b"");
 }
 
 pub(super) fn object_encoding(
@@ -149,6 +183,11 @@ pub(super) fn object_encoding(
             Kind::String if body.len() <= INT_LEN_MAX && parse_i64(body).is_some() => "int",
             Kind::String if body.len() <= EMBSTR_LEN_MAX => "embstr",
             Kind::String => "raw",
+            Kind::Stream => "stream",
+            Kind::Hash | Kind::List | Kind::Set | Kind::ZSet => {
+                let encoding = body.first().copied().and_then(Encoding::from_byte);
+                encoding.map_or("unknown", Encoding::name)
+            }
         };
         reply.bulk(name.as_bytes());
     })

@@ -164,7 +164,7 @@ pub(super) fn scan(
 }
 
 /// A cursor, which is any number of 64 bits.
-fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
+pub(super) fn cursor(arg: &[u8]) -> Result<u64, CommandError> {
     let text = std::str::from_utf8(arg).map_err(|_not_text| CommandError::InvalidCursor)?;
     match text {
         "" => Ok(0),

@@ -16,6 +16,14 @@ pub(super) fn int(arg: &[u8]) -> Result<i64, CommandError> {
     parse_i64(arg).ok_or(CommandError::NotInteger)
 }
 
+/// A count that may be negative: then elements may come more than once.
+pub(super) fn random_count(arg: &[u8]) -> Result<i64, CommandError> {
+    match int(arg)? {
+        i64::MIN => Err(CommandError::Text("ERR value is out of range")),
+        count => Ok(count),
+    }
+}
+
 /// The number of a table that exists.
 pub(super) fn table(arg: &[u8], tables: u16) -> Result<u16, CommandError> {
     let index = int(arg)?;

@@ -61,8 +61,11 @@ impl Flags {
     /// Allowed while a script blocks the server.
     pub const ALLOW_BUSY: Self = Self(1 << 11);
 
+    /// Its keys cannot be told from their positions alone.
+    pub const MOVABLEKEYS: Self = Self(1 << 12);
+
     /// Every flag and its name, in the order in which COMMAND INFO lists them.
-    pub(super) const NAMES: [(Self, &'static str); 12] = [
+    pub(super) const NAMES: [(Self, &'static str); 13] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
@@ -75,6 +78,7 @@ impl Flags {
         (Self::NO_ASYNC_LOADING, "no_async_loading"),
         (Self::NO_MULTI, "no_multi"),
         (Self::ALLOW_BUSY, "allow_busy"),
+        (Self::MOVABLEKEYS, "movablekeys"),
     ];
 
     /// Whether all of `other` are set.
@@ -102,6 +106,8 @@ impl Categories {
     const READ: Self = Self(1 << 1);
     const WRITE: Self = Self(1 << 2);
     pub(super) const STRING: Self = Self(1 << 3);
+    pub(super) const HASH: Self = Self(1 << 9);
+    pub(super) const SET: Self = Self(1 << 10);
     pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
@@ -113,10 +119,10 @@ impl Categories {
         (Self::KEYSPACE, "keyspace"),
         (Self::READ, "read"),
         (Self::WRITE, "write"),
-        (Self(0), "set"),
+        (Self::SET, "set"),
         (Self(0), "sortedset"),
         (Self(0), "list"),
-        (Self(0), "hash"),
+        (Self::HASH, "hash"),
         (Self::STRING, "string"),
         (Self(0), "bitmap"),
         (Self(0), "hyperloglog"),
@@ -162,6 +168,10 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
     /// The connection itself.
     Connection,
     /// The server.
@@ -174,6 +184,8 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -191,24 +203,40 @@ pub struct KeySpec {
     pub step: u8,
     /// Redis's names of what happens to them, such as `RW` and `update`.
     pub flags: &'static [&'static str],
+    /// The argument `first` is the number of keys that follow it; `last` does not matter.
+    pub is_counted: bool,
     /// What the flags cannot say.
     pub notes: Option<&'static str>,
 }
 
 impl KeySpec {
     pub(super) const fn new(first: u8, last: i8, step: u8, flags: &'static [&'static str]) -> Self {
-        Self { first, last, step, flags, notes: None }
+        Self { first, last, step, flags, is_counted: false, notes: None }
+    }
+
+    /// Keys whose number is argument `at`, in front of them. (`keynum` of COMMAND INFO.)
+    pub(super) const fn counted(at: u8, step: u8, flags: &'static [&'static str]) -> Self {
+        Self { first: at, last: 0, step, flags, is_counted: true, notes: None }
     }
 
     pub(super) const fn noted(self, notes: &'static str) -> Self {
         Self { notes: Some(notes), ..self }
     }
 
-    /// The indexes of the keys among `count` arguments.
-    pub(super) fn indexes(self, count: usize) -> impl Iterator<Item = usize> {
-        let first = usize::from(self.first);
-        let end = usize::try_from(self.last).map_or(count, |last| count.min(first + last + 1));
-        (first..end).step_by(usize::from(self.step))
+    /// The indexes of the keys among the arguments.
+    pub(super) fn indexes(self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
+        let (first, step) = (usize::from(self.first), usize::from(self.step));
+        if self.is_counted {
+            let count = args.get(first).and_then(coney_resp::number::parse_i64).unwrap_or(0);
+            let count = usize::try_from(count).unwrap_or(0);
+            let end = count.saturating_mul(step).saturating_add(first + 1);
+            // A number that cannot be true stands for no keys.
+            let end = if end > args.len() { first + 1 } else { end };
+            return (first + 1..end).step_by(step);
+        }
+        let end =
+            usize::try_from(self.last).map_or(args.len(), |last| args.len().min(first + last + 1));
+        (first..end).step_by(step)
     }
 }
 
@@ -296,7 +324,15 @@ impl CommandSpec {
     }
 
     pub(super) const fn keys(self, keys: &'static [KeySpec]) -> Self {
-        Self { keys, ..self }
+        let mut flags = self.flags;
+        let mut at = 0;
+        while at < keys.len() {
+            if keys[at].is_counted {
+                flags = Flags(flags.0 | Flags::MOVABLEKEYS.0);
+            }
+            at += 1;
+        }
+        Self { keys, flags, ..self }
     }
 
     pub(super) const fn tips(self, tips: &'static [&'static str]) -> Self {
@@ -339,10 +375,7 @@ impl CommandSpec {
 
     /// The keys among `args`.
     pub fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.keys
-            .iter()
-            .flat_map(move |keys| keys.indexes(args.len()))
-            .filter_map(move |at| args.get(at))
+        self.keys.iter().flat_map(move |keys| keys.indexes(args)).filter_map(move |at| args.get(at))
     }
 
     /// Index of the first key, of the last (negative: from the end), and the step between keys; all
@@ -353,7 +386,12 @@ impl CommandSpec {
             last => i64::from(last),
         };
         match self.keys {
+            // What is counted cannot be told in this form.
             [] => (0, 0, 0),
+            [only] if only.is_counted => (0, 0, 0),
+            [first, rest @ ..] if rest.iter().any(|spec| spec.is_counted) => {
+                (i64::from(first.first), last_of(first), i64::from(first.step))
+            }
             [only] => (i64::from(only.first), last_of(only), i64::from(only.step)),
             [first, .., last] => (i64::from(first.first), last_of(last), 1),
         }

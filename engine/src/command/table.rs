@@ -10,10 +10,13 @@ use super::{CommandError, Refusal};
 
 mod connection;
 mod generic;
+mod hash;
 mod server;
+mod set;
 mod string;
 
-const GROUPS: [&[CommandSpec]; 4] = [string::ROWS, generic::ROWS, connection::ROWS, server::ROWS];
+const GROUPS: [&[CommandSpec]; 6] =
+    [string::ROWS, generic::ROWS, hash::ROWS, set::ROWS, connection::ROWS, server::ROWS];
 
 const ROWS_COUNT: usize = {
     let mut count = 0;

@@ -28,6 +28,8 @@ pub(super) fn family_name(family: Family) -> &'static str {
         Family::Meta => "meta",
         Family::Expiry => "expiry",
         Family::System => "system",
+        Family::Data => "data",
+        Family::Score => "score",
     }
 }
 
@@ -66,6 +68,8 @@ pub(super) fn families(config: &EngineConfig, shared: &Shared) -> Vec<ColumnFami
         ColumnFamilyDescriptor::new(family_name(Family::Meta), meta(config, shared)),
         ColumnFamilyDescriptor::new(family_name(Family::Expiry), small(shared)),
         ColumnFamilyDescriptor::new(family_name(Family::System), small(shared)),
+        ColumnFamilyDescriptor::new(family_name(Family::Data), elements(config, shared)),
+        ColumnFamilyDescriptor::new(family_name(Family::Score), elements(config, shared)),
     ]
 }
 
@@ -90,6 +94,17 @@ fn meta(config: &EngineConfig, shared: &Shared) -> Options {
                 .expect("RocksDB knows the memtable, which was just registered");
         }
     }
+    leveled(&mut options, config);
+    let mut table = table(shared);
+    // Point lookups: a hash index in each data block instead of a binary search.
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    table.set_data_block_hash_ratio(0.75);
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+/// Sizes and compression of families that hold the data itself.
+fn leveled(options: &mut Options, config: &EngineConfig) {
     options.set_write_buffer_size(config.write_buffer_bytes);
     // Room to flush two while a third fills, before writes have to wait.
     options.set_max_write_buffer_number(4);
@@ -107,11 +122,16 @@ fn meta(config: &EngineConfig, shared: &Shared) -> Options {
         DBCompressionType::Lz4,
     ]);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
-    let mut table = table(shared);
-    // Point lookups: a hash index in each data block instead of a binary search.
-    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
-    table.set_data_block_hash_ratio(0.75);
-    options.set_block_based_table_factory(&table);
+}
+
+/// Elements: read one by one and in ranges, never across collections.
+fn elements(config: &EngineConfig, shared: &Shared) -> Options {
+    let mut options = Options::default();
+    leveled(&mut options, config);
+    // As in meta. Ranges need an ordered memtable, whatever meta's is.
+    options.set_memtable_prefix_bloom_ratio(0.1);
+    options.set_memtable_whole_key_filtering(true);
+    options.set_block_based_table_factory(&table(shared));
     options
 }
 

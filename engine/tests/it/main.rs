@@ -13,6 +13,7 @@ mod auth;
 mod cold;
 mod conversations;
 mod introspection;
+mod large;
 mod model;
 mod peer;
 mod slow;

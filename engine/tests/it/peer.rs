@@ -65,7 +65,7 @@ pub(crate) fn try_once(
 
 /// Executes a command to its end, committing when it has to wait.
 pub(crate) fn execute(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     executor: &mut Executor,
     now: UnixMillis,
     client: &mut Client,
@@ -85,6 +85,7 @@ pub(crate) fn execute(
                 attempt += 1;
                 match engine.run(*job) {
                     JobDone::Fetched => {}
+                    JobDone::Built(built) => executor.deliver(*built),
                     JobDone::Replied(mut reply) => {
                         if !client.take_reply_permission() {
                             reply.clear();

@@ -27,7 +27,7 @@ impl Worker {
         }
     }
 
-    fn ask(&mut self, engine: &Engine, line: &str) -> String {
+    fn ask(&mut self, engine: &Arc<Engine>, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let args = OwnedArgs::from_parts(&words);
         let done = execute(engine, &mut self.executor, START, &mut self.client, args.as_args());

@@ -214,6 +214,7 @@ impl Core {
     /// The connection is gone.
     pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
         if let Some(session) = self.sessions.remove(key) {
+            self.executor.release(&session.client);
             if session.is_counted {
                 self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
             }
@@ -227,6 +228,10 @@ impl Core {
         match done {
             JobDone::Fetched => self.run_parked(key),
             JobDone::Replied(reply) => self.on_answer(key, &reply, false),
+            JobDone::Built(built) => {
+                self.executor.deliver(*built);
+                self.run_parked(key);
+            }
         }
     }
 

@@ -1,0 +1,340 @@
+//! What handlers of collections share. (Bytes: [`crate::compact`], [`crate::element`].)
+//!
+//! **Reading.** [`Context::inspect`] finds the key, refuses other kinds, and hands a [`Shape`] to a
+//! closure: nothing, a compact body in place, or a [`Large`], which is what element reads need.
+//! Elements of a large collection are read one by one ([`Context::element`], [`Context::member`]) or
+//! in ranges ([`Context::walk`]), always with what the open batch says of them. A single element
+//! that is not in memory stops the handler with [`Stop::Fetch`]: it is rehearsed on the pool, which
+//! warms just what it reads, and executed again. Ranges are bounded by [`Budget`]; beyond it, and
+//! where a range is not in memory, the handler stops with [`Stop::TooLong`] and is executed on the
+//! pool as a whole. [`Context::visit`] is all elements of either form.
+//!
+//! **Writing.** [`edit`] for collections of named elements (hashes, sets, members of sorted sets);
+//! [`copy`] for whole collections under another key. Which members a random choice falls on, and
+//! where a scan goes on, is in [`members`].
+
+use rocksdb::DBRawIterator;
+
+use super::{CommandError, Context, Stop};
+use crate::batch::{Family, Pending};
+use crate::compact::{Compact, Entry};
+use crate::element::{self, LargeBody};
+use crate::executor::Source;
+use crate::meta::{Kind, MetaError};
+use crate::store::{self, Found, Tier};
+
+pub(crate) mod copy;
+pub(crate) mod edit;
+pub(crate) mod members;
+
+/// What a command may still read of ranges of elements.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    elements: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    /// On a worker, in one command: well below a millisecond.
+    pub(super) const WORKER: Self = Self { elements: 1024, bytes: 64 << 10 };
+    /// On the pool: what a reply or a batch may keep in memory.
+    pub(super) const POOL: Self = Self { elements: usize::MAX, bytes: 512 << 20 };
+
+    fn spend(&mut self, bytes: usize) -> bool {
+        if self.elements == 0 || self.bytes < bytes {
+            return false;
+        }
+        self.elements -= 1;
+        self.bytes -= bytes;
+        true
+    }
+}
+
+/// A large collection as it was found.
+#[derive(Debug)]
+pub(crate) struct Large {
+    /// What the meta entry says.
+    pub(crate) body: LargeBody,
+    /// What its elements' keys begin with.
+    pub(crate) prefix: Vec<u8>,
+    /// The version in it.
+    pub(crate) version: u64,
+}
+
+/// A collection as a reader finds it.
+#[derive(Debug)]
+pub(crate) enum Shape<'a> {
+    Absent,
+    Compact(Compact<'a>),
+    Large(Large),
+}
+
+/// Elements in the order of their bytes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ElementRange {
+    /// The first one; empty: from the beginning.
+    pub(crate) begin: Vec<u8>,
+    /// What follows the last one; `None`: to the end.
+    pub(crate) end: Option<Vec<u8>>,
+    /// From the end to the beginning.
+    pub(crate) is_reverse: bool,
+}
+
+impl ElementRange {
+    /// From `begin` to the end.
+    pub(crate) fn from(begin: Vec<u8>) -> Self {
+        Self { begin, ..Self::default() }
+    }
+}
+
+/// Beyond [`Budget::POOL`].
+const TOO_MUCH: CommandError = CommandError::Text(
+    "ERR the command would read more than 512 MiB at once. Use SCAN commands or ranges",
+);
+
+/// Whether to go on.
+pub(crate) type GoOn = Result<bool, CommandError>;
+
+impl Context<'_> {
+    /// A random number.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.exec.next_random()
+    }
+
+    /// Notes work that a range would be: for commands whose work is not in their arguments.
+    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
+        match (self.budget.spend(bytes), self.source) {
+            (true, _) => Ok(()),
+            (false, Source::Worker(_)) => Err(Stop::TooLong),
+            (false, Source::Pool(_)) => Err(TOO_MUCH.into()),
+        }
+    }
+
+    /// Reads a collection of this kind for a reply; counts a hit or a miss.
+    pub(crate) fn inspect<R>(
+        &mut self,
+        user_key: &[u8],
+        kind: Kind,
+        f: impl FnOnce(Shape<'_>) -> Result<R, CommandError>,
+    ) -> Result<R, Stop> {
+        enum Step<R, F> {
+            Done(R),
+            Large(F, LargeBody, u64),
+        }
+        let step = self.read(user_key, |found| {
+            let Some((header, body)) = found else { return f(Shape::Absent).map(Step::Done) };
+            if header.kind != kind {
+                return Err(CommandError::WrongType);
+            }
+            match header.version {
+                None => f(Shape::Compact(Compact::parse(kind, body)?)).map(Step::Done),
+                Some(version) => Ok(Step::Large(f, LargeBody::parse(body)?, version)),
+            }
+        })??;
+        match step {
+            Step::Done(result) => Ok(result),
+            Step::Large(f, body, version) => {
+                let large = self.large(body, version);
+                Ok(f(Shape::Large(large))?)
+            }
+        }
+    }
+
+    /// The large collection of the key looked at last.
+    pub(crate) fn large(&self, body: LargeBody, version: u64) -> Large {
+        let mut prefix = Vec::new();
+        element::write_prefix(&mut prefix, &self.exec.meta_key, version);
+        Large { body, prefix, version }
+    }
+
+    /// Hands the value of one element to `f`, or `None` if it is not there.
+    pub(crate) fn element<R>(
+        &mut self,
+        family: Family,
+        prefix: &[u8],
+        element: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        let mut key = std::mem::take(&mut self.exec.index_key);
+        key.clear();
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(element);
+        let result = self.element_at(family, &key, f);
+        self.exec.index_key = key;
+        result
+    }
+
+    fn element_at<R>(
+        &mut self,
+        family: Family,
+        key: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        match self.exec.batch.pending_element(family, key) {
+            // Its fate is open: whoever reads it has to wait for it.
+            Some(_) if self.exec.is_sealed() => return Err(Stop::Stall),
+            Some(Pending::Put(value)) => return Ok(f(Some(value))),
+            Some(Pending::Deleted) => return Ok(f(None)),
+            None => {}
+        }
+        let tier = match self.source {
+            Source::Worker(tier) => tier,
+            Source::Pool(frozen) => return Ok(f(frozen.get(family, key)?.as_deref())),
+        };
+        let found = match self.exec.engine.store.get(family, key, tier)? {
+            Found::Value(value) => f(Some(&value)),
+            Found::Absent => f(None),
+            Found::NeedsDevice => {
+                self.exec.missed_element = true;
+                return Err(Stop::Fetch);
+            }
+        };
+        self.exec.stats.blocking_reads += u64::from(tier == Tier::Device);
+        Ok(found)
+    }
+
+    /// The same for a field or member: what `data` holds under its name.
+    pub(crate) fn member<R>(
+        &mut self,
+        prefix: &[u8],
+        name: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
+        element::write_member(&mut element, name);
+        self.element(Family::Data, prefix, &element, f)
+    }
+
+    /// Hands elements and their values to `visit`, in order, as long as it wants more.
+    pub(crate) fn walk(
+        &mut self,
+        family: Family,
+        prefix: &[u8],
+        range: &ElementRange,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> GoOn,
+    ) -> Result<(), Stop> {
+        let begin = [prefix, &range.begin].concat();
+        let end = match &range.end {
+            Some(end) => [prefix, end].concat(),
+            None => element::prefix_end(prefix),
+        };
+        if begin >= end {
+            return Ok(());
+        }
+        let mut pending = self.exec.batch.pending_under(family, prefix);
+        if !pending.is_empty() && self.exec.is_sealed() {
+            return Err(Stop::Stall);
+        }
+        pending.retain(|(key, _)| begin.as_slice() <= *key && *key < end.as_slice());
+        if !range.is_reverse {
+            // Taken from the end of the list.
+            pending.reverse();
+        }
+        let mut iter = match self.source {
+            Source::Worker(tier) => self.exec.engine.store.range(family, &begin, &end, tier),
+            Source::Pool(frozen) => frozen.range(family, &begin, &end),
+        };
+        if range.is_reverse {
+            iter.seek_to_last();
+        } else {
+            iter.seek_to_first();
+        }
+        let mut budget = self.budget;
+        let walked = merge(&mut iter, pending, range.is_reverse, &mut |key, value| {
+            if !budget.spend(key.len() + value.len()) {
+                return Err(Stop::TooLong);
+            }
+            let element = key.get(prefix.len()..).unwrap_or_default();
+            Ok(visit(element, value)?)
+        });
+        self.budget = budget;
+        match (walked, self.source) {
+            (Err(Stop::TooLong), Source::Pool(_)) => Err(TOO_MUCH.into()),
+            (walked, _) => walked,
+        }
+    }
+
+    /// Hands every element of a hash or set to `visit`, in its stored order.
+    pub(crate) fn visit(
+        &mut self,
+        user_key: &[u8],
+        kind: Kind,
+        mut visit: impl FnMut(Entry<'_>) -> GoOn,
+    ) -> Result<(), Stop> {
+        let large = self.inspect(user_key, kind, |shape| match shape {
+            Shape::Absent => Ok(None),
+            Shape::Compact(compact) => {
+                for entry in compact.entries()? {
+                    if !visit(entry)? {
+                        break;
+                    }
+                }
+                Ok(None)
+            }
+            Shape::Large(large) => Ok(Some(large)),
+        })?;
+        match large {
+            None => Ok(()),
+            Some(large) => self.visit_large(&large, ElementRange::default(), &mut visit),
+        }
+    }
+
+    /// Hands the elements of a range of a large hash or set to `visit`.
+    pub(crate) fn visit_large(
+        &mut self,
+        large: &Large,
+        range: ElementRange,
+        visit: &mut dyn FnMut(Entry<'_>) -> GoOn,
+    ) -> Result<(), Stop> {
+        self.walk(Family::Data, &large.prefix, &range, &mut |element, value| {
+            let (_, name) = element::parse_member(element).ok_or(MetaError::Body)?;
+            visit(Entry { name, value })
+        })
+    }
+}
+
+type MergedVisit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Stop> + 'v;
+
+/// Merges what the iterator is placed at with the records of a batch, which hide it; those come
+/// from the end of their list.
+fn merge(
+    iter: &mut DBRawIterator<'_>,
+    mut pending: Vec<(&[u8], Pending<'_>)>,
+    is_reverse: bool,
+    visit: &mut MergedVisit<'_>,
+) -> Result<(), Stop> {
+    loop {
+        let stored = iter.item();
+        if stored.is_none() && !store::is_at_end(iter)? {
+            return Err(Stop::TooLong);
+        }
+        let order = match (stored, pending.last()) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((stored, _)), Some((pending, _))) if is_reverse => pending.cmp(&stored),
+            (Some((stored, _)), Some((pending, _))) => stored.cmp(pending),
+        };
+        let mut goes_on = true;
+        if order.is_lt() {
+            if let Some((key, value)) = stored {
+                goes_on = visit(key, value)?;
+            }
+        } else if let Some((key, Pending::Put(value))) = pending.last() {
+            goes_on = visit(key, value)?;
+        }
+        if !goes_on {
+            return Ok(());
+        }
+        if order.is_ge() {
+            pending.pop();
+        }
+        if order.is_le() {
+            if is_reverse {
+                iter.prev();
+            } else {
+                iter.next();
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Changing collections of named elements: hashes, sets, members of sorted sets.
+//!
+//! [`Context::edit`] latches the key and opens an [`Edit`]; [`Context::edit_prepare`] reads what the
+//! changes depend on and is the last that can stop; [`Context::edit_set`] and [`Context::edit_remove`]
+//! change elements; [`Context::edit_finish`] writes the meta entry, or removes the key when nothing is
+//! left. Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
+//! Redis's rules for OBJECT ENCODING. A kind that has more than elements in `data` (sorted sets)
+//! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too.
+
+use super::Large;
+use crate::batch::{Family, Pending};
+use crate::command::{CommandError, Context, Old, Stop};
+use crate::compact::{BODY_LEN_MAX, CompactMut, Encoding, Entry};
+use crate::element::{self, LargeBody};
+use crate::limits::EncodingLimits;
+use crate::meta::{Header, Kind};
+
+/// A collection of named elements that is latched and may be changed.
+#[derive(Debug)]
+pub(crate) struct Edit<'k> {
+    table: u16,
+    key: &'k [u8],
+    kind: Kind,
+    /// What was there.
+    pub(crate) old: Old,
+    /// Its elements.
+    pub(crate) form: Form,
+    /// Which names [`Context::edit_prepare`] found, for a large one.
+    known: Vec<bool>,
+    /// Something was changed that the meta entry says.
+    is_meta_changed: bool,
+}
+
+/// Where an edited collection keeps its elements.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Compact(CompactMut),
+    Large(Large),
+}
+
+impl Edit<'_> {
+    /// Elements, changes included.
+    pub(crate) fn count(&self) -> u64 {
+        match &self.form {
+            Form::Compact(compact) => compact.count() as u64,
+            Form::Large(large) => large.body.count,
+        }
+    }
+
+    /// The first `count` names that will be changed are known to be there.
+    pub(crate) fn assume_present(&mut self, count: usize) {
+        self.known = vec![true; count];
+    }
+
+    /// What OBJECT ENCODING would reply.
+    fn encoding(&self) -> Encoding {
+        match &self.form {
+            Form::Compact(compact) => compact.encoding,
+            Form::Large(large) => large.body.encoding,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Latches a key of the client's table and opens its collection; an absent one is empty.
+    pub(crate) fn edit<'k>(&mut self, key: &'k [u8], kind: Kind) -> Result<Edit<'k>, Stop> {
+        self.edit_as(key, kind, false)
+    }
+
+    /// The same for a key whose old value, of any kind, is overwritten: the collection is empty.
+    pub(crate) fn edit_new<'k>(&mut self, key: &'k [u8], kind: Kind) -> Result<Edit<'k>, Stop> {
+        self.edit_as(key, kind, true)
+    }
+
+    fn edit_as<'k>(&mut self, key: &'k [u8], kind: Kind, is_new: bool) -> Result<Edit<'k>, Stop> {
+        enum Content {
+            Compact(CompactMut),
+            Large(LargeBody, u64),
+        }
+        let mut buffer = Some(std::mem::take(&mut self.exec.value));
+        let (old, content) = self.read_for_write(key, |found| {
+            let mut buffer = || buffer.take().unwrap_or_default();
+            match found {
+                Some((header, body)) if !is_new => {
+                    if header.kind != kind {
+                        return Err(CommandError::WrongType);
+                    }
+                    Ok(match header.version {
+                        Some(version) => Content::Large(LargeBody::parse(body)?, version),
+                        None => Content::Compact(CompactMut::parse(kind, body, buffer())?),
+                    })
+                }
+                _ => Ok(Content::Compact(CompactMut::new(kind, Encoding::Listpack, buffer()))),
+            }
+        })?;
+        let form = match content? {
+            Content::Compact(compact) => Form::Compact(compact),
+            Content::Large(body, version) => Form::Large(self.large(body, version)),
+        };
+        // A new value has no deadline.
+        let old = if is_new { Old { live: None, ..old } } else { old };
+        Ok(Edit {
+            table: self.client.table,
+            key,
+            kind,
+            old,
+            form,
+            known: Vec::new(),
+            is_meta_changed: false,
+        })
+    }
+
+    /// Reads which of `names` are there, so that changes of them need no reads any more; the
+    /// number of a name here is its number in [`Context::edit_set`] and [`Context::edit_remove`].
+    pub(crate) fn edit_prepare<'n>(
+        &mut self,
+        edit: &mut Edit<'_>,
+        names: impl Iterator<Item = &'n [u8]>,
+    ) -> Result<(), Stop> {
+        if let Form::Large(large) = &edit.form {
+            edit.known.clear();
+            for name in names {
+                let is_there = self.member(&large.prefix, name, |found| found.is_some())?;
+                edit.known.push(is_there);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the stored value of an element to `f`, or `None` if it is not there. May stop.
+    pub(crate) fn edit_get<R>(
+        &mut self,
+        edit: &Edit<'_>,
+        name: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        match &edit.form {
+            Form::Compact(compact) => Ok(f(compact.find(name).map(|entry| entry.value))),
+            Form::Large(large) => self.member(&large.prefix, name, f),
+        }
+    }
+
+    /// Adds an element or replaces its value. Whether it was there.
+    pub(crate) fn edit_set(
+        &mut self,
+        edit: &mut Edit<'_>,
+        number: usize,
+        entry: Entry<'_>,
+    ) -> bool {
+        let count = edit.count();
+        let encoding = edit.encoding();
+        let encoding = grown(&self.exec.engine.limits, edit.kind, encoding, count, entry);
+        if let Form::Compact(compact) = &mut edit.form {
+            let is_there = compact.find(entry.name).is_some();
+            let new_count = count + u64::from(!is_there);
+            let encoding = match (is_there, edit.kind) {
+                // It is only looked up.
+                (true, Kind::Set) => compact.encoding,
+                _ => checked(&self.exec.engine.limits, edit.kind, encoding, new_count),
+            };
+            let is_small = compact.len() + entry.len(edit.kind) + 11 <= BODY_LEN_MAX
+                && matches!(encoding, Encoding::Listpack | Encoding::Intset);
+            if is_small {
+                compact.encoding = encoding;
+                match (is_there, encoding) {
+                    (true, _) if edit.kind == Kind::Set => return true,
+                    (false, Encoding::Intset) => {
+                        let at = intset_place(compact, entry.name);
+                        compact.insert(at, entry);
+                    }
+                    _ => {
+                        compact.set(entry);
+                    }
+                }
+                edit.is_meta_changed = true;
+                return is_there;
+            }
+            self.convert(edit, encoding);
+            // Everything in it is pending now.
+        }
+        let Form::Large(large) = &mut edit.form else { unreachable!("just converted") };
+        let is_there = self.is_there(&edit.known, number, &large.prefix, entry.name);
+        if is_there && edit.kind == Kind::Set {
+            return true;
+        }
+        let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + entry.name.len());
+        element::write_member(&mut element, entry.name);
+        self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
+        large.body.count += u64::from(!is_there);
+        let limits = &self.exec.engine.limits;
+        let encoding = checked(limits, edit.kind, encoding, large.body.count);
+        edit.is_meta_changed |= !is_there || encoding != large.body.encoding;
+        large.body.encoding = encoding;
+        is_there
+    }
+
+    /// Removes an element. Whether it was there.
+    pub(crate) fn edit_remove(&mut self, edit: &mut Edit<'_>, number: usize, name: &[u8]) -> bool {
+        match &mut edit.form {
+            Form::Compact(compact) => {
+                let is_removed = compact.remove(name);
+                edit.is_meta_changed |= is_removed;
+                is_removed
+            }
+            Form::Large(large) => {
+                let is_there = self.is_there(&edit.known, number, &large.prefix, name);
+                if is_there {
+                    let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
+                    element::write_member(&mut element, name);
+                    self.exec.batch.delete_element(Family::Data, &large.prefix, &element);
+                    large.body.count = large.body.count.saturating_sub(1);
+                    edit.is_meta_changed = true;
+                }
+                is_there
+            }
+        }
+    }
+
+    /// Writes what the changes made of the key.
+    pub(crate) fn edit_finish(&mut self, edit: Edit<'_>) {
+        let Edit { table, key, kind, old, form, is_meta_changed, .. } = edit;
+        let expire_at = old.live.and_then(|header| header.expire_at);
+        self.exec.look_at(table, key);
+        match form {
+            Form::Compact(compact) => {
+                if is_meta_changed && compact.is_empty() {
+                    self.remove_in(table, key, old);
+                } else if is_meta_changed {
+                    let (head, entries) = compact.body();
+                    let header = Header { kind, expire_at, version: None };
+                    self.put_in(table, key, old, &header, &[&head, entries]);
+                }
+                self.exec.value = compact.into_buffer();
+            }
+            Form::Large(large) => {
+                if is_meta_changed && large.body.count == 0 {
+                    self.remove_in(table, key, old);
+                } else if is_meta_changed {
+                    let mut body = Vec::new();
+                    large.body.write(&mut body);
+                    let header = Header { kind, expire_at, version: Some(large.version) };
+                    self.put_in(table, key, old, &header, &[&body]);
+                }
+            }
+        }
+    }
+
+    /// Removes what is stored at a latched key of any table.
+    pub(crate) fn remove_in(&mut self, table: u16, key: &[u8], old: Old) {
+        if let Some(header) = old.stored {
+            self.exec.look_at(table, key);
+            self.exec.remove(&header);
+        }
+    }
+
+    /// Makes a compact collection large.
+    fn convert(&mut self, edit: &mut Edit<'_>, encoding: Encoding) {
+        let Form::Compact(compact) = &edit.form else { return };
+        self.exec.look_at(edit.table, edit.key);
+        let body = LargeBody { encoding, count: compact.count() as u64, extra: Vec::new() };
+        let large = self.large(body, self.exec.new_version());
+        let mut element = Vec::new();
+        for entry in compact.entries() {
+            element::write_member(&mut element, entry.name);
+            self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
+        }
+        edit.known.clear();
+        edit.is_meta_changed = true;
+        edit.form = Form::Large(large);
+    }
+
+    fn is_there(&self, known: &[bool], number: usize, prefix: &[u8], name: &[u8]) -> bool {
+        let mut key = prefix.to_vec();
+        key.extend_from_slice(&crate::key::hash(name).to_be_bytes());
+        key.extend_from_slice(name);
+        match self.exec.batch.pending_element(Family::Data, &key) {
+            Some(Pending::Put(_)) => true,
+            Some(Pending::Deleted) => false,
+            None => known.get(number).copied().unwrap_or(false),
+        }
+    }
+}
+
+/// What Redis would use once `entry` is added to `count` others, apart from their number.
+fn grown(
+    limits: &EncodingLimits,
+    kind: Kind,
+    encoding: Encoding,
+    count: u64,
+    entry: Entry<'_>,
+) -> Encoding {
+    let (name_len, value_len) = (entry.name.len() as u64, entry.value.len() as u64);
+    match (kind, encoding) {
+        // The value has a byte of flags in front.
+        (Kind::Hash, Encoding::Listpack)
+            if name_len.max(value_len.saturating_sub(1)) > limits.hash_value() =>
+        {
+            Encoding::Hashtable
+        }
+        (Kind::ZSet, Encoding::Listpack) if name_len > limits.zset_value() => Encoding::Skiplist,
+        (Kind::Set, Encoding::Listpack | Encoding::Intset) => {
+            let is_int = coney_resp::number::parse_i64(entry.name).is_some();
+            let is_intset = encoding == Encoding::Intset || count == 0;
+            if is_int && is_intset && (count > 0 || limits.set_intset_entries() > 0) {
+                Encoding::Intset
+            } else if name_len > limits.set_value() {
+                Encoding::Hashtable
+            } else {
+                Encoding::Listpack
+            }
+        }
+        (_, other) => other,
+    }
+}
+
+/// What Redis uses for so many elements.
+fn checked(limits: &EncodingLimits, kind: Kind, encoding: Encoding, count: u64) -> Encoding {
+    match (kind, encoding) {
+        (Kind::Hash, Encoding::Listpack) if count > limits.hash_entries() => Encoding::Hashtable,
+        (Kind::ZSet, Encoding::Listpack) if count > limits.zset_entries() => Encoding::Skiplist,
+        (Kind::Set, Encoding::Listpack) if count > limits.set_entries() => Encoding::Hashtable,
+        (Kind::Set, Encoding::Intset) if count > limits.set_intset_entries() => Encoding::Hashtable,
+        (_, other) => other,
+    }
+}
+
+/// Where an integer belongs among the others.
+fn intset_place(compact: &CompactMut, name: &[u8]) -> usize {
+    let number = coney_resp::number::parse_i64(name);
+    compact
+        .entries()
+        .position(|other| coney_resp::number::parse_i64(other.name) > number)
+        .unwrap_or_else(|| compact.count())
+}

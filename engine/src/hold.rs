@@ -1,0 +1,118 @@
+//! Writing commands that take too long for a worker: made on the I/O pool, committed by the worker.
+//!
+//! A command that writes and would have to read very many elements, or ranges that are not in
+//! memory, stops with everything latched and nothing written. The executor then *holds* its latches
+//! over the following iterations: every other command that would write these keys is parked
+//! meanwhile, by the stripes of other workers as by this one ([`Executor::latch`]), so that what the
+//! pool reads cannot change. The pool executes the command on a snapshot into a batch of its own;
+//! the worker adds that batch to its open one, and lets the latches go with its commit. Readers go
+//! on and see the old state until then.
+//!
+//! The hold belongs to its client. If the client goes, the hold ends, and what the pool made of it
+//! is dropped ([`Executor::release`]).
+
+use crate::batch::Batch;
+use crate::client::Client;
+use crate::command::CommandSpec;
+use crate::counts::Changes;
+use crate::executor::Executor;
+
+/// Bytes of a batch that a command may make on the pool: it is kept in memory, and RocksDB takes
+/// it as a whole.
+pub const BUILT_BYTES_MAX: usize = 512 << 20;
+
+/// One command that is executed on the pool.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    client: u64,
+    /// Tells this hold from earlier ones of the same client.
+    id: u64,
+    stripes: Vec<usize>,
+    built: Option<Built>,
+}
+
+/// What the pool made of a command.
+#[derive(Debug)]
+pub struct Built {
+    pub(crate) client: u64,
+    pub(crate) hold: u64,
+    pub(crate) reply: Vec<u8>,
+    pub(crate) batch: Batch,
+    pub(crate) changes: Changes,
+    pub(crate) earliest_deadline_ms: u64,
+    pub(crate) is_error: bool,
+}
+
+impl Executor {
+    /// Keeps the latches of the command that has just stopped until its batch is built; `None`:
+    /// something uncommitted is in its way, which must be committed first.
+    pub(crate) fn hold(&mut self, client: &Client) -> Option<u64> {
+        if let Some(hold) = self.holds.iter().find(|hold| hold.client == client.id) {
+            return Some(hold.id);
+        }
+        let mut stripes = std::mem::take(&mut self.command_stripes);
+        stripes.sort_unstable();
+        stripes.dedup();
+        if self.batch.touched().any(|key| stripes.contains(&super::executor::stripe_of(key))) {
+            return None;
+        }
+        self.latched.retain(|stripe| !stripes.contains(stripe));
+        self.hold_number += 1;
+        let id = self.hold_number;
+        self.holds.push(Hold { client: client.id, id, stripes, built: None });
+        self.stats.holds += 1;
+        Some(id)
+    }
+
+    /// The stripes of a hold.
+    pub(crate) fn held_stripes(&self, id: u64) -> &[usize] {
+        self.holds.iter().find(|hold| hold.id == id).map_or(&[], |hold| &hold.stripes)
+    }
+
+    /// Whether a command holds a stripe.
+    pub(crate) fn is_held(&self, stripe: usize) -> bool {
+        self.holds.iter().any(|hold| hold.stripes.contains(&stripe))
+    }
+
+    /// Takes in what the pool built; the command is then to be executed again, and ends.
+    pub fn deliver(&mut self, built: Built) {
+        let hold = self.holds.iter_mut().find(|hold| hold.id == built.hold);
+        // Whose client went meanwhile has none any more.
+        if let Some(hold) = hold.filter(|hold| hold.client == built.client) {
+            hold.built = Some(built);
+        }
+    }
+
+    /// The client is gone: its command, if one is on the pool, ends without effect.
+    pub fn release(&mut self, client: &Client) {
+        self.end_hold(client);
+    }
+
+    fn end_hold(&mut self, client: &Client) -> Option<Built> {
+        let at = self.holds.iter().position(|hold| hold.client == client.id)?;
+        let hold = self.holds.swap_remove(at);
+        if self.is_shared {
+            // They are released with the next commit.
+            self.latched.extend(hold.stripes);
+        }
+        hold.built
+    }
+
+    /// Ends the client's command if the pool has built it: its batch joins the open one. Returns
+    /// the reply, and whether it is an error.
+    pub(crate) fn take_built(
+        &mut self,
+        client: &Client,
+        spec: &CommandSpec,
+    ) -> Option<(Vec<u8>, bool)> {
+        if !self.holds.iter().any(|hold| hold.client == client.id && hold.built.is_some()) {
+            return None;
+        }
+        let built = self.end_hold(client)?;
+        debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
+        self.batch.append(&built.batch);
+        self.changes.merge(&built.changes);
+        self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
+        Some((built.reply, built.is_error))
+    }
+}

@@ -1,0 +1,94 @@
+//! Removing what dead collections leave behind.
+//!
+//! A large collection that is deleted, overwritten or expired costs its command two records: the
+//! meta entry goes, and a record in the durable queue of dead versions (family `system`) names what
+//! its elements begin with. A thread that may wait calls [`Engine::reclaim`] now and then, which
+//! turns each record into one range delete in each of `data` and `score` and removes it in the same
+//! batch: a crash in between loses nothing, and a record that is carried out twice does no harm,
+//! because a version never comes again ([`crate::element`]).
+
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use rocksdb::WriteBatch;
+
+use crate::batch::Family;
+use crate::element;
+use crate::engine::Engine;
+use crate::store::StoreError;
+
+/// What the keys of the queue begin with.
+const PREFIX: &[u8] = b"dead";
+
+/// Writes the key of the queue's record for a version of a key to `out`.
+pub(crate) fn write_record_key(out: &mut Vec<u8>, version: u64, meta_key: &[u8]) {
+    out.clear();
+    out.extend_from_slice(PREFIX);
+    out.extend_from_slice(&version.to_be_bytes());
+    out.extend_from_slice(meta_key);
+}
+
+fn parse_record_key(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (version, meta_key) = key.strip_prefix(PREFIX)?.split_first_chunk::<8>()?;
+    crate::key::MetaKey::parse(meta_key)?;
+    Some((u64::from_be_bytes(*version), meta_key))
+}
+
+impl Engine {
+    /// Removes the elements of at most `limit` dead versions, oldest first, and returns how many it
+    /// were. Waits for the device. The caller limits the rate: each costs two range tombstones.
+    ///
+    /// A call removes what the call before it has seen, so that a worker which read the meta entry
+    /// right before it went still finds the elements.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was not removed is found again.
+    pub fn reclaim(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut seen = self.dead_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newly_seen = BTreeSet::new();
+        let mut iter = self.store.iter(Family::System);
+        iter.seek(PREFIX);
+        let mut count = 0;
+        while count + newly_seen.len() < limit
+            && let Some(record_key) = iter.key().filter(|key| key.starts_with(PREFIX))
+        {
+            let Some((version, meta_key)) = parse_record_key(record_key) else {
+                let record = record_key.escape_ascii();
+                return Err(StoreError::Corruption(format!("record {record} of dead versions")));
+            };
+            if seen.contains(record_key) {
+                let mut begin = Vec::new();
+                element::write_prefix(&mut begin, meta_key, version);
+                let end = element::prefix_end(&begin);
+                let mut batch = WriteBatch::default();
+                self.store.delete_range(&mut batch, Family::Data, &begin, &end);
+                self.store.delete_range(&mut batch, Family::Score, &begin, &end);
+                self.store.delete(&mut batch, Family::System, record_key);
+                self.store.write_patiently(batch)?;
+                count += 1;
+            } else {
+                newly_seen.insert(record_key.to_vec());
+            }
+            iter.next();
+        }
+        iter.status().map_err(|error| StoreError::Io(error.to_string()))?;
+        *seen = newly_seen;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_records() {
+        let (mut meta, mut record) = (Vec::new(), Vec::new());
+        crate::key::write_meta_key(&mut meta, 3, b"foo");
+        write_record_key(&mut record, 0x0102, &meta);
+        assert_eq!(record, *b"dead\0\0\0\0\0\0\x01\x02\x00\x03\x2f\x96\xab\x6e\x5f\x64foo");
+        assert_eq!(parse_record_key(&record), Some((0x0102, &meta[..])));
+        assert_eq!(parse_record_key(&record[..19]), None);
+        assert_eq!(parse_record_key(b"dea"), None);
+    }
+}
