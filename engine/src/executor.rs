@@ -144,6 +144,11 @@ pub struct Executor {
     /// Commands that are executed on the pool meanwhile.
     pub(crate) holds: Vec<Hold>,
     pub(crate) hold_number: u64,
+    /// Stripes of the keys that the present command has found committed, with their versions then;
+    /// none while somebody else writes there. Only with other workers.
+    seen: Vec<(usize, Option<u64>)>,
+    /// Elements and ranges that the present command has read.
+    pub(crate) element_reads: u32,
     /// The present command missed an element and not only meta entries.
     pub(crate) missed_element: bool,
     is_batch_open: bool,
@@ -215,6 +220,8 @@ impl Executor {
             command_stripes: Vec::new(),
             holds: Vec::new(),
             hold_number: 0,
+            seen: Vec::new(),
+            element_reads: 0,
             missed_element: false,
             is_batch_open: false,
             is_sealed: false,
@@ -270,11 +277,16 @@ impl Executor {
         }
         self.command_stripes.clear();
         self.missed_element = false;
+        self.seen.clear();
+        self.element_reads = 0;
         let batch_before = self.batch.count();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
-                handler(&mut context, args, reply).err()
+                let stopped = handler(&mut context, args, reply).err();
+                let is_torn =
+                    stopped.is_none() && spec.flags.contains(Flags::READONLY) && self.may_be_torn();
+                if is_torn { Some(Stop::TooLong) } else { stopped }
             }
             Handler::Slow(_) if client.wrote_in_batch == Some(self.batch_number) => {
                 // It reads committed data only, and must see what this client wrote before it.
@@ -555,6 +567,7 @@ impl Executor {
         let epoch = if self.is_shared {
             let stripe = stripe_of(meta_key);
             let version = self.engine.stripes.version(stripe, self.id);
+            self.seen.push((stripe, version));
             version.map(|version| self.known.epoch(stripe, version))
         } else {
             Some(0)
@@ -583,6 +596,18 @@ impl Executor {
     /// [`Cache::warm`]. It changes nothing but the time that they take.
     pub fn warm(&self, prefixes: &[u64]) {
         self.cache.warm(prefixes);
+    }
+
+    /// Whether the present command, which has read, may have seen another worker's batch in one
+    /// element and not in another. Single elements and ranges are read as of one moment anyway;
+    /// for more, nobody may have written their keys from the first read to now. The pool reads
+    /// a snapshot.
+    fn may_be_torn(&self) -> bool {
+        self.is_shared
+            && self.element_reads > 1
+            && self.seen.iter().any(|(stripe, version)| {
+                version.is_none() || self.engine.stripes.version(*stripe, self.id) != *version
+            })
     }
 
     /// Points `self.meta_key` to a key.

@@ -170,6 +170,7 @@ impl Context<'_> {
         key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
+        self.exec.element_reads += 1;
         match self.exec.batch.pending_element(family, key) {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.exec.is_sealed() => return Err(Stop::Stall),
@@ -221,6 +222,7 @@ impl Context<'_> {
         if begin >= end {
             return Ok(());
         }
+        self.exec.element_reads += 1;
         let mut pending = self.exec.batch.pending_under(family, prefix);
         if !pending.is_empty() && self.exec.is_sealed() {
             return Err(Stop::Stall);

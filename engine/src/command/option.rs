@@ -19,7 +19,9 @@ pub(super) fn int(arg: &[u8]) -> Result<i64, CommandError> {
 /// A count that may be negative: then elements may come more than once.
 pub(super) fn random_count(arg: &[u8]) -> Result<i64, CommandError> {
     match int(arg)? {
-        i64::MIN => Err(CommandError::Text("ERR value is out of range")),
+        i64::MIN => Err(CommandError::Text(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        )),
         count => Ok(count),
     }
 }

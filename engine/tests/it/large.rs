@@ -326,6 +326,28 @@ fn keys_of_a_command_on_the_pool_cannot_be_written_by_anybody_else() {
 }
 
 #[test]
+fn several_elements_are_read_as_of_one_moment() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(&dir, 2);
+    let mut executors = [0, 1].map(|id| Executor::new(Arc::clone(&engine), id));
+    let mut clients = [Client::new(1), Client::new(2)];
+    let fields: Vec<String> = (0..600).map(|number| format!("f{number} v")).collect();
+    let set = words(&format!("HSET h {}", fields.join(" ")));
+    execute(&engine, &mut executors[0], START, &mut clients[0], set.as_args());
+    commit(&mut executors[0]);
+    let [a, b] = &mut executors;
+    assert!(attempt(b, &mut clients[1], "HMGET h f1 f2").is_ok(), "nobody writes");
+    assert_eq!(attempt(a, &mut clients[0], "HSET h f1 x f2 x").unwrap(), ":0\r\n");
+    assert!(attempt(b, &mut clients[1], "HGET h f1").is_ok(), "one element is one moment");
+    let read = job(attempt(b, &mut clients[1], "HMGET h f1 f2"));
+    let JobDone::Replied(reply) = engine.run(read) else { panic!("a reply") };
+    assert_eq!(reply, b"*2\r\n$1\r\nv\r\n$1\r\nv\r\n");
+    commit(a);
+    let reply = attempt(b, &mut clients[1], "HMGET h f1 f2").unwrap();
+    assert_eq!(reply, "*2\r\n$1\r\nx\r\n$1\r\nx\r\n");
+}
+
+#[test]
 fn a_client_that_goes_takes_its_command_on_the_pool_along() {
     let mut peer = peer_with_set(3000);
     commit(&mut peer.executor);

@@ -12,6 +12,7 @@ mod argv;
 mod auth;
 mod cold;
 mod conversations;
+mod differential;
 mod introspection;
 mod large;
 mod model;

@@ -165,7 +165,12 @@ impl EnginePeer {
     /// One command of a client named `A`, written as one line, and its reply in RESP.
     pub(crate) fn ask(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
-        let args = OwnedArgs::from_parts(&words);
+        String::from_utf8(self.ask_words(&words)).unwrap()
+    }
+
+    /// The same for words of any bytes.
+    pub(crate) fn ask_words(&mut self, words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+        let args = OwnedArgs::from_parts(words);
         self.session("A");
         let session = self.clients.get_mut("A").unwrap();
         let done = execute(
@@ -175,7 +180,7 @@ impl EnginePeer {
             &mut session.client,
             args.as_args(),
         );
-        String::from_utf8(done.reply).unwrap()
+        done.reply
     }
 
     fn process(&mut self, name: &str) {

@@ -1,0 +1,449 @@
+//! The same random commands for the engine and for Redis, and the same replies.
+//!
+//! Redis is `/usr/bin/redis-server` of this machine, an instance of its own on a Unix socket; the
+//! test is skipped if there is none. `ci/differential ROUNDS SEED` runs it for longer, or again.
+//!
+//! Where Redis's order is unspecified, replies are compared without it; random choices are checked
+//! against what Redis holds, and carried out there.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use coney_conversation::Value;
+use tempfile::TempDir;
+
+use crate::peer::{EnginePeer, commit};
+
+/// Rounds of one run, each with an empty database.
+const ROUNDS: u64 = 60;
+/// Commands of a round.
+const COMMANDS: usize = 300;
+
+struct Redis {
+    process: Child,
+    stream: UnixStream,
+    _dir: TempDir,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+impl Redis {
+    fn start() -> Option<Self> {
+        let program = Path::new("/usr/bin/redis-server");
+        if !program.exists() {
+            return None;
+        }
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("redis.sock");
+        let mut process = Command::new(program)
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says when it listens.
+        let mut log = std::io::BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready to accept connections at") {
+            line.clear();
+            let len = std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+            assert!(len > 0, "redis-server ended");
+        }
+        // Whatever else it says is of no interest, but must go somewhere.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let stream = UnixStream::connect(&socket).unwrap();
+        Some(Self { process, stream, _dir: dir })
+    }
+
+    fn ask(&mut self, words: &[Vec<u8>]) -> Value {
+        self.stream.write_all(&coney_conversation::script::encode(words)).unwrap();
+        let mut received = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some((value, len)) = Value::parse(&received).unwrap() {
+                assert_eq!(len, received.len());
+                return value;
+            }
+            let len = self.stream.read(&mut buffer).unwrap();
+            assert!(len > 0, "redis-server closed the connection");
+            received.extend_from_slice(&buffer[..len]);
+        }
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).unwrap()
+    }
+
+    fn one_of(&mut self, words: &[&str]) -> String {
+        words[self.below(words.len())].to_owned()
+    }
+
+    fn key(&mut self) -> String {
+        self.one_of(&["h1", "h2", "s1", "s2", "s3", "k", "{s1}t"])
+    }
+
+    /// A field, a member or a value.
+    fn word(&mut self) -> String {
+        match self.below(12) {
+            0..5 => format!("{}", self.below(12)),
+            5..9 => format!("m{}", self.below(12)),
+            9 => self.one_of(&["", "-5", "3.5", "1e3", "9223372036854775807", "007", "+1", "inf"]),
+            10 => "long".repeat(15 + self.below(3)),
+            _ => format!("{}", self.below(100_000)),
+        }
+    }
+
+    fn words(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.word()).collect()
+    }
+
+    fn number(&mut self) -> String {
+        self.one_of(&["0", "1", "2", "3", "5", "10", "-1", "-3", "-10", "x", ""])
+    }
+
+    fn command(&mut self) -> Vec<String> {
+        let (key, other, third) = (self.key(), self.key(), self.key());
+        let mut words = match self.below(20) {
+            0 => vec![self.one_of(&["HSET", "HMSET"]), key],
+            1 => vec!["HDEL".to_owned(), key],
+            2 | 3 => vec!["SADD".to_owned(), key],
+            4 => vec!["SREM".to_owned(), key],
+            5 => vec![self.one_of(&["HMGET", "SMISMEMBER"]), key],
+            6 => {
+                let name = self.one_of(&["HGET", "HEXISTS", "HSTRLEN", "SISMEMBER"]);
+                return vec![name, key, self.word()];
+            }
+            7 => {
+                return vec![
+                    self.one_of(&["HSETNX", "HINCRBY", "HINCRBYFLOAT"]),
+                    key,
+                    self.word(),
+                    self.word(),
+                ];
+            }
+            8 => {
+                let name = self.one_of(&[
+                    "HLEN",
+                    "HGETALL",
+                    "HKEYS",
+                    "HVALS",
+                    "SCARD",
+                    "SMEMBERS",
+                    "SPOP",
+                    "SRANDMEMBER",
+                    "HRANDFIELD",
+                ]);
+                return vec![name, key];
+            }
+            9 => {
+                return vec![
+                    self.one_of(&["SPOP", "SRANDMEMBER", "HRANDFIELD"]),
+                    key,
+                    self.number(),
+                ];
+            }
+            10 => {
+                return vec!["HRANDFIELD".to_owned(), key, self.number(), "WITHVALUES".to_owned()];
+            }
+            11 => return vec!["SMOVE".to_owned(), key, other, self.word()],
+            12 => {
+                let name = self.one_of(&["SINTER", "SUNION", "SDIFF"]);
+                return vec![name, key, other, third].split_off(0)[..2 + self.below(3)].to_vec();
+            }
+            13 => {
+                let name = self.one_of(&["SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"]);
+                return vec![name, key, other, third];
+            }
+            14 => {
+                return vec![
+                    "SINTERCARD".to_owned(),
+                    "2".to_owned(),
+                    key,
+                    other,
+                    "LIMIT".to_owned(),
+                    self.number(),
+                ];
+            }
+            15 => {
+                let name = self.one_of(&[
+                    "DEL",
+                    "TYPE",
+                    "EXISTS",
+                    "PERSIST",
+                    "PEXPIRETIME",
+                    "GET",
+                    "STRLEN",
+                    "INCR",
+                    "UNLINK",
+                ]);
+                return vec![name, key];
+            }
+            16 => return vec![self.one_of(&["RENAME", "RENAMENX", "COPY"]), key, other],
+            17 => {
+                return vec![
+                    "PEXPIREAT".to_owned(),
+                    key,
+                    self.one_of(&["99999999999999", "88888888888888", "99999999999999", "1"]),
+                ];
+            }
+            18 => {
+                return match self.below(3) {
+                    0 => vec!["SET".to_owned(), key, self.word()],
+                    1 => vec!["OBJECT".to_owned(), "ENCODING".to_owned(), key],
+                    _ => vec!["DBSIZE".to_owned()],
+                };
+            }
+            _ => return vec![self.one_of(&["HSCAN", "SSCAN"]), key],
+        };
+        let most = if self.below(10) == 0 { 60 } else { 4 };
+        let mut count = 1 + self.below(most);
+        if words[0].starts_with("HSET") || words[0].starts_with("HMSET") {
+            count *= 2;
+        }
+        words.extend(self.words(count));
+        words
+    }
+}
+
+fn bytes(words: &[String]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.as_bytes().to_vec()).collect()
+}
+
+fn elements(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Aggregate(_, _, elements) => elements.clone(),
+        other => vec![other.clone()],
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.to_string()
+}
+
+/// A reply without the order that Redis does not promise.
+fn unordered(name: &str, value: &Value) -> Vec<String> {
+    let pairs = if name == "HGETALL" { 2 } else { 1 };
+    let mut parts: Vec<String> = elements(value)
+        .chunks(pairs)
+        .map(|pair| pair.iter().map(text).collect::<Vec<_>>().join(" "))
+        .collect();
+    parts.sort();
+    parts
+}
+
+struct Pair {
+    engine: EnginePeer,
+    redis: Redis,
+}
+
+impl Pair {
+    fn ours(&mut self, words: &[Vec<u8>]) -> Value {
+        let reply = self.engine.ask_words(words);
+        let (value, len) = Value::parse(&reply).unwrap().expect("a whole reply");
+        assert_eq!(len, reply.len(), "one reply");
+        value
+    }
+
+    fn limit(&mut self, name: &str, value: i64) {
+        self.engine.engine.encoding_limits().set(name, value).unwrap();
+        let words = ["CONFIG", "SET", name, &value.to_string()].map(str::to_owned);
+        // Redis 7.0 does not know all of them.
+        self.redis.ask(&bytes(&words));
+    }
+
+    /// All of a collection by its SCAN command.
+    fn scan(&mut self, name: &str, key: &str, count: &str, is_ours: bool) -> Vec<String> {
+        let mut cursor = "0".to_owned();
+        let mut found = BTreeSet::new();
+        loop {
+            let words = bytes(&[name, key, &cursor, "COUNT", count].map(str::to_owned));
+            let reply = if is_ours { self.ours(&words) } else { self.redis.ask(&words) };
+            let Value::Aggregate(_, _, parts) = &reply else { return vec![reply.to_string()] };
+            let pairs = if name == "HSCAN" { 2 } else { 1 };
+            for pair in elements(&parts[1]).chunks(pairs) {
+                found.insert(pair.iter().map(text).collect::<Vec<_>>().join(" "));
+            }
+            cursor = text(&parts[0]).trim_matches('"').to_owned();
+            if cursor == "0" {
+                return found.into_iter().collect();
+            }
+        }
+    }
+
+    /// Compares one command; the message if the replies differ.
+    fn check(&mut self, words: &[String]) -> Result<(), String> {
+        let command = bytes(words);
+        let name = words[0].as_str();
+        let differ = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+            Err(format!("{words:?}\n  ours   {ours:?}\n  Redis's {theirs:?}"))
+        };
+        match name {
+            "HSCAN" | "SSCAN" => {
+                let ours = self.scan(name, &words[1], "3", true);
+                let theirs = self.scan(name, &words[1], "3", false);
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+            "SPOP" => {
+                let ours = self.ours(&command);
+                if matches!(ours, Value::Error(_)) {
+                    let theirs = self.redis.ask(&command);
+                    return if ours == theirs { Ok(()) } else { differ(&ours, &theirs) };
+                }
+                let members: Vec<Vec<u8>> = elements(&ours)
+                    .into_iter()
+                    .filter_map(|value| match value {
+                        Value::Bulk(member) => Some(member),
+                        _ => None,
+                    })
+                    .collect();
+                let size = self.redis.ask(&bytes(&["SCARD".to_owned(), words[1].clone()]));
+                let size: usize = text(&size)[1..].parse().unwrap_or(0);
+                let wanted = words.get(2).map_or(1, |count| count.parse().unwrap_or(0));
+                if members.len() != size.min(wanted) {
+                    return differ(&ours, &format!("{size} members"));
+                }
+                if members.is_empty() {
+                    let theirs = self.redis.ask(&command);
+                    return if ours == theirs { Ok(()) } else { differ(&ours, &theirs) };
+                }
+                let mut remove = bytes(&["SREM".to_owned(), words[1].clone()]);
+                remove.extend(members.iter().cloned());
+                let removed = text(&self.redis.ask(&remove));
+                if removed == format!(":{}", members.len()) {
+                    Ok(())
+                } else {
+                    differ(&ours, &removed)
+                }
+            }
+            "SRANDMEMBER" | "HRANDFIELD" => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                let is_single = !matches!(theirs, Value::Aggregate(..));
+                let (mine, others) = (elements(&ours), elements(&theirs));
+                if mine.len() != others.len()
+                    || is_single != !matches!(ours, Value::Aggregate(..))
+                    || matches!(theirs, Value::Error(_) | Value::Nil) && ours != theirs
+                {
+                    return differ(&ours, &theirs);
+                }
+                if matches!(theirs, Value::Error(_) | Value::Nil) || mine.is_empty() {
+                    return Ok(());
+                }
+                let all = if name == "HRANDFIELD" { "HGETALL" } else { "SMEMBERS" };
+                let all = self.redis.ask(&bytes(&[all.to_owned(), words[1].clone()]));
+                let all = elements(&all);
+                let width = if name == "HRANDFIELD" { 2 } else { 1 };
+                let chosen = if words.len() > 3 { 2 } else { 1 };
+                let all: Vec<Vec<Value>> =
+                    all.chunks(width).map(|pair| pair[..chosen].to_vec()).collect();
+                let mine: Vec<Vec<Value>> = mine.chunks(chosen).map(<[_]>::to_vec).collect();
+                let distinct: BTreeSet<String> =
+                    mine.iter().map(|pair| format!("{pair:?}")).collect();
+                let is_negative = words.get(2).is_some_and(|count| count.starts_with('-'));
+                if mine.iter().all(|pair| all.contains(pair))
+                    && (is_negative || distinct.len() == mine.len())
+                {
+                    Ok(())
+                } else {
+                    differ(&ours, &all)
+                }
+            }
+            "OBJECT" => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                // Redis 7.0 has no small sets of strings.
+                let kind = self.redis.ask(&bytes(&["TYPE".to_owned(), words[2].clone()]));
+                let ours = match text(&kind).as_str() {
+                    "+set" => text(&ours).replace("listpack", "hashtable"),
+                    // See docs/compatibility.md.
+                    "+string" => text(&theirs),
+                    _ => text(&ours),
+                };
+                if ours == text(&theirs) { Ok(()) } else { differ(&ours, &theirs) }
+            }
+            "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "HGETALL" | "HKEYS" | "HVALS" => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                if unordered(name, &ours) == unordered(name, &theirs) {
+                    Ok(())
+                } else {
+                    differ(&ours, &theirs)
+                }
+            }
+            _ => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+        }
+    }
+
+    /// One round; the message if something differs.
+    fn round(&mut self, seed: u64) -> Result<(), String> {
+        let mut random = Random(seed);
+        let flush = bytes(&["FLUSHALL".to_owned()]);
+        self.ours(&flush);
+        self.redis.ask(&flush);
+        let limit = [128, 128, 0, 4][random.below(4)];
+        for name in
+            ["hash-max-listpack-entries", "set-max-listpack-entries", "set-max-intset-entries"]
+        {
+            self.limit(name, limit);
+        }
+        for _ in 0..COMMANDS {
+            let words = random.command();
+            self.check(&words)?;
+            match random.below(40) {
+                0..4 => commit(&mut self.engine.executor),
+                4 => {
+                    commit(&mut self.engine.executor);
+                    self.engine.engine.reclaim(100).unwrap();
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+// What could break: any rule of any command that nobody wrote a conversation about.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn redis_gives_the_same_replies() {
+    let Some(redis) = Redis::start() else {
+        eprintln!("skipped: there is no /usr/bin/redis-server");
+        return;
+    };
+    let setting = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let rounds = setting("CONEY_DIFFERENTIAL_ROUNDS").unwrap_or(ROUNDS);
+    let first = setting("CONEY_DIFFERENTIAL_SEED").unwrap_or(1);
+    let mut pair = Pair { engine: EnginePeer::new(), redis };
+    for seed in first..first.saturating_add(rounds) {
+        // Every FLUSHALL leaves range tombstones, over which RocksDB gets slower and slower.
+        if seed % 20 == 0 {
+            pair.engine = EnginePeer::new();
+        }
+        if let Err(message) = pair.round(seed) {
+            panic!("seed {seed}: {message}");
+        }
+    }
+}
