@@ -57,6 +57,7 @@ pub struct Config {
     pub access_list_deny: Vec<IpNet>,
     pub syn_limit_per_source: u32,
     pub syn_limit_global: u32,
+    pub encoding_limits: EncodingLimits,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
     pub log_level: String,
@@ -102,11 +103,57 @@ impl Default for Config {
             access_list_deny: Vec::new(),
             syn_limit_per_source: 0,
             syn_limit_global: 0,
+            encoding_limits: EncodingLimits::default(),
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             echoed: keys::ECHOED.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),
+        }
+    }
+}
+
+/// Up to where a collection is kept in one entry: Redis's settings and defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "docs/coney.toml documents each key, once")]
+pub struct EncodingLimits {
+    pub hash_entries: i64,
+    pub hash_value: i64,
+    pub set_intset_entries: i64,
+    pub set_entries: i64,
+    pub set_value: i64,
+    pub zset_entries: i64,
+    pub zset_value: i64,
+    pub list_size: i64,
+}
+
+impl EncodingLimits {
+    /// Each limit by its name in CONFIG.
+    pub fn named(&self) -> [(&'static str, i64); 8] {
+        [
+            ("hash-max-listpack-entries", self.hash_entries),
+            ("hash-max-listpack-value", self.hash_value),
+            ("set-max-intset-entries", self.set_intset_entries),
+            ("set-max-listpack-entries", self.set_entries),
+            ("set-max-listpack-value", self.set_value),
+            ("zset-max-listpack-entries", self.zset_entries),
+            ("zset-max-listpack-value", self.zset_value),
+            ("list-max-listpack-size", self.list_size),
+        ]
+    }
+}
+
+impl Default for EncodingLimits {
+    fn default() -> Self {
+        Self {
+            hash_entries: 512,
+            hash_value: 64,
+            set_intset_entries: 512,
+            set_entries: 128,
+            set_value: 64,
+            zset_entries: 128,
+            zset_value: 64,
+            list_size: -2,
         }
     }
 }

@@ -50,6 +50,10 @@ pub struct WorkerRow {
     pub fetches: u64,
     /// Reads of the device on the worker itself.
     pub blocking_reads: u64,
+    /// Commands that only read and ran on the I/O pool.
+    pub pool_reads: u64,
+    /// Commands that write and ran on the I/O pool.
+    pub pool_writes: u64,
     /// Commands that waited for another writer.
     pub latch_waits: u64,
     pub commits: u64,

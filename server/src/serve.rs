@@ -29,7 +29,7 @@ use crate::sync::SyncHandle;
 use crate::worker::core::CoreParts;
 use crate::worker::inbox::{Message, WorkerHandle};
 use crate::worker::{Worker, WorkerParts};
-use crate::{access, files, host, logging, sync, threads};
+use crate::{access, files, host, logging, settings, sync, threads};
 
 /// Why the server cannot start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +87,7 @@ fn serve(
     let clock = Clock::new();
     let seed = u64::from_ne_bytes(host::random()?);
     let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
-    engine.set_value_len_max(config.proto_max_bulk_len.into());
-    if !config.requirepass.is_empty() {
-        engine.set_password(Some(config.requirepass.clone().into_bytes()));
-    }
+    settings::apply(&config, &engine);
     let rules = access::rules(&config)?;
     let plan = datapath::plan(&config, &rules, workers)?;
     let shared = Shared {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use coney_control::config::{Config, FileError, SettingError, file};
+use coney_engine::Engine;
 use coney_xdp_prog::RulesError;
 
 use crate::access;
@@ -44,6 +45,17 @@ pub(crate) struct Flag {
     pub(crate) flag: String,
     pub(crate) key: String,
     pub(crate) value: String,
+}
+
+/// Tells the engine what may change while it runs.
+pub(crate) fn apply(config: &Config, engine: &Engine) {
+    let password = config.requirepass.as_bytes();
+    engine.set_password((!password.is_empty()).then(|| password.to_vec()));
+    engine.set_value_len_max(config.proto_max_bulk_len.into());
+    for (name, value) in config.encoding_limits.named() {
+        let set = engine.encoding_limits().set(name, value);
+        assert!(set.is_ok(), "the configuration knows the limits of {name}: {set:?}");
+    }
 }
 
 /// Reads the file, if there is one, and applies the flags.

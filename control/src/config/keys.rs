@@ -79,6 +79,24 @@ fn show_bool(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
 
+/// A limit of [`super::EncodingLimits`]. Its name of before Redis 7 is a row too, for CONFIG alone.
+macro_rules! encoding_limit {
+    ($name:literal, in_file: $in_file:literal, $field:ident, $min:expr, $max:expr) => {
+        Key {
+            name: $name,
+            change: Change::Live,
+            in_file: $in_file,
+            form: Form::Number,
+            get: |config| config.encoding_limits.$field.to_string(),
+            set: |config, text| {
+                integer(text, $min, $max).map(|value| config.encoding_limits.$field = value)
+            },
+        }
+    };
+}
+
+const LIST_SIZE_MIN: i64 = -(1 << 31);
+const LIST_SIZE_MAX: i64 = (1 << 31) - 1;
 const GIB: i64 = 1 << 30;
 const MIB: i64 = 1 << 20;
 
@@ -367,6 +385,14 @@ pub static KEYS: &[Key] = &[
             integer(text, 0, i64::from(u32::MAX)).map(|value| config.syn_limit_global = value)
         },
     },
+    encoding_limit!("hash-max-listpack-entries", in_file: true, hash_entries, 0, i64::MAX),
+    encoding_limit!("hash-max-listpack-value", in_file: true, hash_value, 0, i64::MAX),
+    encoding_limit!("set-max-intset-entries", in_file: true, set_intset_entries, 0, i64::MAX),
+    encoding_limit!("set-max-listpack-entries", in_file: true, set_entries, 0, i64::MAX),
+    encoding_limit!("set-max-listpack-value", in_file: true, set_value, 0, i64::MAX),
+    encoding_limit!("zset-max-listpack-entries", in_file: true, zset_entries, 0, i64::MAX),
+    encoding_limit!("zset-max-listpack-value", in_file: true, zset_value, 0, i64::MAX),
+    encoding_limit!("list-max-listpack-size", in_file: true, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
     Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
@@ -419,6 +445,11 @@ pub static KEYS: &[Key] = &[
         get: |config| word(config.sync, APPENDFSYNC_WORDS, SYNC).to_owned(),
         set: |config, text| choice(text, APPENDFSYNC_WORDS, SYNC).map(|value| config.sync = value),
     },
+    encoding_limit!("hash-max-ziplist-entries", in_file: false, hash_entries, 0, i64::MAX),
+    encoding_limit!("hash-max-ziplist-value", in_file: false, hash_value, 0, i64::MAX),
+    encoding_limit!("zset-max-ziplist-entries", in_file: false, zset_entries, 0, i64::MAX),
+    encoding_limit!("zset-max-ziplist-value", in_file: false, zset_value, 0, i64::MAX),
+    encoding_limit!("list-max-ziplist-size", in_file: false, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
 ];
 
 /// Settings of Redis's that mean nothing to this server, with what CONFIG GET shows until CONFIG
@@ -439,10 +470,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("cluster-enabled", "no"),
     ("daemonize", "no"),
     ("dbfilename", "dump.rdb"),
-    ("hash-max-listpack-entries", "128"),
-    ("hash-max-listpack-value", "64"),
-    ("hash-max-ziplist-entries", "128"),
-    ("hash-max-ziplist-value", "64"),
     ("hll-sparse-max-bytes", "3000"),
     ("hz", "10"),
     ("latency-monitor-threshold", "0"),
@@ -453,8 +480,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("lazyfree-lazy-user-del", "no"),
     ("lazyfree-lazy-user-flush", "no"),
     ("list-compress-depth", "0"),
-    ("list-max-listpack-size", "-2"),
-    ("list-max-ziplist-size", "-2"),
     ("logfile", ""),
     ("loglevel", "notice"),
     ("lua-time-limit", "5000"),
@@ -474,9 +499,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
-    ("set-max-intset-entries", "512"),
-    ("set-max-listpack-entries", "128"),
-    ("set-max-listpack-value", "64"),
     ("set-proc-title", "yes"),
     ("shutdown-timeout", "10"),
     ("slaveof", ""),
@@ -486,10 +508,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("supervised", "no"),
     ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
-    ("zset-max-listpack-entries", "128"),
-    ("zset-max-listpack-value", "64"),
-    ("zset-max-ziplist-entries", "128"),
-    ("zset-max-ziplist-value", "64"),
 ];
 
 #[cfg(test)]

@@ -312,6 +312,8 @@ fn coney(snapshot: &Snapshot, text: &mut Text) {
     text.field("parked_commands", snapshot.sum(|row| row.parked));
     text.field("fetches", snapshot.sum(|row| row.fetches));
     text.field("blocking_reads", snapshot.sum(|row| row.blocking_reads));
+    text.field("pool_reads", snapshot.sum(|row| row.pool_reads));
+    text.field("pool_writes", snapshot.sum(|row| row.pool_writes));
     text.field("latch_waits", snapshot.sum(|row| row.latch_waits));
     text.field("commits", snapshot.sum(|row| row.commits));
     text.field("commit_stalls", snapshot.sum(|row| row.commit_stalls));

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::{Admin, AdminRequest, Answer, error, ok, unknown};
 use crate::access;
+use crate::settings;
 use crate::worker::inbox::Message;
 
 impl Admin {
@@ -58,9 +59,7 @@ impl Admin {
                 }
                 let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
                 info!(client = request.client.id, "CONFIG SET {}", names.join(" "));
-                let password = config.requirepass.as_bytes();
-                self.parts.engine.set_password((!password.is_empty()).then(|| password.to_vec()));
-                self.parts.engine.set_value_len_max(config.proto_max_bulk_len.into());
+                settings::apply(&config, &self.parts.engine);
                 self.parts.runtime.apply(&config);
                 // Replies that wait for the disk must not wait for a policy that is gone.
                 self.parts.sync.request();

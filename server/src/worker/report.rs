@@ -72,6 +72,8 @@ impl Core {
         row.expired_keys = stats.expired_keys;
         row.fetches = stats.fetches;
         row.blocking_reads = stats.blocking_reads;
+        row.pool_reads = stats.pool_reads;
+        row.pool_writes = stats.holds;
         row.latch_waits = stats.latch_waits;
         row.calls = stats
             .calls

@@ -126,6 +126,31 @@ fn config_set_takes_effect_and_rewrite_keeps_it() {
 }
 
 #[test]
+fn limits_of_compact_encodings_come_from_the_configuration() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("c.toml"), "hash-max-listpack-entries = 2\n").unwrap();
+    let server = Server::start_in(dir.path(), &["--config", "c.toml"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("HSET h a 1 b 2"), ":2");
+    assert_eq!(client.ask("OBJECT ENCODING h"), "\"listpack\"");
+    assert_eq!(client.ask("HSET h c 3"), ":1");
+    assert_eq!(client.ask("OBJECT ENCODING h"), "\"hashtable\"");
+    // The name of before Redis 7 is the same setting.
+    assert_eq!(client.ask("CONFIG SET hash-max-ziplist-entries 3"), "+OK");
+    assert_eq!(
+        client.ask("CONFIG GET hash-max-listpack-entries"),
+        "*2 \"hash-max-listpack-entries\" \"3\""
+    );
+    assert_eq!(client.ask("HSET g a 1 b 2 c 3"), ":3");
+    assert_eq!(client.ask("OBJECT ENCODING g"), "\"listpack\"");
+    assert_eq!(
+        client.ask("CONFIG SET set-max-intset-entries -1"),
+        "-ERR CONFIG SET failed (possibly related to argument 'set-max-intset-entries') - argument \
+         must be between 0 and 9223372036854775807 inclusive"
+    );
+}
+
+#[test]
 fn config_errors_are_those_of_redis() {
     let server = Server::start(&[]);
     let mut client = server.connect();
