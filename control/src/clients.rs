@@ -47,6 +47,8 @@ pub struct ClientRow {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// Its ACL user.
+    pub user: Vec<u8>,
     /// CLIENT SETINFO LIB-NAME.
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
@@ -85,7 +87,7 @@ impl ClientRow {
             format!(
                 " age={age} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
                  qbuf-free={} argv-mem={} multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} \
-                 tot-mem={total} events={} cmd={} user=default redir=-1 resp={} lib-name=",
+                 tot-mem={total} events={} cmd={} user=",
                 self.idle_secs,
                 self.table,
                 self.query_buffer_bytes,
@@ -97,9 +99,10 @@ impl ClientRow {
                 self.output_capacity,
                 if self.output_bytes > 0 { "rw" } else { "r" },
                 self.command,
-                self.resp,
             ),
         );
+        out.extend_from_slice(&self.user);
+        text(out, format!(" redir=-1 resp={} lib-name=", self.resp));
         out.extend_from_slice(&self.lib_name);
         out.extend_from_slice(b" lib-ver=");
         out.extend_from_slice(&self.lib_ver);
@@ -194,13 +197,7 @@ impl Filter {
                 b"TYPE" => filter.class = Some(parse_class(value)?),
                 b"ADDR" => filter.addr = Some(value.to_vec()),
                 b"LADDR" => filter.laddr = Some(value.to_vec()),
-                b"USER" => {
-                    if *value != b"default" {
-                        let name = String::from_utf8_lossy(value).into_owned();
-                        return Err(FilterError::NoSuchUser(name));
-                    }
-                    filter.user = Some(value.to_vec());
-                }
+                b"USER" => filter.user = Some(value.to_vec()),
                 b"MAXAGE" => {
                     let secs = parse_u64(value).ok_or(FilterError::MaxAge)?;
                     filter.age_secs_min = Some(secs);
@@ -221,6 +218,11 @@ impl Filter {
         Self { addr: Some(addr.to_vec()), ..Self::default() }
     }
 
+    /// The clients of a user.
+    pub fn of_user(user: &[u8]) -> Self {
+        Self { user: Some(user.to_vec()), ..Self::default() }
+    }
+
     /// Whether `row` is meant; `me` is the id of the client that asks.
     pub fn accepts(&self, row: &ClientRow, me: u64, now: UnixMillis) -> bool {
         let is = |wanted: &Option<Vec<u8>>, addr: SocketAddr| {
@@ -231,6 +233,7 @@ impl Filter {
             && is(&self.addr, row.addr)
             && is(&self.laddr, row.laddr)
             && self.class.is_none_or(|class| class == Class::Normal)
+            && self.user.as_ref().is_none_or(|user| *user == row.user)
             && self.age_secs_min.is_none_or(|min| age_secs >= min)
             && !(self.skips_me && row.id == me)
     }
@@ -273,6 +276,7 @@ mod tests {
             resp: 2,
             no_evict: false,
             no_touch: false,
+            user: b"default".to_vec(),
             lib_name: b"lib".to_vec(),
             lib_ver: b"1".to_vec(),
         }
@@ -321,7 +325,7 @@ mod tests {
         assert_eq!(accepts(1, &[b"MAXAGE", b"6"]), Ok(false));
         assert_eq!(accepts(1, &[b"ID", b"0"]), Err(FilterError::KillId));
         assert_eq!(accepts(1, &[b"ID"]), Err(FilterError::Syntax));
-        assert_eq!(accepts(1, &[b"USER", b"x"]), Err(FilterError::NoSuchUser("x".to_owned())));
+        assert_eq!(accepts(1, &[b"USER", b"x"]), Ok(false));
         assert!(Filter::of_addr(b"127.0.0.1:4000").accepts(&row(), 7, now));
     }
 }

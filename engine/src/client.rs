@@ -1,9 +1,11 @@
 //! What a connection carries from command to command.
 
+use std::sync::Arc;
+
 use coney_resp::Protocol;
 
-/// The database user that everybody is until ACL users exist.
-pub const DEFAULT_USER: &str = "default";
+use crate::acl::user::User;
+use crate::acl::{Acl, DEFAULT_USER};
 
 /// State of one client. The server owns it, and lends it to each command.
 #[derive(Debug)]
@@ -32,6 +34,9 @@ pub struct Client {
     pub last_command: &'static str,
     /// Commands executed.
     pub commands: u64,
+    /// Who it is, as of [`Client::acl_version`]; `None`: the default user.
+    user: Option<Arc<User>>,
+    acl_version: u64,
     /// The batch of its worker that this client last wrote in.
     pub(crate) wrote_in_batch: Option<u64>,
 }
@@ -66,6 +71,8 @@ impl Client {
             reply_mode: ReplyMode::On,
             last_command: "NULL",
             commands: 0,
+            user: None,
+            acl_version: 0,
             wrote_in_batch: None,
         }
     }
@@ -75,10 +82,34 @@ impl Client {
         self.protocol = Protocol::Resp2;
         self.table = 0;
         self.authenticated = authenticated;
+        self.user = None;
+        self.acl_version = 0;
         self.name = Vec::new();
         self.no_evict = false;
         self.no_touch = false;
         self.reply_mode = ReplyMode::On;
+    }
+
+    /// Name of its user.
+    pub fn user_name(&self) -> &[u8] {
+        self.user.as_ref().map_or(DEFAULT_USER.as_bytes(), |user| &user.name)
+    }
+
+    /// It gave this user's password.
+    pub(crate) fn log_in(&mut self, user: Arc<User>) {
+        self.user = Some(user);
+        self.acl_version = 0;
+        self.authenticated = true;
+    }
+
+    /// Its user as the rules are now; `None`: there is no such user any more.
+    pub(crate) fn user(&mut self, acl: &Acl) -> Option<&User> {
+        let version = acl.version();
+        if self.acl_version != version {
+            self.user = Some(acl.get(self.user_name())?);
+            self.acl_version = version;
+        }
+        self.user.as_deref()
     }
 
     /// Whether the reply of the command that just ended may be sent; asked once for each.

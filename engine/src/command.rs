@@ -17,6 +17,7 @@
 use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
+use crate::acl::Acl;
 use crate::batch::{Family, Pending};
 use crate::client::Client;
 use crate::engine::Engine;
@@ -113,14 +114,23 @@ pub(crate) struct Refusal {
     pub(crate) error: CommandError,
 }
 
-/// Finds the row of a command and checks arity and authentication.
-pub(crate) fn resolve(args: Args<'_>, client: &Client) -> Result<&'static CommandSpec, Refusal> {
+/// Finds the row of a command and checks arity, authentication and what its user may do.
+pub(crate) fn resolve(
+    args: Args<'_>,
+    client: &mut Client,
+    acl: &Acl,
+    now: UnixMillis,
+) -> Result<&'static CommandSpec, Refusal> {
     let spec = table::find(args)?;
     if !spec.arity.accepts(args.len()) {
         return Err(Refusal { spec: Some(spec), error: CommandError::WrongArity });
     }
     if !client.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
         return Err(Refusal { spec: Some(spec), error: CommandError::NoAuth });
+    }
+    if client.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
+        acl::check(args, spec, client, acl, now)
+            .map_err(|error| Refusal { spec: Some(spec), error })?;
     }
     Ok(spec)
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError};
 
 use crate::EngineConfig;
+use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
@@ -18,8 +19,7 @@ pub struct Engine {
     pub(crate) stripes: Stripes,
     pub(crate) counts: Counts,
     pub(crate) config: EngineConfig,
-    /// `requirepass`; read by AUTH and HELLO only.
-    password: RwLock<Option<Vec<u8>>>,
+    acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
     value_len_max: AtomicU64,
     /// Up to where collections are compact.
@@ -54,7 +54,7 @@ impl Engine {
             stripes: Stripes::new(config.workers),
             counts,
             config,
-            password: RwLock::new(None),
+            acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
             limits: EncodingLimits::new(),
             dead_seen: Mutex::new(BTreeSet::new()),
@@ -76,25 +76,9 @@ impl Engine {
         self.config.tables
     }
 
-    /// Sets the password that AUTH compares with; `None`: everybody is welcome.
-    pub fn set_password(&self, password: Option<Vec<u8>>) {
-        *self.password.write().unwrap_or_else(PoisonError::into_inner) = password;
-    }
-
-    /// Whether there is a password.
-    pub(crate) fn has_password(&self) -> bool {
-        self.password.read().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// Compares in a time that does not depend on where the first difference is.
-    pub(crate) fn password_is(&self, given: &[u8]) -> bool {
-        let password = self.password.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(expected) = password.as_deref() else { return true };
-        let difference = expected
-            .iter()
-            .zip(given.iter().chain(std::iter::repeat(&0)))
-            .fold(expected.len() ^ given.len(), |sum, (a, b)| sum | usize::from(a ^ b));
-        difference == 0
+    /// Users and what they may do.
+    pub fn acl(&self) -> &Acl {
+        &self.acl
     }
 
     /// Longest string value in bytes.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
+use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
@@ -238,6 +239,11 @@ impl Executor {
         }
     }
 
+    /// Users and what they may do.
+    pub fn acl(&self) -> &Acl {
+        self.engine.acl()
+    }
+
     /// Executes one command. `attempt` counts the answers of the pool it has had.
     pub fn execute(
         &mut self,
@@ -248,7 +254,7 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
-        let spec = match command::resolve(args, client) {
+        let spec = match command::resolve(args, client, self.engine.acl(), now) {
             Ok(spec) => spec,
             Err(refusal) => {
                 self.stats.rejected += 1;

@@ -5,6 +5,7 @@
 //! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
+//! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
@@ -13,6 +14,7 @@
 
 use std::path::PathBuf;
 
+pub mod acl;
 pub mod batch;
 pub mod cache;
 pub mod client;

@@ -28,6 +28,7 @@ use crate::sync::SyncHandle;
 use crate::worker::inbox::{Message, WorkerHandle};
 use crate::worker::session::{Session, SessionKey};
 
+mod acl;
 mod client;
 mod config;
 mod debug;
@@ -272,7 +273,7 @@ impl Admin {
             (b"slowlog", sub) => self.slowlog(request, sub, rest(2)),
             (b"latency", sub) => observe::latency(request, sub),
             (b"memory", sub) => self.memory(request, sub),
-            (b"acl", b"list") => self.acl_list(request),
+            (b"acl", sub) => self.acl(request, sub, rest(2)),
             (name, _) => {
                 let name = String::from_utf8_lossy(name).into_owned();
                 let text = format!("ERR coney's control plane does not know the command '{name}'");
@@ -297,16 +298,6 @@ impl Admin {
             self.ask(Message::Report).into_iter().map(|row| *row).collect();
         rows.sort_by_key(|row| row.id);
         rows
-    }
-
-    /// ACL LIST: there is one user.
-    fn acl_list(&self, request: &AdminRequest) -> Answer {
-        let password = if self.parts.config.requirepass.is_empty() { " nopass" } else { "" };
-        let user = format!("user default on{password} sanitize-payload ~* &* +@all");
-        Answer::Now(request.reply(|reply| {
-            reply.array(1);
-            reply.bulk(user.as_bytes());
-        }))
     }
 }
 

@@ -29,10 +29,8 @@ pub(crate) struct Runtime {
     pub(crate) query_buffer_len_max: AtomicUsize,
     /// Hard limit of `client-output-buffer-limit normal` in bytes; 0 means none.
     pub(crate) output_buffer_len_max: AtomicUsize,
-    /// A password is required.
-    pub(crate) requires_auth: AtomicBool,
-    /// `protected-mode` refuses clients from other hosts.
-    pub(crate) refuses_remote: AtomicBool,
+    /// `protected-mode`: without a password, clients from other hosts are refused.
+    pub(crate) protected_mode: AtomicBool,
     /// Active expiry is on.
     pub(crate) active_expire: AtomicBool,
     /// How long a worker polls without work before it sleeps, in microseconds.
@@ -53,8 +51,7 @@ impl Runtime {
             bulk_len_max: AtomicU32::new(0),
             query_buffer_len_max: AtomicUsize::new(0),
             output_buffer_len_max: AtomicUsize::new(0),
-            requires_auth: AtomicBool::new(false),
-            refuses_remote: AtomicBool::new(false),
+            protected_mode: AtomicBool::new(true),
             active_expire: AtomicBool::new(true),
             spin_us: AtomicU64::new(0),
             slower_than_us: AtomicI64::new(-1),
@@ -66,7 +63,6 @@ impl Runtime {
     /// Takes over what may change while the server runs.
     pub(crate) fn apply(&self, config: &Config) {
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let has_password = !config.requirepass.is_empty();
         let [output_hard_limit, ..] = config.client_output_buffer_limit.normal;
         self.sync.store(
             match config.sync {
@@ -82,8 +78,7 @@ impl Runtime {
         let query_limit = to_usize(config.client_query_buffer_limit);
         self.query_buffer_len_max.store(query_limit, Ordering::Relaxed);
         self.output_buffer_len_max.store(to_usize(output_hard_limit), Ordering::Relaxed);
-        self.requires_auth.store(has_password, Ordering::Relaxed);
-        self.refuses_remote.store(config.protected_mode && !has_password, Ordering::Relaxed);
+        self.protected_mode.store(config.protected_mode, Ordering::Relaxed);
         self.spin_us.store(config.spin_us, Ordering::Relaxed);
         self.slower_than_us.store(config.slowlog_log_slower_than, Ordering::Relaxed);
     }

@@ -42,6 +42,8 @@ enum ServeError {
     Datapath(#[from] DatapathError),
     #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
     Transports(Errno),
+    #[error("aclfile {}: {why}", path.display())]
+    AclFile { path: PathBuf, why: String },
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
     #[error("cannot write the ready file {}: {source}", path.display())]
@@ -51,6 +53,19 @@ enum ServeError {
          of the host"
     )]
     LastSync(StoreError),
+}
+
+/// The users of `aclfile`, if there is one.
+fn load_users(config: &Config, engine: &Engine) -> Result<(), ServeError> {
+    let path = &config.aclfile;
+    if path.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let failed = |why: String| ServeError::AclFile { path: path.clone(), why };
+    let text = std::fs::read(path).map_err(|problem| {
+        failed(format!("{problem}. Create it (it may be empty), or take `aclfile` out"))
+    })?;
+    engine.acl().load(&text).map_err(|why| failed(why.to_string()))
 }
 
 /// Serves until told to stop.
@@ -88,6 +103,7 @@ fn serve(
     let seed = u64::from_ne_bytes(host::random()?);
     let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
     settings::apply(&config, &engine);
+    load_users(&config, &engine)?;
     let rules = access::rules(&config)?;
     let plan = datapath::plan(&config, &rules, workers)?;
     let shared = Shared {
@@ -317,7 +333,7 @@ fn announce(
 ) -> Result<(), ServeError> {
     if let Some(path) = ready_file {
         let text = listeners.iter().map(|listener| format!("{listener}\n")).collect::<String>();
-        files::replace(path, &text)
+        files::replace(path, text.as_bytes())
             .map_err(|source| ServeError::ReadyFile { path: path.to_owned(), source })?;
     }
     info!(

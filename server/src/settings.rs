@@ -50,7 +50,7 @@ pub(crate) struct Flag {
 /// Tells the engine what may change while it runs.
 pub(crate) fn apply(config: &Config, engine: &Engine) {
     let password = config.requirepass.as_bytes();
-    engine.set_password((!password.is_empty()).then(|| password.to_vec()));
+    engine.acl().set_requirepass((!password.is_empty()).then(|| password.to_vec()));
     engine.set_value_len_max(config.proto_max_bulk_len.into());
     for (name, value) in config.encoding_limits.named() {
         let set = engine.encoding_limits().set(name, value);

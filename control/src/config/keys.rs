@@ -164,6 +164,17 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "aclfile",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.aclfile.display().to_string(),
+        set: |config, text| {
+            config.aclfile = text.into();
+            Ok(())
+        },
+    },
+    Key {
         name: "maxclients",
         change: Change::Live,
         in_file: true,

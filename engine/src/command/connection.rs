@@ -3,10 +3,13 @@
 use coney_resp::number::parse_i64;
 use coney_resp::{Args, Protocol, Reply};
 
+use super::acl::client_info;
 use super::option::{is, table};
 use super::{CommandError, Context, Done, Stop};
 use crate::REDIS_VERSION;
-use crate::client::{DEFAULT_USER, ReplyMode};
+use crate::acl::DEFAULT_USER;
+use crate::acl::log::Reason;
+use crate::client::ReplyMode;
 
 pub(super) fn ping(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     match args.get(1) {
@@ -28,7 +31,7 @@ pub(super) fn quit(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> D
 }
 
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    ctx.client.reset(!ctx.exec.engine.has_password());
+    ctx.client.reset(ctx.exec.engine.acl().is_open());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");
     Ok(())
@@ -43,7 +46,8 @@ pub(super) fn select(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
 pub(super) fn auth(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (user, password) = match (args.get(1), args.get(2)) {
         (Some(password), None) => {
-            if !ctx.exec.engine.has_password() {
+            let default = ctx.exec.engine.acl().get(DEFAULT_USER.as_bytes());
+            if default.is_some_and(|user| user.needs_no_password) {
                 return Err(CommandError::NoPasswordSet.into());
             }
             (DEFAULT_USER.as_bytes(), password)
@@ -51,17 +55,29 @@ pub(super) fn auth(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         (Some(user), Some(password)) if args.len() == 3 => (user, password),
         _ => return Err(CommandError::Syntax.into()),
     };
-    authenticate(ctx, user, password)?;
+    authenticate(ctx, "AUTH", user, password)?;
     reply.ok();
     Ok(())
 }
 
-fn authenticate(ctx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    if user != DEFAULT_USER.as_bytes() || !ctx.exec.engine.password_is(password) {
-        return Err(CommandError::WrongPass);
+fn authenticate(
+    ctx: &mut Context<'_>,
+    command: &str,
+    name: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
+    let acl = ctx.exec.engine.acl();
+    match acl.get(name).filter(|user| user.admits(password)) {
+        Some(user) => {
+            ctx.client.log_in(user);
+            Ok(())
+        }
+        None => {
+            let info = client_info(ctx.client);
+            acl.note(ctx.now, Reason::Auth, command.as_bytes(), name, info);
+            Err(CommandError::WrongPass)
+        }
     }
-    ctx.client.authenticated = true;
-    Ok(())
 }
 
 /// Options of HELLO.
@@ -113,7 +129,7 @@ impl<'a> Hello<'a> {
 pub(super) fn hello(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let hello = Hello::parse(args)?;
     if let Some((user, password)) = hello.user {
-        authenticate(ctx, user, password)?;
+        authenticate(ctx, "HELLO", user, password)?;
     }
     if !ctx.client.authenticated {
         return Err(CommandError::Text(

@@ -140,8 +140,13 @@ impl Categories {
     ];
 
     /// Whether one of `other` is set.
-    pub(super) const fn intersects(self, other: Self) -> bool {
+    pub(crate) const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The category of this name, in lower case.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(category, _)| *category)
     }
 
     /// These and those that follow from flags (`setImplicitACLCategories` in Redis).
@@ -224,7 +229,7 @@ impl KeySpec {
     }
 
     /// The indexes of the keys among the arguments.
-    pub(super) fn indexes(self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn indexes(self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (usize::from(self.first), usize::from(self.step));
         if self.is_counted {
             let count = args.get(first).and_then(coney_resp::number::parse_i64).unwrap_or(0);

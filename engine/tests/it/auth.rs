@@ -18,7 +18,7 @@ const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is di
 #[test]
 fn without_the_password_only_the_ways_in_and_out_are_open() {
     let mut peer = EnginePeer::new();
-    peer.engine.set_password(Some(b"secret".to_vec()));
+    peer.engine.acl().set_requirepass(Some(b"secret".to_vec()));
     let mut client = Client::new(1);
     client.authenticated = false;
     for line in ["PING", "GET k", "KEYS *", "CLIENT ID", "COMMAND", "CONFIG GET *"] {
@@ -39,7 +39,7 @@ fn without_the_password_only_the_ways_in_and_out_are_open() {
 #[test]
 fn reset_forgets_the_password_and_hello_takes_it() {
     let mut peer = EnginePeer::new();
-    peer.engine.set_password(Some(b"secret".to_vec()));
+    peer.engine.acl().set_requirepass(Some(b"secret".to_vec()));
     let mut client = Client::new(1);
     assert_eq!(ask(&mut peer, &mut client, "PING"), "+PONG\r\n");
     assert_eq!(ask(&mut peer, &mut client, "RESET"), "+RESET\r\n");

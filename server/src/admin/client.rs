@@ -1,6 +1,6 @@
 //! CLIENT LIST, CLIENT INFO and CLIENT KILL.
 
-use coney_control::clients::{ClientRow, Filter};
+use coney_control::clients::{ClientRow, Filter, FilterError};
 use coney_resp::Reply;
 
 use super::{Admin, AdminRequest, Answer, error, unknown};
@@ -54,6 +54,10 @@ impl Admin {
             };
         }
         match Filter::parse_kill(args) {
+            Ok(Filter { user: Some(user), .. }) if !self.parts.engine.acl().has_user(&user) => {
+                let name = String::from_utf8_lossy(&user).into_owned();
+                error(request, &FilterError::NoSuchUser(name).to_string())
+            }
             Ok(filter) => {
                 let (count, is_self) = self.kill(request, &filter);
                 killed(request, is_self, |reply| reply.count(count))
@@ -64,7 +68,7 @@ impl Admin {
 
     /// Ends the clients that `filter` means. Returns how many they were, and whether the one that
     /// asks is among them: it is to be closed after its reply.
-    fn kill(&self, request: &AdminRequest, filter: &Filter) -> (usize, bool) {
+    pub(super) fn kill(&self, request: &AdminRequest, filter: &Filter) -> (usize, bool) {
         let (me, now) = (request.client.id, self.parts.clock.unix_now());
         let mut ids: Vec<u64> = self
             .clients()

@@ -109,7 +109,7 @@ impl Admin {
                     .map_err(|problem| problem.to_string())
             })
             .and_then(|text| {
-                crate::files::replace(path, &text).map_err(|problem| problem.to_string())
+                crate::files::replace(path, text.as_bytes()).map_err(|problem| problem.to_string())
             });
         match rewritten {
             Ok(()) => ok(request),

@@ -150,16 +150,19 @@ impl Core {
         }
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
-        client.authenticated = !self.runtime.requires_auth.load(Ordering::Relaxed);
+        let is_open = self.executor.acl().is_open();
+        client.authenticated = is_open;
         let mut session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
-        let refusal =
-            if self.runtime.refuses_remote.load(Ordering::Relaxed) && !is_local(peer, local) {
-                Some(PROTECTED_MODE_ERROR)
-            } else if !self.runtime.admit_client() {
-                Some(&b"-ERR max number of clients reached\r\n"[..])
-            } else {
-                None
-            };
+        let refusal = if is_open
+            && self.runtime.protected_mode.load(Ordering::Relaxed)
+            && !is_local(peer, local)
+        {
+            Some(PROTECTED_MODE_ERROR)
+        } else if !self.runtime.admit_client() {
+            Some(&b"-ERR max number of clients reached\r\n"[..])
+        } else {
+            None
+        };
         // Those that are refused take nobody's place while they say good-bye.
         session.is_counted = refusal.is_none();
         self.sessions.insert(session);

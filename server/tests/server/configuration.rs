@@ -237,3 +237,37 @@ fn help_and_check_tell_what_to_do() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(worked && json.as_array().is_some_and(|rows| rows.len() > 8), "{json}");
 }
+
+#[test]
+fn users_are_kept_in_the_acl_file_and_their_connections_end_with_them() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("users.acl"), "user alice on >pw ~* +@all\n").unwrap();
+    let server = Server::start_in(dir.path(), &["--set", "aclfile=users.acl"]);
+    let mut client = server.connect();
+    let mut alice = server.connect();
+    assert_eq!(alice.ask("AUTH alice pw"), "+OK");
+    assert_eq!(alice.ask("ACL WHOAMI"), "\"alice\"");
+    assert!(client.ask("CLIENT LIST").contains(" user=alice "));
+    assert_eq!(client.ask("CLIENT KILL USER nobody"), "-ERR No such user 'nobody'");
+    assert_eq!(client.ask("ACL SETUSER bob on nopass ~b* +get"), "+OK");
+    assert_eq!(client.ask("ACL DELUSER default"), "-ERR The 'default' user cannot be removed");
+    assert_eq!(client.ask("ACL DELUSER alice nobody"), ":1");
+    assert!(alice.is_closed());
+    assert_eq!(client.ask("ACL GENPASS 5").len(), 4);
+    assert_eq!(client.ask("ACL SAVE"), "+OK");
+    assert!(server.stop().success());
+    let text = std::fs::read_to_string(dir.path().join("users.acl")).unwrap();
+    assert_eq!(
+        text,
+        "user bob on nopass sanitize-payload ~b* resetchannels -@all +get\n\
+         user default on nopass sanitize-payload ~* &* +@all\n"
+    );
+    let server = Server::start_in(dir.path(), &["--set", "aclfile=users.acl"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("AUTH bob any"), "+OK");
+    assert!(client.ask("SET b 1").starts_with("-NOPERM "));
+    let mut admin = server.connect();
+    std::fs::write(dir.path().join("users.acl"), "user bob +nope\n").unwrap();
+    assert!(admin.ask("ACL LOAD").contains("line 1: ERR Error in ACL SETUSER modifier '+nope'"));
+    assert_eq!(admin.ask("ACL USERS"), "*2 \"bob\" \"default\"");
+}

@@ -10,13 +10,37 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("acl|cat", AtLeast(2), Group::Server, "6.0.0", Handler::Fast(acl::cat))
         .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("O(1) since the categories and commands are a fixed set.", "Lists the ACL categories, or the commands inside a category."),
+    CommandSpec::new("acl|deluser", AtLeast(3), Group::Server, "6.0.0", Handler::Admin)
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1) amortized time considering the typical user.", "Deletes ACL users, and terminates their connections."),
+    CommandSpec::new("acl|dryrun", AtLeast(4), Group::Server, "7.0.0", Handler::Slow(acl::dryrun))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1).", "Simulates the execution of a command by a user, without executing the command."),
+    CommandSpec::new("acl|genpass", AtLeast(2), Group::Server, "6.0.0", Handler::Admin)
+        .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1)", "Generates a pseudorandom, secure password that can be used to identify ACL users."),
+    CommandSpec::new("acl|getuser", Exactly(3), Group::Server, "6.0.0", Handler::Slow(acl::getuser))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(N). Where N is the number of password, command and pattern rules that the user has.", "Lists the ACL rules of a user."),
     CommandSpec::new("acl|help", Exactly(2), Group::Server, "6.0.0", Handler::Fast(introspect::help))
         .flags(&[Flags::LOADING, Flags::STALE], &[])
         .docs("O(1)", "Returns helpful text about the different subcommands."),
-    CommandSpec::new("acl|list", Exactly(2), Group::Server, "6.0.0", Handler::Admin)
+    CommandSpec::new("acl|list", Exactly(2), Group::Server, "6.0.0", Handler::Slow(acl::list))
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("O(N). Where N is the number of configured users.", "Dumps the effective rules in ACL file format."),
-    CommandSpec::new("acl|users", Exactly(2), Group::Server, "6.0.0", Handler::Fast(acl::users))
+    CommandSpec::new("acl|load", Exactly(2), Group::Server, "6.0.0", Handler::Admin)
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(N). Where N is the number of configured users.", "Reloads the rules from the configured ACL file."),
+    CommandSpec::new("acl|log", AtLeast(2), Group::Server, "6.0.0", Handler::Slow(acl::log))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(N) with N being the number of entries shown.", "Lists recent security events generated due to ACL rules."),
+    CommandSpec::new("acl|save", Exactly(2), Group::Server, "6.0.0", Handler::Admin)
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(N). Where N is the number of configured users.", "Saves the effective ACL rules in the configured ACL file."),
+    CommandSpec::new("acl|setuser", AtLeast(3), Group::Server, "6.0.0", Handler::Slow(acl::setuser))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(N). Where N is the number of rules provided.", "Creates and modifies an ACL user and its rules."),
+    CommandSpec::new("acl|users", Exactly(2), Group::Server, "6.0.0", Handler::Slow(acl::users))
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("O(N). Where N is the number of configured users.", "Lists all ACL users."),
     CommandSpec::new("acl|whoami", Exactly(2), Group::Server, "6.0.0", Handler::Fast(acl::whoami))
