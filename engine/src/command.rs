@@ -45,6 +45,7 @@ mod set;
 mod spec;
 mod string;
 pub mod table;
+mod zset;
 
 pub use error::CommandError;
 pub(crate) use spec::Handler;

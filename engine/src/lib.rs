@@ -31,6 +31,7 @@ pub mod key;
 pub mod limits;
 pub mod meta;
 pub mod reclaim;
+pub mod score;
 pub mod store;
 pub mod stripe;
 pub mod varint;

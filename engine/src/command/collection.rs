@@ -51,7 +51,7 @@ impl Budget {
 }
 
 /// A large collection as it was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Large {
     /// What the meta entry says.
     pub(crate) body: LargeBody,

@@ -271,7 +271,7 @@ pub(super) fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Re
 }
 
 pub(super) fn hscan(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    scan::scan(ctx, args, reply, Kind::Hash, value_of)
+    scan::scan(ctx, args, reply, Kind::Hash, |stored| Ok(value_of(stored)?.into()))
 }
 
 pub(super) fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {

@@ -1,5 +1,7 @@
 //! HSCAN, SSCAN and the like: a part of a collection, and a cursor to go on with.
 
+use std::borrow::Cow;
+
 use coney_base::glob;
 use coney_resp::{Args, Reply};
 
@@ -22,7 +24,7 @@ struct Options<'a> {
 impl<'a> Options<'a> {
     fn parse(args: Args<'a>, kind: Kind) -> Result<Self, CommandError> {
         let mut options =
-            Self { pattern: None, count: COUNT_DEFAULT, has_values: kind == Kind::Hash };
+            Self { pattern: None, count: COUNT_DEFAULT, has_values: kind != Kind::Set };
         let mut at = 3;
         while let Some(option) = args.get(at) {
             at += 1;
@@ -52,13 +54,16 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A call on a hash or a set; `value_of` takes the stored value apart.
+/// A value as the reply shows it.
+type Shown<'a> = Result<Cow<'a, [u8]>, CommandError>;
+
+/// A call on a hash, a set or a sorted set; `value_of` makes of the stored value what the reply shows.
 pub(super) fn scan(
     ctx: &mut Context<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
     kind: Kind,
-    value_of: fn(&[u8]) -> Result<&[u8], CommandError>,
+    value_of: fn(&[u8]) -> Shown<'_>,
 ) -> Done {
     let cursor = keyspace::cursor(&args[2])?;
     let mut bytes = Vec::new();
@@ -70,7 +75,7 @@ pub(super) fn scan(
             found.bulk(entry.name);
             if options.has_values {
                 count += 1;
-                found.bulk(value_of(entry.value)?);
+                found.bulk(&value_of(entry.value)?);
             }
         }
         Ok(())

@@ -108,6 +108,7 @@ impl Categories {
     pub(super) const STRING: Self = Self(1 << 3);
     pub(super) const HASH: Self = Self(1 << 9);
     pub(super) const SET: Self = Self(1 << 10);
+    pub(super) const SORTEDSET: Self = Self(1 << 11);
     pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
@@ -120,7 +121,7 @@ impl Categories {
         (Self::READ, "read"),
         (Self::WRITE, "write"),
         (Self::SET, "set"),
-        (Self(0), "sortedset"),
+        (Self::SORTEDSET, "sortedset"),
         (Self(0), "list"),
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
@@ -177,6 +178,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Sorted sets.
+    SortedSet,
     /// The connection itself.
     Connection,
     /// The server.
@@ -191,6 +194,7 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::SortedSet => "sorted-set",
             Self::Connection => "connection",
             Self::Server => "server",
         }

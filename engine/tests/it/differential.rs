@@ -22,6 +22,8 @@ const ROUNDS: u64 = 60;
 /// Commands of a round.
 const COMMANDS: usize = 300;
 
+mod sorted;
+
 struct Redis {
     process: Child,
     stream: UnixStream,
@@ -125,6 +127,10 @@ impl Random {
     }
 
     fn command(&mut self) -> Vec<String> {
+        if self.below(2) == 0 { self.sorted_command() } else { self.unordered_command() }
+    }
+
+    fn unordered_command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
         let mut words = match self.below(20) {
             0 => vec![self.one_of(&["HSET", "HMSET"]), key],
@@ -282,7 +288,7 @@ impl Pair {
             let words = bytes(&[name, key, &cursor, "COUNT", count].map(str::to_owned));
             let reply = if is_ours { self.ours(&words) } else { self.redis.ask(&words) };
             let Value::Aggregate(_, _, parts) = &reply else { return vec![reply.to_string()] };
-            let pairs = if name == "HSCAN" { 2 } else { 1 };
+            let pairs = if name == "SSCAN" { 1 } else { 2 };
             for pair in elements(&parts[1]).chunks(pairs) {
                 found.insert(pair.iter().map(text).collect::<Vec<_>>().join(" "));
             }
@@ -290,6 +296,47 @@ impl Pair {
             if cursor == "0" {
                 return found.into_iter().collect();
             }
+        }
+    }
+
+    /// Compares a random choice of members with what there is to choose from.
+    fn check_choice(&mut self, words: &[String]) -> Result<(), String> {
+        let (command, name) = (bytes(words), words[0].as_str());
+        let differ = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+            Err(format!("{words:?}\n  ours   {ours:?}\n  Redis's {theirs:?}"))
+        };
+        let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+        let is_single = !matches!(theirs, Value::Aggregate(..));
+        let (mine, others) = (elements(&ours), elements(&theirs));
+        if mine.len() != others.len()
+            || is_single != !matches!(ours, Value::Aggregate(..))
+            || matches!(theirs, Value::Error(_) | Value::Nil) && ours != theirs
+        {
+            return differ(&ours, &theirs);
+        }
+        if matches!(theirs, Value::Error(_) | Value::Nil) || mine.is_empty() {
+            return Ok(());
+        }
+        let key = words[1].as_str();
+        let (all, width): (&[&str], usize) = match name {
+            "HRANDFIELD" => (&["HGETALL", key], 2),
+            "ZRANDMEMBER" => (&["ZRANGE", key, "0", "-1", "WITHSCORES"], 2),
+            _ => (&["SMEMBERS", key], 1),
+        };
+        let all: Vec<String> = all.iter().map(|word| (*word).to_owned()).collect();
+        let all = self.redis.ask(&bytes(&all));
+        let all = elements(&all);
+        let chosen = if words.len() > 3 { 2 } else { 1 };
+        let all: Vec<Vec<Value>> = all.chunks(width).map(|pair| pair[..chosen].to_vec()).collect();
+        let mine: Vec<Vec<Value>> = mine.chunks(chosen).map(<[_]>::to_vec).collect();
+        let distinct: BTreeSet<String> = mine.iter().map(|pair| format!("{pair:?}")).collect();
+        let is_negative = words.get(2).is_some_and(|count| count.starts_with('-'));
+        if mine.iter().all(|pair| all.contains(pair))
+            && (is_negative || distinct.len() == mine.len())
+        {
+            Ok(())
+        } else {
+            differ(&ours, &all)
         }
     }
 
@@ -301,7 +348,7 @@ impl Pair {
             Err(format!("{words:?}\n  ours   {ours:?}\n  Redis's {theirs:?}"))
         };
         match name {
-            "HSCAN" | "SSCAN" => {
+            "HSCAN" | "SSCAN" | "ZSCAN" => {
                 let ours = self.scan(name, &words[1], "3", true);
                 let theirs = self.scan(name, &words[1], "3", false);
                 if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
@@ -338,38 +385,7 @@ impl Pair {
                     differ(&ours, &removed)
                 }
             }
-            "SRANDMEMBER" | "HRANDFIELD" => {
-                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
-                let is_single = !matches!(theirs, Value::Aggregate(..));
-                let (mine, others) = (elements(&ours), elements(&theirs));
-                if mine.len() != others.len()
-                    || is_single != !matches!(ours, Value::Aggregate(..))
-                    || matches!(theirs, Value::Error(_) | Value::Nil) && ours != theirs
-                {
-                    return differ(&ours, &theirs);
-                }
-                if matches!(theirs, Value::Error(_) | Value::Nil) || mine.is_empty() {
-                    return Ok(());
-                }
-                let all = if name == "HRANDFIELD" { "HGETALL" } else { "SMEMBERS" };
-                let all = self.redis.ask(&bytes(&[all.to_owned(), words[1].clone()]));
-                let all = elements(&all);
-                let width = if name == "HRANDFIELD" { 2 } else { 1 };
-                let chosen = if words.len() > 3 { 2 } else { 1 };
-                let all: Vec<Vec<Value>> =
-                    all.chunks(width).map(|pair| pair[..chosen].to_vec()).collect();
-                let mine: Vec<Vec<Value>> = mine.chunks(chosen).map(<[_]>::to_vec).collect();
-                let distinct: BTreeSet<String> =
-                    mine.iter().map(|pair| format!("{pair:?}")).collect();
-                let is_negative = words.get(2).is_some_and(|count| count.starts_with('-'));
-                if mine.iter().all(|pair| all.contains(pair))
-                    && (is_negative || distinct.len() == mine.len())
-                {
-                    Ok(())
-                } else {
-                    differ(&ours, &all)
-                }
-            }
+            "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER" => self.check_choice(words),
             "OBJECT" => {
                 let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
                 // Redis 7.0 has no small sets of strings.
@@ -404,9 +420,12 @@ impl Pair {
         self.ours(&flush);
         self.redis.ask(&flush);
         let limit = [128, 128, 0, 4][random.below(4)];
-        for name in
-            ["hash-max-listpack-entries", "set-max-listpack-entries", "set-max-intset-entries"]
-        {
+        for name in [
+            "hash-max-listpack-entries",
+            "set-max-listpack-entries",
+            "set-max-intset-entries",
+            "zset-max-listpack-entries",
+        ] {
             self.limit(name, limit);
         }
         for _ in 0..COMMANDS {

@@ -5,7 +5,8 @@
 //! change elements; [`Context::edit_finish`] writes the meta entry, or removes the key when nothing is
 //! left. Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
 //! Redis's rules for OBJECT ENCODING. A kind that has more than elements in `data` (sorted sets)
-//! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too.
+//! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too. What
+//! becomes large takes its scores along. The entries of a compact sorted set are kept in order.
 
 use super::Large;
 use crate::batch::{Family, Pending};
@@ -14,6 +15,7 @@ use crate::compact::{BODY_LEN_MAX, CompactMut, Encoding, Entry};
 use crate::element::{self, LargeBody};
 use crate::limits::EncodingLimits;
 use crate::meta::{Header, Kind};
+use crate::score;
 
 /// A collection of named elements that is latched and may be changed.
 #[derive(Debug)]
@@ -38,7 +40,12 @@ pub(crate) enum Form {
     Large(Large),
 }
 
-impl Edit<'_> {
+impl<'k> Edit<'k> {
+    /// The collection's key.
+    pub(crate) fn key(&self) -> &'k [u8] {
+        self.key
+    }
+
     /// Elements, changes included.
     pub(crate) fn count(&self) -> u64 {
         match &self.form {
@@ -50,6 +57,11 @@ impl Edit<'_> {
     /// The first `count` names that will be changed are known to be there.
     pub(crate) fn assume_present(&mut self, count: usize) {
         self.known = vec![true; count];
+    }
+
+    /// Which names are there, in the order of their numbers: what [`Context::edit_prepare`] finds out.
+    pub(crate) fn assume(&mut self, known: Vec<bool>) {
+        self.known = known;
     }
 
     /// What OBJECT ENCODING would reply.
@@ -155,7 +167,7 @@ impl Context<'_> {
             let new_count = count + u64::from(!is_there);
             let encoding = match (is_there, edit.kind) {
                 // It is only looked up.
-                (true, Kind::Set) => compact.encoding,
+                (true, Kind::Set | Kind::ZSet) => compact.encoding,
                 _ => checked(&self.exec.engine.limits, edit.kind, encoding, new_count),
             };
             let is_small = compact.len() + entry.len(edit.kind) + 11 <= BODY_LEN_MAX
@@ -166,6 +178,11 @@ impl Context<'_> {
                     (true, _) if edit.kind == Kind::Set => return true,
                     (false, Encoding::Intset) => {
                         let at = intset_place(compact, entry.name);
+                        compact.insert(at, entry);
+                    }
+                    _ if edit.kind == Kind::ZSet => {
+                        compact.remove(entry.name);
+                        let at = scored_place(compact, entry);
                         compact.insert(at, entry);
                     }
                     _ => {
@@ -263,6 +280,13 @@ impl Context<'_> {
         for entry in compact.entries() {
             element::write_member(&mut element, entry.name);
             self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
+            if let Some(score) =
+                score::from_bytes(entry.value).filter(|_score| edit.kind == Kind::ZSet)
+            {
+                score::write_element(&mut element, score, entry.name);
+                let value = score::element_value(score);
+                self.exec.batch.put_element(Family::Score, &large.prefix, &element, value);
+            }
         }
         edit.known.clear();
         edit.is_meta_changed = true;
@@ -330,5 +354,15 @@ fn intset_place(compact: &CompactMut, name: &[u8]) -> usize {
     compact
         .entries()
         .position(|other| coney_resp::number::parse_i64(other.name) > number)
+        .unwrap_or_else(|| compact.count())
+}
+
+/// Where a member with its score belongs among the others.
+fn scored_place(compact: &CompactMut, entry: Entry<'_>) -> usize {
+    let rank = |entry: Entry<'_>| score::from_bytes(entry.value).map(score::rank);
+    let new = (rank(entry), entry.name);
+    compact
+        .entries()
+        .position(|other| (rank(other), other.name) > new)
         .unwrap_or_else(|| compact.count())
 }

@@ -1,0 +1,152 @@
+//! Changing a sorted set: a member in `data` and in `score` at once.
+
+use super::score_of;
+use super::sorted::{Scored, Sorted};
+use crate::batch::{Family, Pending};
+use crate::command::collection::edit::{Edit, Form};
+use crate::command::{CommandError, Context, Stop};
+use crate::compact::Entry;
+use crate::element;
+use crate::meta::Kind;
+use crate::score;
+
+/// A sorted set that is latched and may be changed.
+#[derive(Debug)]
+pub(super) struct SortedEdit<'k> {
+    pub(super) edit: Edit<'k>,
+    /// The scores that [`SortedEdit::prepare`] found, of a large one.
+    known: Vec<Option<f64>>,
+}
+
+impl<'k> SortedEdit<'k> {
+    /// Latches a key and opens its sorted set; an absent one is empty.
+    pub(super) fn open(ctx: &mut Context<'_>, key: &'k [u8]) -> Result<Self, Stop> {
+        Ok(Self { edit: ctx.edit(key, Kind::ZSet)?, known: Vec::new() })
+    }
+
+    /// Latches a key whose value, of any kind, is overwritten.
+    pub(super) fn open_new(ctx: &mut Context<'_>, key: &'k [u8]) -> Result<Self, Stop> {
+        Ok(Self { edit: ctx.edit_new(key, Kind::ZSet)?, known: Vec::new() })
+    }
+
+    /// Reads the scores of members that may be changed; the last that can stop.
+    pub(super) fn prepare<'n>(
+        &mut self,
+        ctx: &mut Context<'_>,
+        members: impl Iterator<Item = &'n [u8]>,
+    ) -> Result<(), Stop> {
+        self.known.clear();
+        if let Form::Large(large) = &self.edit.form {
+            for member in members {
+                self.known.push(super::score_in(ctx, large, member)?);
+            }
+        }
+        self.edit.assume(self.known.iter().map(Option::is_some).collect());
+        Ok(())
+    }
+
+    /// The score of the member that was number `number` in [`SortedEdit::prepare`], changes
+    /// included.
+    pub(super) fn score(
+        &self,
+        ctx: &Context<'_>,
+        number: usize,
+        member: &[u8],
+    ) -> Result<Option<f64>, CommandError> {
+        let stored = match &self.edit.form {
+            Form::Compact(compact) => compact.find(member).map(|entry| entry.value),
+            Form::Large(large) => {
+                let mut element = Vec::new();
+                element::write_member(&mut element, member);
+                let key = [&large.prefix[..], &element].concat();
+                match ctx.exec.batch.pending_element(Family::Data, &key) {
+                    Some(Pending::Put(value)) => return Ok(Some(score_of(value)?)),
+                    Some(Pending::Deleted) => None,
+                    None => return Ok(self.known.get(number).copied().flatten()),
+                }
+            }
+        };
+        Ok(stored.map(score_of).transpose()?)
+    }
+
+    /// Gives a member a score; `old` is the one that it has.
+    pub(super) fn set(
+        &mut self,
+        ctx: &mut Context<'_>,
+        number: usize,
+        member: &[u8],
+        old: Option<f64>,
+        new: f64,
+    ) {
+        ctx.edit_set(&mut self.edit, number, Entry { name: member, value: &score::to_bytes(new) });
+        // It may just have become large, with the old score.
+        if let Form::Large(large) = &self.edit.form {
+            let mut element = Vec::new();
+            if let Some(old) = old {
+                score::write_element(&mut element, old, member);
+                ctx.exec.batch.delete_element(Family::Score, &large.prefix, &element);
+            }
+            score::write_element(&mut element, new, member);
+            let value = score::element_value(new);
+            ctx.exec.batch.put_element(Family::Score, &large.prefix, &element, value);
+        }
+    }
+
+    /// Removes a member, which is there with this score.
+    pub(super) fn remove(
+        &mut self,
+        ctx: &mut Context<'_>,
+        number: usize,
+        member: &[u8],
+        score: f64,
+    ) {
+        ctx.edit_remove(&mut self.edit, number, member);
+        if let Form::Large(large) = &self.edit.form {
+            let mut element = Vec::new();
+            score::write_element(&mut element, score, member);
+            ctx.exec.batch.delete_element(Family::Score, &large.prefix, &element);
+        }
+    }
+
+    /// Writes what the changes made of the key.
+    pub(super) fn finish(self, ctx: &mut Context<'_>) {
+        ctx.edit_finish(self.edit);
+    }
+
+    /// Its order, to be read before anything is changed.
+    pub(super) fn sorted(&self) -> Result<Sorted, CommandError> {
+        Ok(match &self.edit.form {
+            Form::Compact(compact) => Sorted::small(compact.entries())?,
+            Form::Large(large) => Sorted::Large(large.clone()),
+        })
+    }
+
+    /// Removes members that were just read, all of them different, and writes the rest.
+    pub(super) fn remove_all(mut self, ctx: &mut Context<'_>, members: &[Scored]) {
+        if !members.is_empty() && members.len() as u64 >= self.edit.count() {
+            let (key, old) = (self.edit.key(), self.edit.old);
+            ctx.delete(key, old);
+            return;
+        }
+        self.edit.assume_present(members.len());
+        for (number, scored) in members.iter().enumerate() {
+            self.remove(ctx, number, &scored.member, scored.score);
+        }
+        self.finish(ctx);
+    }
+}
+
+/// Makes members, all of them different, the new value of a latched key; none remove it.
+pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: &[Scored]) -> Result<(), Stop> {
+    let mut edit = SortedEdit::open_new(ctx, key)?;
+    if members.is_empty() {
+        let old = edit.edit.old;
+        ctx.delete(key, old);
+        return Ok(());
+    }
+    for (number, scored) in members.iter().enumerate() {
+        edit.set(ctx, number, &scored.member, None, scored.score);
+    }
+    edit.finish(ctx);
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Taking members from one end: ZPOPMIN, ZPOPMAX, ZMPOP.
+
+use coney_resp::{Args, Protocol, Reply};
+
+use super::edit::SortedEdit;
+use super::sorted::{Range, Scored, Window};
+use super::tell;
+use crate::command::option::{int, is};
+use crate::command::{CommandError, Context, Done, Stop};
+
+/// Removes and returns at most `count` members, the lowest first, or the highest.
+fn take(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    count: u64,
+    is_reverse: bool,
+) -> Result<Vec<Scored>, Stop> {
+    let edit = SortedEdit::open(ctx, key)?;
+    let window = Window { offset: 0, count };
+    // Whatever the score, since the window says how many.
+    let range = Range::Score(0, u64::MAX);
+    let members = edit.sorted()?.collect(ctx, &range, is_reverse, window)?;
+    edit.remove_all(ctx, &members);
+    Ok(members)
+}
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, is_reverse: bool) -> Done {
+    let count = match args.get(2) {
+        None => None,
+        Some(_) if args.len() > 3 => return Err(CommandError::Syntax.into()),
+        Some(count) => {
+            let out_of_range = CommandError::Text("ERR value is out of range, must be positive");
+            Some(int(count).ok().and_then(|count| u64::try_from(count).ok()).ok_or(out_of_range)?)
+        }
+    };
+    let members = take(ctx, &args[1], count.unwrap_or(1), is_reverse)?;
+    match members.first() {
+        // A pair of its own in either protocol.
+        Some(only) if count.is_none() && reply.protocol() == Protocol::Resp3 => {
+            reply.array(2);
+            reply.bulk(&only.member);
+            reply.double(only.score);
+        }
+        _ => tell(&members, true, reply),
+    }
+    Ok(())
+}
+
+pub(in super::super) fn zpopmin(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    pop(ctx, args, reply, false)
+}
+
+pub(in super::super) fn zpopmax(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    pop(ctx, args, reply, true)
+}
+
+/// A number from 1.
+fn positive(arg: &[u8], error: &'static str) -> Result<u64, CommandError> {
+    let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
+    number.filter(|number| *number > 0).ok_or(CommandError::Text(error))
+}
+
+pub(in super::super) fn zmpop(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
+    let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
+    let end = keys_count.saturating_add(2);
+    let is_reverse = match args.get(end) {
+        Some(end) if is(end, "MIN") => false,
+        Some(end) if is(end, "MAX") => true,
+        _ => return Err(CommandError::Syntax.into()),
+    };
+    let mut count = None;
+    let mut at = end + 1;
+    while let Some(option) = args.get(at) {
+        let value = args.get(at + 1).filter(|_| count.is_none() && is(option, "COUNT"));
+        let value = value.ok_or(CommandError::Syntax)?;
+        count = Some(positive(value, "ERR count should be greater than 0")?);
+        at += 2;
+    }
+    for key in args.iter().skip(2).take(keys_count) {
+        let members = take(ctx, key, count.unwrap_or(1), is_reverse)?;
+        if members.is_empty() {
+            continue;
+        }
+        reply.array(2);
+        reply.bulk(key);
+        reply.array(members.len());
+        for scored in &members {
+            reply.array(2);
+            reply.bulk(&scored.member);
+            reply.double(scored.score);
+        }
+        return Ok(());
+    }
+    reply.null_array();
+    Ok(())
+}
