@@ -108,6 +108,7 @@ impl Categories {
     pub(super) const STRING: Self = Self(1 << 3);
     pub(super) const HASH: Self = Self(1 << 9);
     pub(super) const SET: Self = Self(1 << 10);
+    pub(super) const LIST: Self = Self(1 << 11);
     pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
@@ -121,7 +122,7 @@ impl Categories {
         (Self::WRITE, "write"),
         (Self::SET, "set"),
         (Self(0), "sortedset"),
-        (Self(0), "list"),
+        (Self::LIST, "list"),
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
         (Self(0), "bitmap"),
@@ -172,6 +173,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Lists.
+    List,
     /// The connection itself.
     Connection,
     /// The server.
@@ -186,6 +189,7 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::List => "list",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -11,12 +11,20 @@ use super::{CommandError, Refusal};
 mod connection;
 mod generic;
 mod hash;
+mod list;
 mod server;
 mod set;
 mod string;
 
-const GROUPS: [&[CommandSpec]; 6] =
-    [string::ROWS, generic::ROWS, hash::ROWS, set::ROWS, connection::ROWS, server::ROWS];
+const GROUPS: [&[CommandSpec]; 7] = [
+    string::ROWS,
+    generic::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    list::ROWS,
+    connection::ROWS,
+    server::ROWS,
+];
 
 const ROWS_COUNT: usize = {
     let mut count = 0;
