@@ -296,3 +296,39 @@ fn delete(ctx: &mut Context<'_>, large: &Large, indexes: Range<u64>) {
         ctx.exec.batch.delete_element(Family::Data, &large.prefix, &index.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(count: u64, extra: &[u8]) -> LargeBody {
+        LargeBody { encoding: Encoding::Quicklist, count, extra: extra.to_vec() }
+    }
+
+    #[test]
+    fn golden_large_lists() {
+        let list = body(3, &MIDDLE.to_be_bytes());
+        let mut out = Vec::new();
+        list.write(&mut out);
+        assert_eq!(out, *b"\x05\0\0\0\0\0\0\0\x03\x80\0\0\0\0\0\0\0");
+        assert_eq!(head(&list), Ok(MIDDLE));
+    }
+
+    // What could break: arithmetic on what damage made of an index.
+    #[test]
+    fn indexes_that_no_list_has_are_refused() {
+        assert_eq!(head(&body(1, &MARGIN.to_be_bytes())), Ok(MARGIN));
+        for (count, index) in [
+            (1, 0),
+            (1, MARGIN - 1),
+            (1, u64::MAX - MARGIN),
+            (1, u64::MAX),
+            (u64::MAX, MIDDLE),
+            (MIDDLE, MIDDLE),
+        ] {
+            assert_eq!(head(&body(count, &index.to_be_bytes())), Err(MetaError::Body), "{index}");
+        }
+        assert_eq!(head(&body(1, b"")), Err(MetaError::Body));
+        assert_eq!(head(&body(1, &[0x80; 9])), Err(MetaError::Body));
+    }
+}
