@@ -38,6 +38,7 @@ mod introspect;
 mod keys;
 mod keyspace;
 mod lcs;
+mod list;
 mod long_double;
 mod option;
 mod scan;

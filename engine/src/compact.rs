@@ -11,6 +11,8 @@
 //! [`crate::limits::EncodingLimits`] and [`BODY_LEN_MAX`]; beyond them it becomes large
 //! ([`crate::element`]), in one batch, and stays large for the rest of the key's life.
 
+use std::ops::Range;
+
 use crate::meta::{Kind, MetaError};
 use crate::varint;
 
@@ -279,6 +281,14 @@ impl CompactMut {
             self.entries.drain(range);
             self.count -= 1;
         }
+    }
+
+    /// Removes all elements but those with these numbers, which are there.
+    pub fn keep(&mut self, numbers: Range<usize>) {
+        let (start, end) = (self.offset_of(numbers.start), self.offset_of(numbers.end));
+        self.entries.truncate(end);
+        self.entries.drain(..start);
+        self.count = numbers.len();
     }
 
     /// Where the element that is number `at` begins.

@@ -106,14 +106,15 @@ impl Categories {
     const READ: Self = Self(1 << 1);
     const WRITE: Self = Self(1 << 2);
     pub(super) const STRING: Self = Self(1 << 3);
-    pub(super) const HASH: Self = Self(1 << 9);
-    pub(super) const SET: Self = Self(1 << 10);
-    pub(super) const SORTEDSET: Self = Self(1 << 11);
-    pub(super) const ADMIN: Self = Self(1 << 4);
-    const FAST: Self = Self(1 << 5);
-    const SLOW: Self = Self(1 << 6);
-    pub(super) const DANGEROUS: Self = Self(1 << 7);
-    pub(super) const CONNECTION: Self = Self(1 << 8);
+    pub(super) const HASH: Self = Self(1 << 4);
+    pub(super) const SET: Self = Self(1 << 5);
+    pub(super) const SORTEDSET: Self = Self(1 << 6);
+    pub(super) const LIST: Self = Self(1 << 7);
+    pub(super) const ADMIN: Self = Self(1 << 8);
+    const FAST: Self = Self(1 << 9);
+    const SLOW: Self = Self(1 << 10);
+    pub(super) const DANGEROUS: Self = Self(1 << 11);
+    pub(super) const CONNECTION: Self = Self(1 << 12);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -122,7 +123,7 @@ impl Categories {
         (Self::WRITE, "write"),
         (Self::SET, "set"),
         (Self::SORTEDSET, "sortedset"),
-        (Self(0), "list"),
+        (Self::LIST, "list"),
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
         (Self(0), "bitmap"),
@@ -180,6 +181,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Lists.
+    List,
     /// The connection itself.
     Connection,
     /// The server.
@@ -195,6 +198,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::List => "list",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -11,17 +11,19 @@ use super::{CommandError, Refusal};
 mod connection;
 mod generic;
 mod hash;
+mod list;
 mod server;
 mod set;
 mod string;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 7] = [
+const GROUPS: [&[CommandSpec]; 8] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
     set::ROWS,
     zset::ROWS,
+    list::ROWS,
     connection::ROWS,
     server::ROWS,
 ];

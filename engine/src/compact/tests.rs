@@ -20,6 +20,13 @@ fn golden_bodies() {
     set.push(entry(b"7", b""));
     set.push(entry(b"11", b""));
     assert_eq!(body(&set), *b"\x03\x02\x017\x0211");
+    let mut list = CompactMut::new(Kind::List, Encoding::Listpack, Vec::new());
+    for value in [&b"a"[..], b"", b"a", b"bc"] {
+        list.push(entry(value, b""));
+    }
+    assert_eq!(body(&list), *b"\x01\x04\x01a\x00\x01a\x02bc");
+    list.keep(1..3);
+    assert_eq!(body(&list), *b"\x01\x02\x00\x01a");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Random {
     }
 
     fn key(&mut self) -> String {
-        self.one_of(&["h1", "h2", "s1", "s2", "s3", "k", "{s1}t"])
+        self.one_of(&["h1", "h2", "s1", "s2", "s3", "k", "{s1}t", "l1", "l2", "l3"])
     }
 
     /// A field, a member or a value.
@@ -126,8 +126,83 @@ impl Random {
         self.one_of(&["0", "1", "2", "3", "5", "10", "-1", "-3", "-10", "x", ""])
     }
 
+    fn list_key(&mut self) -> String {
+        if self.below(20) == 0 { self.key() } else { self.one_of(&["l1", "l2", "l3"]) }
+    }
+
+    fn index(&mut self) -> String {
+        let index = i64::try_from(self.below(70)).unwrap();
+        match self.below(8) {
+            0 => self.number(),
+            1..5 => (index / 10).to_string(),
+            5 => index.to_string(),
+            _ => (-index / 3).to_string(),
+        }
+    }
+
+    fn list_command(&mut self) -> Vec<String> {
+        let (key, other) = (self.list_key(), self.list_key());
+        let mut words = match self.below(16) {
+            0..4 => {
+                let name = self.one_of(&["LPUSH", "RPUSH", "LPUSH", "RPUSH", "LPUSHX", "RPUSHX"]);
+                let most = if self.below(5) == 0 { 60 } else { 6 };
+                let mut words = vec![name, key];
+                let count = 1 + self.below(most);
+                words.extend(self.words(count));
+                return words;
+            }
+            4 => vec![self.one_of(&["LPOP", "RPOP", "LLEN"]), key],
+            5 => vec![self.one_of(&["LPOP", "RPOP"]), key, self.number()],
+            6 => vec!["LINDEX".to_owned(), key, self.index()],
+            7 => vec!["LSET".to_owned(), key, self.index(), self.word()],
+            8 => vec!["LRANGE".to_owned(), key, "0".to_owned(), "-1".to_owned()],
+            9 => vec!["LRANGE".to_owned(), key, self.index(), self.index()],
+            10 if self.below(4) == 0 => vec!["LTRIM".to_owned(), key, self.index(), self.index()],
+            10 => {
+                let start = self.below(3).to_string();
+                vec!["LTRIM".to_owned(), key, start, format!("-{}", 1 + self.below(3))]
+            }
+            11 => vec!["LREM".to_owned(), key, self.number(), self.word()],
+            12 => {
+                let place = self.one_of(&["BEFORE", "AFTER", "before", "after", "x"]);
+                vec!["LINSERT".to_owned(), key, place, self.word(), self.word()]
+            }
+            13 => {
+                let ends = ["LEFT", "RIGHT", "left", "right", "x"];
+                vec!["LMOVE".to_owned(), key, other, self.one_of(&ends), self.one_of(&ends)]
+            }
+            14 if self.below(2) == 0 => vec!["RPOPLPUSH".to_owned(), key, other],
+            14 => {
+                let ends = ["LEFT", "RIGHT", "LEFT", "RIGHT", "x"];
+                let count = self.one_of(&["1", "2", "2", "2", "3", "0"]);
+                let mut words = vec!["LMPOP".to_owned(), count, key, other, self.one_of(&ends)];
+                if self.below(2) == 0 {
+                    words.extend(["COUNT".to_owned(), self.number()]);
+                }
+                words
+            }
+            _ => {
+                let mut words = vec!["LPOS".to_owned(), key, self.word()];
+                for option in ["RANK", "COUNT", "MAXLEN"] {
+                    if self.below(3) == 0 {
+                        words.extend([option.to_owned(), self.number()]);
+                    }
+                }
+                words
+            }
+        };
+        if self.below(50) == 0 {
+            words.push(self.word());
+        }
+        words
+    }
+
     fn command(&mut self) -> Vec<String> {
-        if self.below(2) == 0 { self.sorted_command() } else { self.unordered_command() }
+        match self.below(3) {
+            0 => self.list_command(),
+            1 => self.sorted_command(),
+            _ => self.unordered_command(),
+        }
     }
 
     fn unordered_command(&mut self) -> Vec<String> {
@@ -392,7 +467,8 @@ impl Pair {
                 let kind = self.redis.ask(&bytes(&["TYPE".to_owned(), words[2].clone()]));
                 let ours = match text(&kind).as_str() {
                     "+set" => text(&ours).replace("listpack", "hashtable"),
-                    // See docs/compatibility.md.
+                    // See docs/compatibility.md. Redis 7.0 has no small lists.
+                    "+list" => text(&ours).replace("listpack", "quicklist"),
                     "+string" => text(&theirs),
                     _ => text(&ours),
                 };
@@ -428,6 +504,7 @@ impl Pair {
         ] {
             self.limit(name, limit);
         }
+        self.limit("list-max-listpack-size", [-2, -2, 1, 4][random.below(4)]);
         for _ in 0..COMMANDS {
             let words = random.command();
             self.check(&words)?;

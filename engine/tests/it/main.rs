@@ -15,6 +15,7 @@ mod conversations;
 mod differential;
 mod introspection;
 mod large;
+mod lists;
 mod model;
 mod peer;
 mod slow;

@@ -54,6 +54,11 @@ impl<'k> Edit<'k> {
         }
     }
 
+    /// Notes a change of [`Edit::form`] that was not made here.
+    pub(crate) fn changed(&mut self) {
+        self.is_meta_changed = true;
+    }
+
     /// The first `count` names that will be changed are known to be there.
     pub(crate) fn assume_present(&mut self, count: usize) {
         self.known = vec![true; count];
@@ -270,16 +275,30 @@ impl Context<'_> {
         }
     }
 
-    /// Makes a compact collection large.
+    /// Makes a compact collection of unordered members large.
     fn convert(&mut self, edit: &mut Edit<'_>, encoding: Encoding) {
+        self.edit_convert(edit, encoding, Vec::new(), |_, entry, element| {
+            element::write_member(element, entry.name);
+            entry.value
+        });
+    }
+
+    /// Makes a compact collection large. `split` gets the number of an entry and the entry, replaces
+    /// a buffer's content by its element, and returns what belongs there.
+    pub(crate) fn edit_convert(
+        &mut self,
+        edit: &mut Edit<'_>,
+        encoding: Encoding,
+        extra: Vec<u8>,
+        split: for<'e> fn(u64, Entry<'e>, &mut Vec<u8>) -> &'e [u8],
+    ) {
         let Form::Compact(compact) = &edit.form else { return };
-        self.exec.look_at(edit.table, edit.key);
-        let body = LargeBody { encoding, count: compact.count() as u64, extra: Vec::new() };
-        let large = self.large(body, self.exec.new_version());
+        let body = LargeBody { encoding, count: compact.count() as u64, extra };
+        let large = self.edit_large(edit, body);
         let mut element = Vec::new();
-        for entry in compact.entries() {
-            element::write_member(&mut element, entry.name);
-            self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
+        for (number, entry) in (0..).zip(compact.entries()) {
+            let value = split(number, entry, &mut element);
+            self.exec.batch.put_element(Family::Data, &large.prefix, &element, value);
             if let Some(score) =
                 score::from_bytes(entry.value).filter(|_score| edit.kind == Kind::ZSet)
             {
@@ -291,6 +310,12 @@ impl Context<'_> {
         edit.known.clear();
         edit.is_meta_changed = true;
         edit.form = Form::Large(large);
+    }
+
+    /// A large collection of a new version of the key, whose elements are still to be written.
+    pub(crate) fn edit_large(&mut self, edit: &Edit<'_>, body: LargeBody) -> Large {
+        self.exec.look_at(edit.table, edit.key);
+        self.large(body, self.exec.new_version())
     }
 
     fn is_there(&self, known: &[bool], number: usize, prefix: &[u8], name: &[u8]) -> bool {

@@ -1,0 +1,348 @@
+//! Lists. Pages: <https://redis.io/docs/latest/commands/?group=list>.
+//!
+//! Every push writes the key's meta entry, so that "the key got elements" is to be seen in the
+//! changes of a batch.
+
+use coney_resp::{Args, Reply};
+
+use super::option::{int, is};
+use super::{CommandError, Context, Done};
+use edit::List;
+use read::Wanted;
+
+mod edit;
+mod position;
+mod read;
+
+pub(super) use position::lpos;
+
+/// Of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Left,
+    Right,
+}
+
+impl End {
+    fn parse(arg: &[u8]) -> Result<Self, CommandError> {
+        if is(arg, "LEFT") {
+            Ok(Self::Left)
+        } else if is(arg, "RIGHT") {
+            Ok(Self::Right)
+        } else {
+            Err(CommandError::Syntax)
+        }
+    }
+
+    /// The `count` elements at this end of a list of `len`, the outermost first.
+    fn of(self, len: u64, count: u64) -> Wanted {
+        let count = count.min(len);
+        match self {
+            Self::Left => Wanted { range: 0..count, is_reverse: false },
+            Self::Right => Wanted { range: len - count..len, is_reverse: true },
+        }
+    }
+}
+
+fn reply_len(len: u64, reply: &mut Reply<'_>) {
+    reply.int(i64::try_from(len).unwrap_or(i64::MAX));
+}
+
+pub(super) fn lpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    push(ctx, args, reply, End::Left, false)
+}
+
+pub(super) fn rpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    push(ctx, args, reply, End::Right, false)
+}
+
+pub(super) fn lpushx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    push(ctx, args, reply, End::Left, true)
+}
+
+pub(super) fn rpushx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    push(ctx, args, reply, End::Right, true)
+}
+
+fn push(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    end: End,
+    needs_list: bool,
+) -> Done {
+    let mut list = List::open(ctx, &args[1])?;
+    if needs_list && list.len() == 0 {
+        reply.int(0);
+        return Ok(());
+    }
+    args.iter().skip(2).for_each(|value| list.push(ctx, end, value));
+    reply_len(list.len(), reply);
+    list.finish(ctx);
+    Ok(())
+}
+
+pub(super) fn lpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    pop(ctx, args, reply, End::Left)
+}
+
+pub(super) fn rpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    pop(ctx, args, reply, End::Right)
+}
+
+fn pop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: End) -> Done {
+    if args.len() > 3 {
+        return Err(CommandError::WrongArity.into());
+    }
+    let out_of_range = CommandError::Text("ERR value is out of range, must be positive");
+    let count = match args.get(2) {
+        None => None,
+        Some(count) => {
+            Some(int(count).ok().and_then(|count| u64::try_from(count).ok()).ok_or(out_of_range)?)
+        }
+    };
+    let list = List::open(ctx, &args[1])?;
+    match (list.len(), count) {
+        (0, None) => reply.null(),
+        (0, Some(_)) => reply.null_array(),
+        (_, Some(0)) => reply.array(0),
+        (_, None) => pop_from(ctx, list, end, 1, reply)?,
+        (len, Some(count)) => {
+            reply.array(usize::try_from(count.min(len)).unwrap_or(usize::MAX));
+            pop_from(ctx, list, end, count, reply)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes elements at an end, at most all, and replies them.
+fn pop_from(
+    ctx: &mut Context<'_>,
+    mut list: List<'_>,
+    end: End,
+    count: u64,
+    reply: &mut Reply<'_>,
+) -> Done {
+    let len = list.len();
+    let Wanted { range, is_reverse } = end.of(len, count);
+    list.visit(ctx, range.clone(), is_reverse, &mut |value| {
+        reply.bulk(value);
+        Ok(true)
+    })?;
+    list.trim(ctx, if end == End::Left { range.end..len } else { 0..range.start })?;
+    list.finish(ctx);
+    Ok(())
+}
+
+pub(super) fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let positive = |arg: &[u8], message| {
+        let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
+        number.filter(|number| *number > 0).ok_or(CommandError::Text(message))
+    };
+    let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
+    let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
+    let end_at = keys_count.checked_add(2).ok_or(CommandError::Syntax)?;
+    let end = End::parse(args.get(end_at).ok_or(CommandError::Syntax)?)?;
+    let mut count = None;
+    let mut at = end_at + 1;
+    while let Some(option) = args.get(at) {
+        let value = args.get(at + 1).filter(|_| is(option, "COUNT") && count.is_none());
+        let value = value.ok_or(CommandError::Syntax)?;
+        count = Some(positive(value, "ERR count should be greater than 0")?);
+        at += 2;
+    }
+    let count = count.unwrap_or(1);
+    for key in args.iter().skip(2).take(keys_count) {
+        let list = List::open(ctx, key)?;
+        let len = list.len();
+        if len > 0 {
+            reply.array(2);
+            reply.bulk(key);
+            reply.array(usize::try_from(count.min(len)).unwrap_or(usize::MAX));
+            return pop_from(ctx, list, end, count, reply);
+        }
+    }
+    reply.null_array();
+    Ok(())
+}
+
+pub(super) fn lmove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
+    move_element(ctx, args, reply, from, to)
+}
+
+pub(super) fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    move_element(ctx, args, reply, End::Right, End::Left)
+}
+
+fn move_element(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    from: End,
+    to: End,
+) -> Done {
+    let mut source = List::open(ctx, &args[1])?;
+    let len = source.len();
+    if len == 0 {
+        reply.null();
+        return Ok(());
+    }
+    let target = if args[1] == args[2] { None } else { Some(List::open(ctx, &args[2])?) };
+    let mut moved = Vec::new();
+    let range = from.of(len, 1).range;
+    source.visit(ctx, range, false, &mut |value| {
+        moved.extend_from_slice(value);
+        Ok(true)
+    })?;
+    source.trim(ctx, if from == End::Left { 1..len } else { 0..len - 1 })?;
+    match target {
+        None => source.push(ctx, to, &moved),
+        Some(mut target) => {
+            target.push(ctx, to, &moved);
+            target.finish(ctx);
+        }
+    }
+    source.finish(ctx);
+    reply.bulk(&moved);
+    Ok(())
+}
+
+pub(super) fn llen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let plan = |len: Option<u64>| {
+        reply_len(len.unwrap_or(0), reply);
+        Ok(Wanted::default())
+    };
+    read::visit(ctx, &args[1], plan, &mut |_| Ok(false))
+}
+
+/// The position that an index stands for, which counts from the end if it is negative.
+fn position(index: i64, len: u64) -> Option<u64> {
+    let position = match u64::try_from(index) {
+        Ok(index) => index,
+        Err(_negative) => len.checked_sub(index.unsigned_abs())?,
+    };
+    (position < len).then_some(position)
+}
+
+/// The positions from `start` to `stop` inclusive, as far as they are there.
+fn range(start: i64, stop: i64, len: u64) -> std::ops::Range<u64> {
+    let first = match u64::try_from(start) {
+        Ok(start) => start,
+        Err(_negative) => len.saturating_sub(start.unsigned_abs()),
+    };
+    let end = match u64::try_from(stop) {
+        Ok(stop) => stop.saturating_add(1).min(len),
+        // `-1` is the last one.
+        Err(_negative) => len.saturating_sub(stop.unsigned_abs() - 1),
+    };
+    if first < end { first..end } else { 0..0 }
+}
+
+pub(super) fn lindex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let mut is_found = false;
+    let plan = |len: Option<u64>| {
+        let Some(len) = len else { return Ok(Wanted::default()) };
+        let range = position(int(&args[2])?, len).map_or(0..0, |at| at..at + 1);
+        Ok(Wanted { range, is_reverse: false })
+    };
+    read::visit(ctx, &args[1], plan, &mut |value| {
+        is_found = true;
+        reply.bulk(value);
+        Ok(true)
+    })?;
+    if !is_found {
+        reply.null();
+    }
+    Ok(())
+}
+
+pub(super) fn lrange(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (start, stop) = (int(&args[2])?, int(&args[3])?);
+    let mut count = 0;
+    let mut bytes = Vec::new();
+    let mut out = Reply::new(&mut bytes, reply.protocol());
+    let plan = |len: Option<u64>| {
+        Ok(Wanted { range: range(start, stop, len.unwrap_or(0)), is_reverse: false })
+    };
+    read::visit(ctx, &args[1], plan, &mut |value| {
+        count += 1;
+        out.bulk(value);
+        Ok(true)
+    })?;
+    reply.array(count);
+    reply.raw(&bytes);
+    Ok(())
+}
+
+pub(super) fn lset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let mut list = List::open(ctx, &args[1])?;
+    if list.len() == 0 {
+        return Err(CommandError::NoSuchKey.into());
+    }
+    let at =
+        position(int(&args[2])?, list.len()).ok_or(CommandError::Text("ERR index out of range"))?;
+    list.set(ctx, at, &args[3]);
+    list.finish(ctx);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn ltrim(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (start, stop) = (int(&args[2])?, int(&args[3])?);
+    let mut list = List::open(ctx, &args[1])?;
+    let kept = range(start, stop, list.len());
+    list.trim(ctx, kept)?;
+    list.finish(ctx);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn lrem(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (count, wanted) = (int(&args[2])?, &args[3]);
+    let mut list = List::open(ctx, &args[1])?;
+    let most = if count == 0 { u64::MAX } else { count.unsigned_abs() };
+    let len = list.len();
+    let (mut found, mut seen) = (Vec::new(), 0);
+    list.visit(ctx, 0..len, count < 0, &mut |value| {
+        if value == wanted {
+            found.push(if count < 0 { len - 1 - seen } else { seen });
+        }
+        seen += 1;
+        Ok((found.len() as u64) < most)
+    })?;
+    if count < 0 {
+        found.reverse();
+    }
+    list.remove(ctx, &found)?;
+    list.finish(ctx);
+    reply.count(found.len());
+    Ok(())
+}
+
+pub(super) fn linsert(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let after = if is(&args[2], "AFTER") {
+        1
+    } else if is(&args[2], "BEFORE") {
+        0
+    } else {
+        return Err(CommandError::Syntax.into());
+    };
+    let pivot = &args[3];
+    let mut list = List::open(ctx, &args[1])?;
+    let (mut at, mut is_found) = (0, false);
+    let len = list.len();
+    list.visit(ctx, 0..len, false, &mut |value| {
+        is_found = value == pivot;
+        at += u64::from(!is_found);
+        Ok(!is_found)
+    })?;
+    if is_found {
+        list.insert(ctx, at + after, &args[4])?;
+        reply_len(list.len(), reply);
+        list.finish(ctx);
+    } else {
+        reply.int(if len == 0 { 0 } else { -1 });
+    }
+    Ok(())
+}
