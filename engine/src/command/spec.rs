@@ -108,6 +108,7 @@ impl Categories {
     pub(super) const STRING: Self = Self(1 << 3);
     pub(super) const HASH: Self = Self(1 << 9);
     pub(super) const SET: Self = Self(1 << 10);
+    pub(super) const BITMAP: Self = Self(1 << 11);
     pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
@@ -124,7 +125,7 @@ impl Categories {
         (Self(0), "list"),
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
-        (Self(0), "bitmap"),
+        (Self::BITMAP, "bitmap"),
         (Self(0), "hyperloglog"),
         (Self(0), "geo"),
         (Self(0), "stream"),
@@ -172,6 +173,8 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// Strings as arrays of bits.
+    Bitmap,
     /// The connection itself.
     Connection,
     /// The server.
@@ -186,6 +189,7 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::Bitmap => "bitmap",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -8,6 +8,7 @@ use coney_resp::Args;
 use super::spec::CommandSpec;
 use super::{CommandError, Refusal};
 
+mod bitmap;
 mod connection;
 mod generic;
 mod hash;
@@ -15,8 +16,15 @@ mod server;
 mod set;
 mod string;
 
-const GROUPS: [&[CommandSpec]; 6] =
-    [string::ROWS, generic::ROWS, hash::ROWS, set::ROWS, connection::ROWS, server::ROWS];
+const GROUPS: [&[CommandSpec]; 7] = [
+    string::ROWS,
+    generic::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    bitmap::ROWS,
+    connection::ROWS,
+    server::ROWS,
+];
 
 const ROWS_COUNT: usize = {
     let mut count = 0;
