@@ -28,6 +28,7 @@ use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::Taken;
 
 mod acl;
+mod bitmap;
 pub(crate) mod collection;
 mod connection;
 mod error;

@@ -115,6 +115,7 @@ impl Categories {
     const SLOW: Self = Self(1 << 10);
     pub(super) const DANGEROUS: Self = Self(1 << 11);
     pub(super) const CONNECTION: Self = Self(1 << 12);
+    pub(super) const BITMAP: Self = Self(1 << 13);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -126,7 +127,7 @@ impl Categories {
         (Self::LIST, "list"),
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
-        (Self(0), "bitmap"),
+        (Self::BITMAP, "bitmap"),
         (Self(0), "hyperloglog"),
         (Self(0), "geo"),
         (Self(0), "stream"),
@@ -183,6 +184,8 @@ pub enum Group {
     SortedSet,
     /// Lists.
     List,
+    /// Strings as arrays of bits.
+    Bitmap,
     /// The connection itself.
     Connection,
     /// The server.
@@ -199,6 +202,7 @@ impl Group {
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
             Self::List => "list",
+            Self::Bitmap => "bitmap",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -8,6 +8,7 @@ use coney_resp::Args;
 use super::spec::CommandSpec;
 use super::{CommandError, Refusal};
 
+mod bitmap;
 mod connection;
 mod generic;
 mod hash;
@@ -17,13 +18,15 @@ mod set;
 mod string;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 8] = [
+const GROUPS: [&[CommandSpec]; 0] = [
+]; 7] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
     set::ROWS,
     zset::ROWS,
     list::ROWS,
+    bitmap::ROWS,
     connection::ROWS,
     server::ROWS,
 ];

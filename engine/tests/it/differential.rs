@@ -207,7 +207,7 @@ impl Random {
 
     fn unordered_command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
-        let mut words = match self.below(20) {
+        let mut words = match self.below(24) {
             0 => vec![self.one_of(&["HSET", "HMSET"]), key],
             1 => vec!["HDEL".to_owned(), key],
             2 | 3 => vec!["SADD".to_owned(), key],
@@ -297,6 +297,7 @@ impl Random {
                     _ => vec!["DBSIZE".to_owned()],
                 };
             }
+            20..24 => return self.bit_command(key, other, third),
             _ => return vec![self.one_of(&["HSCAN", "SSCAN"]), key],
         };
         let most = if self.below(10) == 0 { 60 } else { 4 };
@@ -306,6 +307,91 @@ impl Random {
         }
         words.extend(self.words(count));
         words
+    }
+}
+
+/// Commands on bits.
+impl Random {
+    fn bit(&mut self) -> String {
+        let most = if self.below(8) == 0 { 3000 } else { 100 };
+        format!("{}", self.below(most))
+    }
+
+    fn place(&mut self) -> String {
+        let place = self.below(120);
+        if self.below(3) == 0 { format!("-{place}") } else { format!("{place}") }
+    }
+
+    fn integer(&mut self) -> Vec<String> {
+        let kind = match self.below(6) {
+            0 => self.one_of(&["i64", "u63", "i1", "u1", "u64", "i0", "x"]),
+            1..4 => format!("u{}", 1 + self.below(63)),
+            _ => format!("i{}", 1 + self.below(64)),
+        };
+        let offset = if self.below(4) == 0 { format!("#{}", self.below(9)) } else { self.bit() };
+        vec![kind, offset]
+    }
+
+    fn bit_command(&mut self, key: String, other: String, third: String) -> Vec<String> {
+        let words = |name: &str, rest: &[String]| {
+            let mut words = vec![name.to_owned(), key.clone()];
+            words.extend_from_slice(rest);
+            words
+        };
+        match self.below(8) {
+            0 => {
+                let (bit, on) = (self.bit(), self.one_of(&["0", "1", "1", "1", "2"]));
+                words("SETBIT", &[bit, on])
+            }
+            1 => {
+                let bit = self.bit();
+                words("GETBIT", &[bit])
+            }
+            2 => {
+                let unit = self.one_of(&["BIT", "BYTE"]);
+                let all = [self.place(), self.place(), unit];
+                words("BITCOUNT", &all[..[0, 2, 3][self.below(3)]])
+            }
+            3 => {
+                let wanted = self.one_of(&["0", "1"]);
+                let unit = self.one_of(&["BIT", "BYTE"]);
+                let all = [wanted, self.place(), self.place(), unit];
+                words("BITPOS", &all[..1 + self.below(4)])
+            }
+            4 => {
+                let name = self.one_of(&["AND", "OR", "XOR", "NOT", "NOPE"]);
+                let all = ["BITOP".to_owned(), name, key, other, third.clone(), third];
+                all[..4 + self.below(3)].to_vec()
+            }
+            5 => words("GET", &[]),
+            _ => {
+                let mut rest = Vec::new();
+                for _ in 0..=self.below(4) {
+                    let number = if self.below(2) == 0 {
+                        self.next().cast_signed() >> self.below(64)
+                    } else {
+                        i64::from_ne_bytes(self.next().to_ne_bytes()) % 10
+                    };
+                    match self.below(4) {
+                        0 => {
+                            let name = self.one_of(&["WRAP", "SAT", "FAIL", "FAIL"]);
+                            rest.extend(["OVERFLOW".to_owned(), name]);
+                        }
+                        1 => {
+                            rest.push("GET".to_owned());
+                            rest.extend(self.integer());
+                        }
+                        _ => {
+                            rest.push(self.one_of(&["SET", "INCRBY"]));
+                            rest.extend(self.integer());
+                            rest.push(format!("{number}"));
+                        }
+                    }
+                }
+                let name = if self.below(6) == 0 { "BITFIELD_RO" } else { "BITFIELD" };
+                words(name, &rest)
+            }
+        }
     }
 }
 
