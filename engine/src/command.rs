@@ -42,6 +42,7 @@ mod option;
 mod scan;
 mod set;
 mod spec;
+mod stream;
 mod string;
 pub mod table;
 

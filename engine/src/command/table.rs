@@ -13,10 +13,18 @@ mod generic;
 mod hash;
 mod server;
 mod set;
+mod stream;
 mod string;
 
-const GROUPS: [&[CommandSpec]; 6] =
-    [string::ROWS, generic::ROWS, hash::ROWS, set::ROWS, connection::ROWS, server::ROWS];
+const GROUPS: [&[CommandSpec]; 7] = [
+    string::ROWS,
+    generic::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    stream::ROWS,
+    connection::ROWS,
+    server::ROWS,
+];
 
 const ROWS_COUNT: usize = {
     let mut count = 0;
