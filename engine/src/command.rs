@@ -45,6 +45,7 @@ mod option;
 mod scan;
 mod set;
 mod spec;
+mod stream;
 mod string;
 pub mod table;
 mod zset;

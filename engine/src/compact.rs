@@ -36,6 +36,8 @@ pub enum Encoding {
     Skiplist = 4,
     /// Large list.
     Quicklist = 5,
+    /// Stream of any size.
+    Stream = 6,
 }
 
 impl Encoding {
@@ -46,6 +48,7 @@ impl Encoding {
             3 => Some(Self::Intset),
             4 => Some(Self::Skiplist),
             5 => Some(Self::Quicklist),
+            6 => Some(Self::Stream),
             _ => None,
         }
     }
@@ -58,6 +61,7 @@ impl Encoding {
             Self::Intset => "intset",
             Self::Skiplist => "skiplist",
             Self::Quicklist => "quicklist",
+            Self::Stream => "stream",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! - [`command`]: the command table and the handlers.
 //! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
+//!   [`stream`]: the elements of streams;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
@@ -33,6 +34,7 @@ pub mod meta;
 pub mod reclaim;
 pub mod score;
 pub mod store;
+pub mod stream;
 pub mod stripe;
 pub mod varint;
 

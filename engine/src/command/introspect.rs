@@ -91,10 +91,19 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     pair("begin_search", reply);
     reply.map(2);
     pair("type", reply);
-    pair("index", reply);
-    pair("spec", reply);
-    reply.map(1);
-    pair("index", reply);
+    if let Some(keyword) = keys.keyword {
+        pair("keyword", reply);
+        pair("spec", reply);
+        reply.map(2);
+        pair("keyword", reply);
+        pair(keyword, reply);
+        pair("startfrom", reply);
+    } else {
+        pair("index", reply);
+        pair("spec", reply);
+        reply.map(1);
+        pair("index", reply);
+    }
     reply.int(i64::from(keys.first));
     pair("find_keys", reply);
     reply.map(2);
@@ -116,7 +125,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     pair("keystep", reply);
     reply.int(i64::from(keys.step));
     pair("limit", reply);
-    reply.int(0);
+    reply.int(if keys.keyword.is_some() { 2 } else { 0 });
 }
 
 /// Without the `arguments`, which the table does not hold.

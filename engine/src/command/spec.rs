@@ -61,16 +61,20 @@ impl Flags {
     /// Allowed while a script blocks the server.
     pub const ALLOW_BUSY: Self = Self(1 << 11);
 
+    /// May wait for other clients.
+    pub const BLOCKING: Self = Self(1 << 13);
+
     /// Its keys cannot be told from their positions alone.
     pub const MOVABLEKEYS: Self = Self(1 << 12);
 
     /// Every flag and its name, in the order in which COMMAND INFO lists them.
-    pub(super) const NAMES: [(Self, &'static str); 13] = [
+    pub(super) const NAMES: [(Self, &'static str); 14] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
         (Self::ADMIN, "admin"),
         (Self::NOSCRIPT, "noscript"),
+        (Self::BLOCKING, "blocking"),
         (Self::LOADING, "loading"),
         (Self::STALE, "stale"),
         (Self::FAST, "fast"),
@@ -116,6 +120,8 @@ impl Categories {
     pub(super) const DANGEROUS: Self = Self(1 << 11);
     pub(super) const CONNECTION: Self = Self(1 << 12);
     pub(super) const BITMAP: Self = Self(1 << 13);
+    pub(super) const STREAM: Self = Self(1 << 14);
+    pub(super) const BLOCKING: Self = Self(1 << 15);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -130,12 +136,12 @@ impl Categories {
         (Self::BITMAP, "bitmap"),
         (Self(0), "hyperloglog"),
         (Self(0), "geo"),
-        (Self(0), "stream"),
+        (Self::STREAM, "stream"),
         (Self(0), "pubsub"),
         (Self::ADMIN, "admin"),
         (Self::FAST, "fast"),
         (Self::SLOW, "slow"),
-        (Self(0), "blocking"),
+        (Self::BLOCKING, "blocking"),
         (Self::DANGEROUS, "dangerous"),
         (Self::CONNECTION, "connection"),
         (Self(0), "transaction"),
@@ -186,6 +192,8 @@ pub enum Group {
     List,
     /// Strings as arrays of bits.
     Bitmap,
+    /// Streams.
+    Stream,
     /// The connection itself.
     Connection,
     /// The server.
@@ -203,6 +211,7 @@ impl Group {
             Self::SortedSet => "sorted-set",
             Self::List => "list",
             Self::Bitmap => "bitmap",
+            Self::Stream => "stream",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -222,18 +231,43 @@ pub struct KeySpec {
     pub flags: &'static [&'static str],
     /// The argument `first` is the number of keys that follow it; `last` does not matter.
     pub is_counted: bool,
+    /// The keys are the first half of what follows this word, which is looked for from argument
+    /// `first` on.
+    pub keyword: Option<&'static str>,
     /// What the flags cannot say.
     pub notes: Option<&'static str>,
 }
 
 impl KeySpec {
     pub(super) const fn new(first: u8, last: i8, step: u8, flags: &'static [&'static str]) -> Self {
-        Self { first, last, step, flags, is_counted: false, notes: None }
+        Self { first, last, step, flags, is_counted: false, keyword: None, notes: None }
     }
 
     /// Keys whose number is argument `at`, in front of them. (`keynum` of COMMAND INFO.)
     pub(super) const fn counted(at: u8, step: u8, flags: &'static [&'static str]) -> Self {
-        Self { first: at, last: 0, step, flags, is_counted: true, notes: None }
+        Self { first: at, last: 0, step, flags, is_counted: true, keyword: None, notes: None }
+    }
+
+    /// Keys behind a word, as many as there are other arguments behind them.
+    pub(super) const fn after(
+        keyword: &'static str,
+        first: u8,
+        flags: &'static [&'static str],
+    ) -> Self {
+        Self {
+            first,
+            last: -1,
+            step: 1,
+            flags,
+            is_counted: false,
+            keyword: Some(keyword),
+            notes: None,
+        }
+    }
+
+    /// Whether only the arguments tell where the keys are.
+    const fn is_movable(&self) -> bool {
+        self.is_counted || self.keyword.is_some()
     }
 
     pub(super) const fn noted(self, notes: &'static str) -> Self {
@@ -243,6 +277,12 @@ impl KeySpec {
     /// The indexes of the keys among the arguments.
     pub(crate) fn indexes(self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
         let (first, step) = (usize::from(self.first), usize::from(self.step));
+        if let Some(keyword) = self.keyword {
+            let is_it = |arg: &[u8]| arg.eq_ignore_ascii_case(keyword.as_bytes());
+            let at = args.iter().skip(first).position(is_it);
+            let begin = at.map_or(args.len(), |at| first + at + 1);
+            return (begin..begin + args.len().saturating_sub(begin) / 2).step_by(step);
+        }
         if self.is_counted {
             let count = args.get(first).and_then(coney_resp::number::parse_i64).unwrap_or(0);
             let count = usize::try_from(count).unwrap_or(0);
@@ -344,7 +384,7 @@ impl CommandSpec {
         let mut flags = self.flags;
         let mut at = 0;
         while at < keys.len() {
-            if keys[at].is_counted {
+            if keys[at].is_movable() {
                 flags = Flags(flags.0 | Flags::MOVABLEKEYS.0);
             }
             at += 1;
@@ -405,8 +445,8 @@ impl CommandSpec {
         match self.keys {
             // What is counted cannot be told in this form.
             [] => (0, 0, 0),
-            [only] if only.is_counted => (0, 0, 0),
-            [first, rest @ ..] if rest.iter().any(|spec| spec.is_counted) => {
+            [only] if only.is_movable() => (0, 0, 0),
+            [first, rest @ ..] if rest.iter().any(KeySpec::is_movable) => {
                 (i64::from(first.first), last_of(first), i64::from(first.step))
             }
             [only] => (i64::from(only.first), last_of(only), i64::from(only.step)),

@@ -15,11 +15,11 @@ mod hash;
 mod list;
 mod server;
 mod set;
+mod stream;
 mod string;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 0] = [
-]; 7] = [
+const GROUPS: [&[CommandSpec]; 10] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
@@ -27,6 +27,7 @@ const GROUPS: [&[CommandSpec]; 0] = [
     zset::ROWS,
     list::ROWS,
     bitmap::ROWS,
+    stream::ROWS,
     connection::ROWS,
     server::ROWS,
 ];

@@ -7,7 +7,8 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 5] = ["command", "connection", "generic", "list", "string"];
+const FOLDERS: [&str; 9] =
+    ["bitmap", "command", "connection", "generic", "hash", "list", "set", "stream", "string"];
 
 #[test]
 fn the_engine_replies_as_written() {
