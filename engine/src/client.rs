@@ -1,12 +1,17 @@
 //! What a connection carries from command to command.
 
+use std::sync::Arc;
+
 use coney_resp::Protocol;
+
+use crate::transaction::Transaction;
+use crate::watch::Watch;
 
 /// The database user that everybody is until ACL users exist.
 pub const DEFAULT_USER: &str = "default";
 
 /// State of one client. The server owns it, and lends it to each command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// CLIENT ID: unique over all workers and never reused.
     pub id: u64,
@@ -34,6 +39,10 @@ pub struct Client {
     pub commands: u64,
     /// The batch of its worker that this client last wrote in.
     pub(crate) wrote_in_batch: Option<u64>,
+    /// Since MULTI.
+    pub(crate) transaction: Option<Box<Transaction>>,
+    /// Since WATCH.
+    pub(crate) watched: Vec<Arc<Watch>>,
 }
 
 /// Whether replies are sent.
@@ -67,11 +76,19 @@ impl Client {
             last_command: "NULL",
             commands: 0,
             wrote_in_batch: None,
+            transaction: None,
+            watched: Vec::new(),
         }
+    }
+
+    /// Commands that wait for EXEC; `None`: no MULTI.
+    pub fn queued(&self) -> Option<usize> {
+        self.transaction.as_ref().map(|transaction| transaction.queue.len())
     }
 
     /// RESET: everything but identity and library back to the beginning.
     pub fn reset(&mut self, authenticated: bool) {
+        self.transaction = None;
         self.protocol = Protocol::Resp2;
         self.table = 0;
         self.authenticated = authenticated;

@@ -44,6 +44,7 @@ mod set;
 mod spec;
 mod string;
 pub mod table;
+pub(crate) mod transaction;
 
 pub use error::CommandError;
 pub(crate) use spec::Handler;

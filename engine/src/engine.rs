@@ -10,6 +10,7 @@ use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::watch::Watches;
 
 /// The database and what keeps the workers' ways to it in order.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) stripes: Stripes,
     pub(crate) counts: Counts,
+    pub(crate) watches: Watches,
     pub(crate) config: EngineConfig,
     /// `requirepass`; read by AUTH and HELLO only.
     password: RwLock<Option<Vec<u8>>>,
@@ -53,6 +55,7 @@ impl Engine {
             store,
             stripes: Stripes::new(config.workers),
             counts,
+            watches: Watches::new(),
             config,
             password: RwLock::new(None),
             value_len_max: AtomicU64::new(512 << 20),

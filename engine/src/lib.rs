@@ -6,6 +6,7 @@
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`transaction`], [`watch`]: MULTI and WATCH.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -31,7 +32,9 @@ pub mod meta;
 pub mod reclaim;
 pub mod store;
 pub mod stripe;
+pub mod transaction;
 pub mod varint;
+pub mod watch;
 
 pub use client::Client;
 pub use engine::Engine;

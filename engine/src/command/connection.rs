@@ -28,6 +28,7 @@ pub(super) fn quit(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> D
 }
 
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    ctx.exec.unwatch(ctx.client);
     ctx.client.reset(!ctx.exec.engine.has_password());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");

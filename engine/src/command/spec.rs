@@ -61,18 +61,25 @@ impl Flags {
     /// Allowed while a script blocks the server.
     pub const ALLOW_BUSY: Self = Self(1 << 11);
 
+    /// Its time does not count for the slow log.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 13);
+    /// Publishes or subscribes.
+    pub const PUBSUB: Self = Self(1 << 14);
+
     /// Its keys cannot be told from their positions alone.
     pub const MOVABLEKEYS: Self = Self(1 << 12);
 
     /// Every flag and its name, in the order in which COMMAND INFO lists them.
-    pub(super) const NAMES: [(Self, &'static str); 13] = [
+    pub(super) const NAMES: [(Self, &'static str); 15] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
         (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
         (Self::NOSCRIPT, "noscript"),
         (Self::LOADING, "loading"),
         (Self::STALE, "stale"),
+        (Self::SKIP_SLOWLOG, "skip_slowlog"),
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
         (Self::NO_ASYNC_LOADING, "no_async_loading"),
@@ -113,6 +120,8 @@ impl Categories {
     const SLOW: Self = Self(1 << 6);
     pub(super) const DANGEROUS: Self = Self(1 << 7);
     pub(super) const CONNECTION: Self = Self(1 << 8);
+    pub(super) const TRANSACTION: Self = Self(1 << 20);
+    pub(super) const PUBSUB: Self = Self(1 << 21);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -128,14 +137,14 @@ impl Categories {
         (Self(0), "hyperloglog"),
         (Self(0), "geo"),
         (Self(0), "stream"),
-        (Self(0), "pubsub"),
+        (Self::PUBSUB, "pubsub"),
         (Self::ADMIN, "admin"),
         (Self::FAST, "fast"),
         (Self::SLOW, "slow"),
         (Self(0), "blocking"),
         (Self::DANGEROUS, "dangerous"),
         (Self::CONNECTION, "connection"),
-        (Self(0), "transaction"),
+        (Self::TRANSACTION, "transaction"),
         (Self(0), "scripting"),
     ];
 
@@ -172,6 +181,10 @@ pub enum Group {
     Hash,
     /// Sets.
     Set,
+    /// MULTI and what belongs to it.
+    Transactions,
+    /// Publish and subscribe.
+    PubSub,
     /// The connection itself.
     Connection,
     /// The server.
@@ -186,6 +199,8 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -14,9 +14,17 @@ mod hash;
 mod server;
 mod set;
 mod string;
+mod transaction;
 
-const GROUPS: [&[CommandSpec]; 6] =
-    [string::ROWS, generic::ROWS, hash::ROWS, set::ROWS, connection::ROWS, server::ROWS];
+const GROUPS: [&[CommandSpec]; 7] = [
+    string::ROWS,
+    generic::ROWS,
+    hash::ROWS,
+    set::ROWS,
+    transaction::ROWS,
+    connection::ROWS,
+    server::ROWS,
+];
 
 const ROWS_COUNT: usize = {
     let mut count = 0;

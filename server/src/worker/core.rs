@@ -213,8 +213,8 @@ impl Core {
 
     /// The connection is gone.
     pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
-        if let Some(session) = self.sessions.remove(key) {
-            self.executor.release(&session.client);
+        if let Some(mut session) = self.sessions.remove(key) {
+            self.executor.release(&mut session.client);
             if session.is_counted {
                 self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
             }
