@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coney_resp::Protocol;
 
+use crate::pubsub::Subscriptions;
 use crate::transaction::Transaction;
 use crate::watch::Watch;
 
@@ -41,6 +42,8 @@ pub struct Client {
     pub(crate) wrote_in_batch: Option<u64>,
     /// Since MULTI.
     pub(crate) transaction: Option<Box<Transaction>>,
+    /// SUBSCRIBE and its like.
+    pub subscriptions: Subscriptions,
     /// Since WATCH.
     pub(crate) watched: Vec<Arc<Watch>>,
 }
@@ -77,6 +80,7 @@ impl Client {
             commands: 0,
             wrote_in_batch: None,
             transaction: None,
+            subscriptions: Subscriptions::default(),
             watched: Vec::new(),
         }
     }

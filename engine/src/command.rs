@@ -39,6 +39,7 @@ mod keyspace;
 mod lcs;
 mod long_double;
 mod option;
+pub(crate) mod pubsub;
 mod scan;
 mod set;
 mod spec;
@@ -123,6 +124,7 @@ pub(crate) fn resolve(args: Args<'_>, client: &Client) -> Result<&'static Comman
     if !client.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
         return Err(Refusal { spec: Some(spec), error: CommandError::NoAuth });
     }
+    pubsub::check_allowed(spec, client).map_err(|error| Refusal { spec: Some(spec), error })?;
     Ok(spec)
 }
 

@@ -8,6 +8,7 @@ use crate::EngineConfig;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
+use crate::pubsub::PubSub;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
 use crate::watch::Watches;
@@ -19,6 +20,7 @@ pub struct Engine {
     pub(crate) stripes: Stripes,
     pub(crate) counts: Counts,
     pub(crate) watches: Watches,
+    pub(crate) pubsub: PubSub,
     pub(crate) config: EngineConfig,
     /// `requirepass`; read by AUTH and HELLO only.
     password: RwLock<Option<Vec<u8>>>,
@@ -56,6 +58,7 @@ impl Engine {
             stripes: Stripes::new(config.workers),
             counts,
             watches: Watches::new(),
+            pubsub: PubSub::new(config.workers),
             config,
             password: RwLock::new(None),
             value_len_max: AtomicU64::new(512 << 20),

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
+use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
 use crate::transaction::Transaction;
@@ -126,7 +127,7 @@ pub struct ExecutorStats {
 #[derive(Debug)]
 pub struct Executor {
     pub(crate) engine: Arc<Engine>,
-    id: usize,
+    pub(crate) id: usize,
     /// There are other workers: latches and versions matter.
     pub(crate) is_shared: bool,
     place: Place,
@@ -160,6 +161,10 @@ pub struct Executor {
     empties_tables: bool,
     /// Which ones: as far as the present transaction has emptied them.
     pub(crate) emptied: Vec<std::ops::Range<u16>>,
+    /// Who of this worker's clients is subscribed to what.
+    pub(crate) subscribers: Local,
+    /// Messages that leave after the commit.
+    pub(crate) published: Vec<Outgoing>,
     /// EXEC runs its commands.
     pub(crate) in_transaction: bool,
     /// A command asked for exclusive mode in this iteration.
@@ -233,6 +238,8 @@ impl Executor {
             commit_requested: false,
             empties_tables: false,
             emptied: Vec::new(),
+            subscribers: Local::default(),
+            published: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
             holds_exclusive: false,
@@ -566,6 +573,7 @@ impl Executor {
     pub fn commit(&mut self) -> CommitOutcome {
         self.commit_requested = false;
         if self.batch.is_empty() {
+            self.settle_published(true);
             self.finish(false);
             return CommitOutcome::Nothing;
         }
@@ -577,6 +585,7 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
+                self.settle_published(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
             }
@@ -584,6 +593,7 @@ impl Executor {
             Err(error) => {
                 self.engine.note_failure(&error);
                 self.changes.clear();
+                self.settle_published(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
             }
@@ -770,8 +780,8 @@ impl Executor {
     }
 
     /// The batch as it was built on the pool, and what belongs to it.
-    pub(crate) fn into_parts(self) -> (Batch, Changes, u64) {
-        (self.batch, self.changes, self.earliest_deadline_ms)
+    pub(crate) fn into_parts(self) -> (Batch, Changes, u64, Vec<Outgoing>) {
+        (self.batch, self.changes, self.earliest_deadline_ms, self.published)
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
@@ -877,7 +887,10 @@ fn queue(
     spec: &'static CommandSpec,
     args: Args<'_>,
 ) -> Result<(), CommandError> {
-    if spec.flags.contains(Flags::NO_MULTI) || matches!(spec.handler, Handler::Admin) {
+    let is_refused = spec.flags.contains(Flags::NO_MULTI)
+        || matches!(spec.handler, Handler::Admin)
+        || command::pubsub::is_subscription(spec);
+    if is_refused {
         transaction.break_off();
         return Err(CommandError::Text("ERR Command not allowed inside a transaction"));
     }

@@ -130,7 +130,7 @@ impl Engine {
         match (purpose, hold) {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
-                let (batch, changes, earliest_deadline_ms) = executor.into_parts();
+                let (batch, changes, earliest_deadline_ms, published) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
                     hold,
@@ -139,6 +139,7 @@ impl Engine {
                     changes,
                     earliest_deadline_ms,
                     is_error,
+                    published,
                     client_after: is_transaction.then(|| Box::new(client)),
                 }))
             }

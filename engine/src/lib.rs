@@ -7,6 +7,7 @@
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
+//! - [`pubsub`]: publish and subscribe.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -29,6 +30,7 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod meta;
+pub mod pubsub;
 pub mod reclaim;
 pub mod store;
 pub mod stripe;

@@ -78,6 +78,7 @@ pub(crate) struct Savepoint {
     batch: Mark,
     changes: Changes,
     earliest_deadline_ms: u64,
+    published: usize,
 }
 
 impl Executor {
@@ -86,6 +87,7 @@ impl Executor {
             batch: self.batch.mark(),
             changes: self.changes.clone(),
             earliest_deadline_ms: self.earliest_deadline_ms,
+            published: self.published.len(),
         }
     }
 
@@ -94,6 +96,7 @@ impl Executor {
         self.batch.take_back(savepoint.batch);
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
+        self.published.truncate(savepoint.published);
         if self.in_transaction {
             self.forget_emptied();
         }

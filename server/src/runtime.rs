@@ -29,6 +29,8 @@ pub(crate) struct Runtime {
     pub(crate) query_buffer_len_max: AtomicUsize,
     /// Hard limit of `client-output-buffer-limit normal` in bytes; 0 means none.
     pub(crate) output_buffer_len_max: AtomicUsize,
+    /// The same of `client-output-buffer-limit pubsub`.
+    pub(crate) pubsub_buffer_len_max: AtomicUsize,
     /// A password is required.
     pub(crate) requires_auth: AtomicBool,
     /// `protected-mode` refuses clients from other hosts.
@@ -53,6 +55,7 @@ impl Runtime {
             bulk_len_max: AtomicU32::new(0),
             query_buffer_len_max: AtomicUsize::new(0),
             output_buffer_len_max: AtomicUsize::new(0),
+            pubsub_buffer_len_max: AtomicUsize::new(0),
             requires_auth: AtomicBool::new(false),
             refuses_remote: AtomicBool::new(false),
             active_expire: AtomicBool::new(true),
@@ -68,6 +71,7 @@ impl Runtime {
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let has_password = !config.requirepass.is_empty();
         let [output_hard_limit, ..] = config.client_output_buffer_limit.normal;
+        let [pubsub_hard_limit, ..] = config.client_output_buffer_limit.pubsub;
         self.sync.store(
             match config.sync {
                 Sync::Off => SYNC_OFF,
@@ -82,6 +86,7 @@ impl Runtime {
         let query_limit = to_usize(config.client_query_buffer_limit);
         self.query_buffer_len_max.store(query_limit, Ordering::Relaxed);
         self.output_buffer_len_max.store(to_usize(output_hard_limit), Ordering::Relaxed);
+        self.pubsub_buffer_len_max.store(to_usize(pubsub_hard_limit), Ordering::Relaxed);
         self.requires_auth.store(has_password, Ordering::Relaxed);
         self.refuses_remote.store(config.protected_mode && !has_password, Ordering::Relaxed);
         self.spin_us.store(config.spin_us, Ordering::Relaxed);

@@ -8,8 +8,15 @@ use super::{CommandError, Context, Done, Stop};
 use crate::REDIS_VERSION;
 use crate::client::{DEFAULT_USER, ReplyMode};
 
-pub(super) fn ping(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+pub(super) fn ping(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let is_subscribed = !ctx.client.subscriptions.is_empty();
     match args.get(1) {
+        // The shape of a message, so that a client may tell it from one.
+        message if is_subscribed && reply.protocol() == Protocol::Resp2 && args.len() <= 2 => {
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.unwrap_or_default());
+        }
         None => reply.simple("PONG"),
         Some(message) if args.len() == 2 => reply.bulk(message),
         Some(_) => return Err(CommandError::WrongArity.into()),
@@ -29,6 +36,7 @@ pub(super) fn quit(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> D
 
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
     ctx.exec.unwatch(ctx.client);
+    ctx.exec.unsubscribe_all(ctx.client);
     ctx.client.reset(!ctx.exec.engine.has_password());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");

@@ -11,17 +11,19 @@ use super::{CommandError, Refusal};
 mod connection;
 mod generic;
 mod hash;
+mod pubsub;
 mod server;
 mod set;
 mod string;
 mod transaction;
 
-const GROUPS: [&[CommandSpec]; 7] = [
+const GROUPS: [&[CommandSpec]; 8] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
     set::ROWS,
     transaction::ROWS,
+    pubsub::ROWS,
     connection::ROWS,
     server::ROWS,
 ];
