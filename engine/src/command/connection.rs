@@ -29,7 +29,9 @@ pub(super) fn echo(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     Ok(())
 }
 
-pub(super) fn quit(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    // Who has got the reply is counted no more, though the connection still ends.
+    ctx.exec.unsubscribe_all(ctx.client);
     reply.ok();
     Err(Stop::Close)
 }
