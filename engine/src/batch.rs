@@ -83,6 +83,29 @@ struct Latest {
     value_end: u32,
 }
 
+/// A place in the batch: see [`Batch::mark`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    len: usize,
+    count: u32,
+}
+
+/// What a record means for users' keys.
+#[derive(Debug)]
+pub(crate) enum Record<'a> {
+    /// The meta key is written or removed.
+    Meta { key: &'a [u8], is_removal: bool },
+    /// An element with this key is written or removed.
+    Element { key: &'a [u8] },
+    /// All meta keys from `begin` to before `end` are removed.
+    MetaRange { begin: &'a [u8], end: &'a [u8] },
+    /// Nothing that a user could see.
+    Other,
+}
+
+/// A record taken apart: tag, family, key, and what follows the key.
+type Parts<'a> = (u8, Family, &'a [u8], Option<&'a [u8]>);
+
 /// What the batch says of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pending<'a> {
@@ -186,32 +209,82 @@ impl Batch {
     /// # Panics
     /// If it holds a range: no command that is executed elsewhere empties a table.
     pub fn append(&mut self, other: &Self) {
-        let mut rest = &other.bytes[HEADER_LEN..];
-        while let [tag, family, tail @ ..] = rest {
-            let family = Family::from_byte(*family).expect("a batch knows its families");
-            let read = |bytes| crate::varint::read_slice(bytes).expect("a batch is whole");
-            let (key, tail) = read(tail);
-            rest = tail;
-            let key = self.record(*tag, family, &[key]);
-            let value = match *tag {
-                RECORD_PUT => {
-                    let (value, tail) = read(rest);
-                    rest = tail;
-                    self.slice(&[value])
-                }
-                RECORD_DELETE => 0..0,
-                other => unreachable!("record {other:#04x} in a batch of single keys"),
-            };
+        for (tag, family, key, value) in other.parts_since(HEADER_LEN) {
+            assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
+            let key = self.record(tag, family, &[key]);
+            let value = value.map_or(0..0, |value| self.slice(&[value]));
             if is_covered(family) {
                 self.note(family, key, value);
             }
         }
     }
 
-    /// Adds the removal of `begin .. end`. The overlay does not know what it hides and is forgotten:
-    /// the batch must be committed before anything is read.
+    /// The place where the next record will be.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { len: self.bytes.len(), count: self.count }
+    }
+
+    /// Takes all records since `mark` back.
+    pub(crate) fn take_back(&mut self, mark: Mark) {
+        if self.count == mark.count {
+            return;
+        }
+        let mut whole = std::mem::take(self);
+        whole.bytes.truncate(mark.len);
+        for (tag, family, key, value) in whole.parts_since(HEADER_LEN) {
+            if tag == RECORD_DELETE_RANGE {
+                self.delete_range(family, key, value.unwrap_or_default());
+                continue;
+            }
+            let key = self.record(tag, family, &[key]);
+            let value = value.map_or(0..0, |value| self.slice(&[value]));
+            if is_covered(family) {
+                self.note(family, key, value);
+            }
+        }
+        debug_assert_eq!(self.count, mark.count, "a mark lies between records");
+    }
+
+    /// The records since `mark`.
+    pub(crate) fn records_since(&self, mark: Mark) -> impl Iterator<Item = Record<'_>> {
+        self.parts_since(mark.len).map(|(tag, family, key, value)| match (family, tag) {
+            (Family::Meta, RECORD_DELETE_RANGE) => {
+                Record::MetaRange { begin: key, end: value.unwrap_or_default() }
+            }
+            (Family::Meta, _) => Record::Meta { key, is_removal: tag == RECORD_DELETE },
+            (Family::Data | Family::Score, RECORD_PUT | RECORD_DELETE) => Record::Element { key },
+            _ => Record::Other,
+        })
+    }
+
+    fn parts_since(&self, start: usize) -> impl Iterator<Item = Parts<'_>> {
+        let mut rest = self.bytes.get(start..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let [tag, family, tail @ ..] = rest else { return None };
+            let family = Family::from_byte(*family).expect("a batch knows its families");
+            let read = |bytes| crate::varint::read_slice(bytes).expect("a batch is whole");
+            let (key, tail) = read(tail);
+            rest = tail;
+            let value = (*tag != RECORD_DELETE).then(|| {
+                let (value, tail) = read(rest);
+                rest = tail;
+                value
+            });
+            Some((*tag, family, key, value))
+        })
+    }
+
+    /// Adds the removal of `begin .. end`. The overlay forgets what lies there, and does not know
+    /// what else is hidden.
     pub fn delete_range(&mut self, family: Family, begin: &[u8], end: &[u8]) {
-        self.forget();
+        let bytes = &self.bytes;
+        let is_hidden = |key: &[u8]| begin <= key && key < end;
+        self.overlay.retain(|latest| latest.family != family || !is_hidden(latest.key(bytes)));
+        let key_of = |key: &Range<u32>| &bytes[key.start as usize..key.end as usize];
+        if family == Family::Meta {
+            self.keys.retain(|key| !is_hidden(key_of(key)));
+        }
+        self.elements.retain(|(other, key)| *other != family || !is_hidden(key_of(key)));
         self.record(RECORD_DELETE_RANGE, family, &[begin]);
         self.slice(&[end]);
     }

@@ -6,9 +6,12 @@ use coney_resp::Protocol;
 
 use crate::acl::user::User;
 use crate::acl::{Acl, DEFAULT_USER};
+use crate::pubsub::Subscriptions;
+use crate::transaction::Transaction;
+use crate::watch::Watch;
 
 /// State of one client. The server owns it, and lends it to each command.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// CLIENT ID: unique over all workers and never reused.
     pub id: u64,
@@ -39,6 +42,12 @@ pub struct Client {
     acl_version: u64,
     /// The batch of its worker that this client last wrote in.
     pub(crate) wrote_in_batch: Option<u64>,
+    /// Since MULTI.
+    pub(crate) transaction: Option<Box<Transaction>>,
+    /// SUBSCRIBE and its like.
+    pub subscriptions: Subscriptions,
+    /// Since WATCH.
+    pub(crate) watched: Vec<Arc<Watch>>,
 }
 
 /// Whether replies are sent.
@@ -74,11 +83,20 @@ impl Client {
             user: None,
             acl_version: 0,
             wrote_in_batch: None,
+            transaction: None,
+            subscriptions: Subscriptions::default(),
+            watched: Vec::new(),
         }
+    }
+
+    /// Commands that wait for EXEC; `None`: no MULTI.
+    pub fn queued(&self) -> Option<usize> {
+        self.transaction.as_ref().map(|transaction| transaction.queue.len())
     }
 
     /// RESET: everything but identity and library back to the beginning.
     pub fn reset(&mut self, authenticated: bool) {
+        self.transaction = None;
         self.protocol = Protocol::Resp2;
         self.table = 0;
         self.authenticated = authenticated;
@@ -100,6 +118,13 @@ impl Client {
         self.user = Some(user);
         self.acl_version = 0;
         self.authenticated = true;
+    }
+
+    /// Its user was deleted: it is a stranger again.
+    pub(crate) fn log_out(&mut self) {
+        self.user = None;
+        self.acl_version = 0;
+        self.authenticated = false;
     }
 
     /// Its user as the rules are now; `None`: there is no such user any more.

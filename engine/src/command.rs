@@ -42,12 +42,14 @@ mod lcs;
 mod list;
 mod long_double;
 mod option;
+pub(crate) mod pubsub;
 mod scan;
 mod set;
 mod spec;
 mod stream;
 mod string;
 pub mod table;
+pub(crate) mod transaction;
 mod zset;
 
 pub use error::CommandError;
@@ -136,6 +138,7 @@ pub(crate) fn resolve(
         acl::check(args, spec, client, acl, now)
             .map_err(|error| Refusal { spec: Some(spec), error })?;
     }
+    pubsub::check_allowed(spec, client).map_err(|error| Refusal { spec: Some(spec), error })?;
     Ok(spec)
 }
 

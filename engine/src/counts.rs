@@ -121,7 +121,7 @@ impl Counts {
 }
 
 /// What one open batch changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     /// One entry for each table that the batch touches; few.
     by_table: Vec<(u16, Count)>,
@@ -154,7 +154,7 @@ impl Changes {
         }
     }
 
-    /// Notes that the batch empties a table; it must not change that table any more after that.
+    /// Notes that the batch empties a table.
     pub(crate) fn empty(&mut self, table: u16) {
         self.by_table.retain(|(other, _)| *other != table);
         self.emptied.push(table);
@@ -200,7 +200,10 @@ impl Changes {
         }
         for &(table, change) in &self.by_table {
             if !change.is_zero() {
+                // What the batch adds to a table that it emptied before, it adds to nothing.
+                let is_emptied = self.emptied.contains(&table);
                 let now = counts.cell(worker, usize::from(table)).get();
+                let now = if is_emptied { Count::default() } else { now };
                 let keys = now.keys + change.keys;
                 let expires = now.expires + change.expires;
                 values.push((worker, usize::from(table), Count { keys, expires }));

@@ -47,6 +47,14 @@ pub fn write_prefix(out: &mut Vec<u8>, meta_key: &[u8], version: u64) {
     out.extend_from_slice(&version.to_be_bytes());
 }
 
+/// The meta key of the key that an element belongs to; `None`: these are no element's bytes.
+pub fn meta_key_of(element_key: &[u8]) -> Option<Vec<u8>> {
+    let (head, rest) = element_key.split_at_checked(key::META_PREFIX_LEN)?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let user_key = rest.get(..usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+    Some([head, user_key].concat())
+}
+
 /// The first key after all that begin with `prefix`, which is that of a version.
 pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();

@@ -9,8 +9,10 @@ use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
+use crate::pubsub::PubSub;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::watch::Watches;
 
 /// The database and what keeps the workers' ways to it in order.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) stripes: Stripes,
     pub(crate) counts: Counts,
+    pub(crate) watches: Watches,
+    pub(crate) pubsub: PubSub,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -53,6 +57,8 @@ impl Engine {
             store,
             stripes: Stripes::new(config.workers),
             counts,
+            watches: Watches::new(),
+            pubsub: PubSub::new(config.workers),
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),

@@ -14,14 +14,16 @@ use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::{self, CommandSpec, Context, Flags, Handler, Old, Stop};
+use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
-use crate::hold::Hold;
+use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
+use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+use crate::transaction::Transaction;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -126,7 +128,7 @@ pub struct ExecutorStats {
 #[derive(Debug)]
 pub struct Executor {
     pub(crate) engine: Arc<Engine>,
-    id: usize,
+    pub(crate) id: usize,
     /// There are other workers: latches and versions matter.
     pub(crate) is_shared: bool,
     place: Place,
@@ -155,9 +157,17 @@ pub struct Executor {
     is_batch_open: bool,
     /// The counters' new values are in the batch already (its commit stalled).
     is_sealed: bool,
-    commit_requested: bool,
+    pub(crate) commit_requested: bool,
     /// The batch empties whole tables.
     empties_tables: bool,
+    /// Which ones: as far as the present transaction has emptied them.
+    pub(crate) emptied: Vec<std::ops::Range<u16>>,
+    /// Who of this worker's clients is subscribed to what.
+    pub(crate) subscribers: Local,
+    /// Messages that leave after the commit.
+    pub(crate) published: Vec<Outgoing>,
+    /// EXEC runs its commands.
+    pub(crate) in_transaction: bool,
     /// A command asked for exclusive mode in this iteration.
     asked_exclusive: bool,
     holds_exclusive: bool,
@@ -228,6 +238,10 @@ impl Executor {
             is_sealed: false,
             commit_requested: false,
             empties_tables: false,
+            emptied: Vec::new(),
+            subscribers: Local::default(),
+            published: Vec::new(),
+            in_transaction: false,
             asked_exclusive: false,
             holds_exclusive: false,
             meta_key: Vec::new(),
@@ -261,7 +275,7 @@ impl Executor {
                 if let Some(spec) = refusal.spec {
                     self.stats.rejected_calls[spec.index()] += 1;
                 }
-                refusal.error.write(reply, refusal.spec.map_or("", |spec| spec.full_name));
+                command::transaction::refuse(self, client, &refusal, reply);
                 if !client.take_reply_permission() {
                     reply.truncate(start);
                 }
@@ -269,22 +283,20 @@ impl Executor {
             }
         };
         if !self.holds.is_empty()
-            && let Some((built, is_error)) = self.take_built(client, spec)
+            && let Some(built) = self.take_built(client, spec)
         {
-            reply.raw(&built);
-            self.stats.errors += u64::from(is_error);
-            self.stats.failed_calls[spec.index()] += u64::from(is_error);
-            client.wrote_in_batch = Some(self.batch_number);
-            self.count_call(spec, client);
-            if !client.take_reply_permission() {
-                reply.truncate(start);
-            }
+            self.finish_built(spec, client, built, reply);
+            return Outcome::Done;
+        }
+        if client.transaction.is_some() && !command::transaction::is_immediate(spec) {
+            self.queue(spec, client, args, reply);
             return Outcome::Done;
         }
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
         self.element_reads = 0;
+        let mark = self.batch.mark();
         let batch_before = self.batch.count();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
@@ -340,6 +352,7 @@ impl Executor {
             }
         }
         if self.batch.count() != batch_before {
+            self.touch_watched(mark);
             client.wrote_in_batch = Some(self.batch_number);
         }
         self.stats.commands += 1;
@@ -352,6 +365,51 @@ impl Executor {
         outcome
     }
 
+    /// Ends a command that the pool has built.
+    fn finish_built(
+        &mut self,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        built: Built,
+        reply: &mut Reply<'_>,
+    ) {
+        let start = reply.len();
+        reply.raw(&built.reply);
+        self.stats.errors += u64::from(built.is_error);
+        self.stats.failed_calls[spec.index()] += u64::from(built.is_error);
+        if let Some(after) = built.client_after {
+            self.end_transaction(client, *after);
+        }
+        client.wrote_in_batch = Some(self.batch_number);
+        self.count_call(spec, client);
+        if !client.take_reply_permission() {
+            reply.truncate(start);
+        }
+    }
+
+    /// Queues a command of a transaction.
+    fn queue(
+        &mut self,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        let start = reply.len();
+        let Some(transaction) = &mut client.transaction else { return };
+        match queue(transaction, spec, args) {
+            Ok(()) => reply.simple("QUEUED"),
+            Err(error) => {
+                self.stats.rejected += 1;
+                self.stats.rejected_calls[spec.index()] += 1;
+                error.write(reply, spec.full_name);
+            }
+        }
+        if !client.take_reply_permission() {
+            reply.truncate(start);
+        }
+    }
+
     fn park(
         &mut self,
         spec: &'static CommandSpec,
@@ -360,21 +418,25 @@ impl Executor {
         args: Args<'_>,
         stop: Stop,
     ) -> Park {
+        // It is of several commands, of which each may write.
+        let is_exec = client.transaction.is_some();
         match stop {
             Stop::Fetch if self.missed_element => {
                 self.stats.fetches += 1;
                 self.park_on_pool(spec, client, now, args, Purpose::Rehearse)
             }
-            Stop::TooLong if spec.flags.contains(Flags::WRITE) => match self.hold(client) {
-                Some(hold) => {
-                    let stripes = self.held_stripes(hold).to_vec();
-                    self.park_on_pool(spec, client, now, args, Purpose::Build { hold, stripes })
+            Stop::TooLong if is_exec || spec.flags.contains(Flags::WRITE) => {
+                match self.hold(client) {
+                    Some(hold) => {
+                        let stripes = self.held_stripes(hold).to_vec();
+                        self.park_on_pool(spec, client, now, args, Purpose::Build { hold, stripes })
+                    }
+                    None => {
+                        self.commit_requested = true;
+                        Park::Latch
+                    }
                 }
-                None => {
-                    self.commit_requested = true;
-                    Park::Latch
-                }
-            },
+            }
             // It reads committed data only, and must see what this client wrote before it.
             Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
                 self.commit_requested = true;
@@ -426,9 +488,58 @@ impl Executor {
             now,
             random: self.next_random(),
             client: client.id,
+            state: self.state_for_pool(client, &purpose),
             purpose,
         };
         Park::Job(Box::new(Job::Command(Box::new(command))))
+    }
+
+    /// For EXEC: the client, as the pool needs it.
+    fn state_for_pool(&self, client: &Client, purpose: &Purpose) -> Option<Box<Client>> {
+        client.transaction.as_ref()?;
+        let mut state = Box::new(client.clone());
+        state.wrote_in_batch = None;
+        // Whether they are as they were was asked here, under the latches that are held meanwhile.
+        if matches!(purpose, Purpose::Build { .. }) {
+            state.watched = Vec::new();
+        }
+        Some(state)
+    }
+
+    /// The pool has executed EXEC, which left the client like this.
+    fn end_transaction(&mut self, client: &mut Client, after: Client) {
+        self.unwatch(client);
+        if let Some(transaction) = client.transaction.take() {
+            self.count_queue(&transaction);
+        }
+        let before = std::mem::replace(client, after);
+        client.commands = before.commands;
+    }
+
+    /// Counts the commands of a transaction that was executed.
+    pub(crate) fn count_queue(&mut self, transaction: &Transaction) {
+        if self.is_worker() {
+            for queued in transaction.queue.iter() {
+                self.stats.commands += 1;
+                self.stats.calls[queued.spec.index()] += 1;
+            }
+        }
+    }
+
+    /// Whether this is a worker's, not one on the pool.
+    pub(crate) fn is_worker(&self) -> bool {
+        matches!(self.place, Place::Worker)
+    }
+
+    /// Whether `client` has uncommitted writes.
+    pub(crate) fn has_uncommitted(&self, client: &Client) -> bool {
+        client.wrote_in_batch == Some(self.batch_number)
+    }
+
+    /// What the open transaction emptied was taken back.
+    pub(crate) fn forget_emptied(&mut self) {
+        self.emptied.clear();
+        self.empties_tables = false;
     }
 
     fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
@@ -468,6 +579,7 @@ impl Executor {
     pub fn commit(&mut self) -> CommitOutcome {
         self.commit_requested = false;
         if self.batch.is_empty() {
+            self.settle_published(true);
             self.finish(false);
             return CommitOutcome::Nothing;
         }
@@ -479,6 +591,7 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
+                self.settle_published(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
             }
@@ -486,6 +599,7 @@ impl Executor {
             Err(error) => {
                 self.engine.note_failure(&error);
                 self.changes.clear();
+                self.settle_published(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
             }
@@ -495,6 +609,7 @@ impl Executor {
     /// Updates the cache, releases the latches and forgets the batch.
     fn finish(&mut self, committed: bool) {
         let emptied = std::mem::take(&mut self.empties_tables);
+        self.emptied.clear();
         if emptied {
             self.cache.clear();
             if self.is_shared {
@@ -553,7 +668,7 @@ impl Executor {
     ) -> Result<R, Stop> {
         let meta_key = self.meta_key.as_slice();
         // The batch's overlay does not know what a range delete hides.
-        if self.empties_tables {
+        if self.empties_tables && !self.in_transaction {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
@@ -563,6 +678,11 @@ impl Executor {
             Some(Pending::Put(value)) => return Ok(f(Some(value))),
             Some(Pending::Deleted) => return Ok(f(None)),
             None => {}
+        }
+        if !self.emptied.is_empty()
+            && MetaKey::parse(meta_key).is_some_and(|key| self.has_emptied(key.table))
+        {
+            return Ok(f(None));
         }
         let tier = match source {
             Source::Worker(tier) => tier,
@@ -635,11 +755,14 @@ impl Executor {
             Place::Worker => {}
             Place::Rehearsal => return Ok(()),
             Place::Building(stripes) => {
-                assert!(
-                    stripes.contains(&stripe),
-                    "a command latches all its keys before it reads"
-                );
-                return Ok(());
+                if stripes.contains(&stripe) {
+                    return Ok(());
+                }
+                // The keys that a command writes may depend on what it reads.
+                assert!(self.in_transaction, "a command latches all its keys before it reads");
+                return Err(Stop::Error(CommandError::Text(
+                    "ERR the command writes a key that the transaction did not latch",
+                )));
             }
         }
         if !self.holds.is_empty() && self.is_held(stripe) {
@@ -663,8 +786,8 @@ impl Executor {
     }
 
     /// The batch as it was built on the pool, and what belongs to it.
-    pub(crate) fn into_parts(self) -> (Batch, Changes, u64) {
-        (self.batch, self.changes, self.earliest_deadline_ms)
+    pub(crate) fn into_parts(self) -> (Batch, Changes, u64, Vec<Outgoing>) {
+        (self.batch, self.changes, self.earliest_deadline_ms, self.published)
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
@@ -683,9 +806,13 @@ impl Executor {
     /// Empties tables, alone: other workers have no open batch meanwhile. The batch must be
     /// committed before anything else is read.
     pub(crate) fn empty_tables(&mut self, tables: std::ops::Range<u16>) -> Result<(), Stop> {
-        if self.is_sealed || self.empties_tables {
+        if self.is_sealed || (self.empties_tables && !self.in_transaction) {
             self.commit_requested = true;
             return Err(Stop::Stall);
+        }
+        if !self.is_worker() {
+            // EXEC is only rehearsed: it is never built with this in it.
+            return Ok(());
         }
         if !self.holds.is_empty() {
             return Err(Stop::Latch);
@@ -700,8 +827,11 @@ impl Executor {
         for family in [Family::Meta, Family::Data, Family::Score] {
             self.batch.delete_range(family, &begin, &end);
         }
-        for table in tables {
+        for table in tables.clone() {
             self.changes.empty(table);
+        }
+        if self.in_transaction {
+            self.emptied.push(tables);
         }
         self.empties_tables = true;
         self.commit_requested = true;
@@ -710,7 +840,10 @@ impl Executor {
 
     /// Keys of a table, with those that the open batch creates and removes.
     pub(crate) fn keys_count(&mut self, table: u16) -> Result<i64, Stop> {
-        if self.empties_tables {
+        if self.has_emptied(table) {
+            return Ok(self.changes.of(table).keys.max(0));
+        }
+        if self.empties_tables && !self.in_transaction {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
@@ -752,6 +885,24 @@ pub struct CacheUsage {
     pub hits: u64,
     /// Lookups that did not.
     pub misses: u64,
+}
+
+/// Queues a command of a transaction.
+fn queue(
+    transaction: &mut Transaction,
+    spec: &'static CommandSpec,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    let is_refused = spec.flags.contains(Flags::NO_MULTI)
+        || matches!(spec.handler, Handler::Admin)
+        || command::pubsub::is_subscription(spec);
+    if is_refused {
+        transaction.break_off();
+        return Err(CommandError::Text("ERR Command not allowed inside a transaction"));
+    }
+    transaction.push(spec, args).map_err(|_full| {
+        CommandError::Text("ERR the transaction is too large: at most 65536 commands and 256 MiB")
+    })
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {

@@ -104,7 +104,9 @@ impl Executor {
                     if header.expire_at == Some(UnixMillis(record.deadline_ms)) =>
                 {
                     if header.is_expired(now) {
+                        let mark = self.batch.mark();
                         self.remove(&header);
+                        self.touch_watched(mark);
                         self.stats.expired_keys += 1;
                     }
                 }

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::command::CommandSpec;
 use crate::counts::Changes;
 use crate::executor::Executor;
+use crate::pubsub::Outgoing;
 
 /// Bytes of a batch that a command may make on the pool: it is kept in memory, and RocksDB takes
 /// it as a whole.
@@ -41,6 +42,9 @@ pub struct Built {
     pub(crate) changes: Changes,
     pub(crate) earliest_deadline_ms: u64,
     pub(crate) is_error: bool,
+    pub(crate) published: Vec<Outgoing>,
+    /// What EXEC made of its client.
+    pub(crate) client_after: Option<Box<Client>>,
 }
 
 impl Executor {
@@ -83,9 +87,12 @@ impl Executor {
         }
     }
 
-    /// The client is gone: its command, if one is on the pool, ends without effect.
-    pub fn release(&mut self, client: &Client) {
+    /// The client is gone: its command, if one is on the pool, ends without effect, and it watches
+    /// nothing and is subscribed to nothing any more.
+    pub fn release(&mut self, client: &mut Client) {
         self.end_hold(client);
+        self.unwatch(client);
+        self.unsubscribe_all(client);
     }
 
     fn end_hold(&mut self, client: &Client) -> Option<Built> {
@@ -98,21 +105,20 @@ impl Executor {
         hold.built
     }
 
-    /// Ends the client's command if the pool has built it: its batch joins the open one. Returns
-    /// the reply, and whether it is an error.
-    pub(crate) fn take_built(
-        &mut self,
-        client: &Client,
-        spec: &CommandSpec,
-    ) -> Option<(Vec<u8>, bool)> {
+    /// Ends the client's command if the pool has built it: its batch joins the open one.
+    pub(crate) fn take_built(&mut self, client: &Client, spec: &CommandSpec) -> Option<Built> {
         if !self.holds.iter().any(|hold| hold.client == client.id && hold.built.is_some()) {
             return None;
         }
-        let built = self.end_hold(client)?;
+        let mut built = self.end_hold(client)?;
+        let published = std::mem::take(&mut built.published);
         debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
+        let mark = self.batch.mark();
         self.batch.append(&built.batch);
+        self.touch_watched(mark);
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
-        Some((built.reply, built.is_error))
+        self.published.extend(published);
+        Some(built)
     }
 }

@@ -36,6 +36,8 @@ pub struct SlowCommand {
     pub(crate) random: u64,
     /// Id of the client.
     pub(crate) client: u64,
+    /// For EXEC: the client with its transaction.
+    pub(crate) state: Option<Box<Client>>,
     pub(crate) purpose: Purpose,
 }
 
@@ -91,13 +93,15 @@ impl Engine {
     }
 
     fn run_whole(self: &Arc<Self>, command: SlowCommand) -> JobDone {
-        let SlowCommand { spec, args, table, protocol, now, random, client: id, purpose } = command;
+        let SlowCommand { spec, args, table, protocol, now, random, client: id, state, purpose } =
+            command;
         let (hold, stripes) = match &purpose {
             Purpose::Build { hold, stripes } => (Some(*hold), Some(stripes.clone())),
             Purpose::Reply | Purpose::Rehearse => (None, None),
         };
         let mut executor = Executor::on_pool(Arc::clone(self), stripes, random);
-        let mut client = Client::new(id);
+        let is_transaction = state.is_some();
+        let mut client = state.map_or_else(|| Client::new(id), |state| *state);
         (client.table, client.protocol) = (table, protocol);
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, protocol);
@@ -126,7 +130,7 @@ impl Engine {
         match (purpose, hold) {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
-                let (batch, changes, earliest_deadline_ms) = executor.into_parts();
+                let (batch, changes, earliest_deadline_ms, published) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
                     hold,
@@ -135,6 +139,8 @@ impl Engine {
                     changes,
                     earliest_deadline_ms,
                     is_error,
+                    published,
+                    client_after: is_transaction.then(|| Box::new(client)),
                 }))
             }
             (Purpose::Reply | Purpose::Build { .. }, _) => JobDone::Replied(out),

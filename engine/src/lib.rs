@@ -8,6 +8,8 @@
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`transaction`], [`watch`]: MULTI and WATCH.
+//! - [`pubsub`]: publish and subscribe.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -31,12 +33,15 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod meta;
+pub mod pubsub;
 pub mod reclaim;
 pub mod score;
 pub mod store;
 pub mod stream;
 pub mod stripe;
+pub mod transaction;
 pub mod varint;
+pub mod watch;
 
 pub use client::Client;
 pub use engine::Engine;

@@ -31,6 +31,8 @@ pub(crate) struct Runtime {
     pub(crate) output_buffer_len_max: AtomicUsize,
     /// `protected-mode`: without a password, clients from other hosts are refused.
     pub(crate) protected_mode: AtomicBool,
+    /// The same of `client-output-buffer-limit pubsub`.
+    pub(crate) pubsub_buffer_len_max: AtomicUsize,
     /// Active expiry is on.
     pub(crate) active_expire: AtomicBool,
     /// How long a worker polls without work before it sleeps, in microseconds.
@@ -52,6 +54,7 @@ impl Runtime {
             query_buffer_len_max: AtomicUsize::new(0),
             output_buffer_len_max: AtomicUsize::new(0),
             protected_mode: AtomicBool::new(true),
+            pubsub_buffer_len_max: AtomicUsize::new(0),
             active_expire: AtomicBool::new(true),
             spin_us: AtomicU64::new(0),
             slower_than_us: AtomicI64::new(-1),
@@ -64,6 +67,7 @@ impl Runtime {
     pub(crate) fn apply(&self, config: &Config) {
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let [output_hard_limit, ..] = config.client_output_buffer_limit.normal;
+        let [pubsub_hard_limit, ..] = config.client_output_buffer_limit.pubsub;
         self.sync.store(
             match config.sync {
                 Sync::Off => SYNC_OFF,
@@ -79,6 +83,7 @@ impl Runtime {
         self.query_buffer_len_max.store(query_limit, Ordering::Relaxed);
         self.output_buffer_len_max.store(to_usize(output_hard_limit), Ordering::Relaxed);
         self.protected_mode.store(config.protected_mode, Ordering::Relaxed);
+        self.pubsub_buffer_len_max.store(to_usize(pubsub_hard_limit), Ordering::Relaxed);
         self.spin_us.store(config.spin_us, Ordering::Relaxed);
         self.slower_than_us.store(config.slowlog_log_slower_than, Ordering::Relaxed);
     }

@@ -146,7 +146,7 @@ fn serve(
         let seat =
             Seat { part, handle: Arc::clone(handle), messages, core, busy_poll: config.busy_poll };
         let clients = (pool_client.clone(), admin_client.clone());
-        worker_threads.push(start_worker(&shared, seat, clients)?);
+        worker_threads.push(start_worker(&shared, seat, &handles, clients)?);
     }
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
@@ -250,6 +250,7 @@ fn pins(config: &Config, cores: &[usize], workers: usize) -> Vec<Option<usize>> 
 fn start_worker(
     shared: &Shared,
     seat: Seat,
+    peers: &[Arc<WorkerHandle>],
     (pool, admin): (PoolClient, AdminClient),
 ) -> Result<JoinHandle<()>, ServeError> {
     let (opened, is_open) = mpsc::channel();
@@ -258,6 +259,7 @@ fn start_worker(
         (Arc::clone(&shared.runtime), Arc::clone(&shared.sync), shared.clock);
     let access = Arc::clone(&shared.access);
     let id = seat.handle.id;
+    let peers = peers.to_vec();
     let thread =
         std::thread::Builder::new().name(format!("coney-worker-{id}")).spawn(move || {
             if let Some(core) = seat.core
@@ -277,6 +279,7 @@ fn start_worker(
                     executor: Executor::new(Arc::clone(&engine), id),
                     runtime,
                     handle: seat.handle,
+                    peers,
                     pool,
                     admin,
                     sync,

@@ -6,6 +6,7 @@
 //!     transports     receive a burst: TCP, RESP, commands (Core)
 //!     retry          parked commands
 //!     commit         one WriteBatch for all connections
+//!     messages       what was published to clients here
 //!     send           replies of all connections, one transmit kick
 //!     idle           spin for a while, then sleep until something arrives
 //! ```
@@ -118,6 +119,7 @@ impl Worker {
         }
         work += self.core.retry_parked();
         self.core.commit();
+        work += self.core.deliver_messages();
         if self.core.awaits_disk() {
             self.core.on_durable(self.engine.durable_ticket());
         }
@@ -194,7 +196,7 @@ impl Worker {
         }
         self.handle.waker().announce_sleep();
         // The last look, after the announcement: see `Waker`.
-        if self.messages.is_empty() && !self.is_durable_news() {
+        if self.messages.is_empty() && !self.is_durable_news() && !self.core.has_mail() {
             self.sleep();
         }
         self.handle.waker().awake();

@@ -33,8 +33,7 @@ pub(super) fn check(
     now: UnixMillis,
 ) -> Result<(), CommandError> {
     let Some(user) = client.user(acl) else {
-        // Its user was deleted: it is a stranger again.
-        client.reset(false);
+        client.log_out();
         return Err(CommandError::NoAuth);
     };
     let Err(denial) = user.check(spec, args) else { return Ok(()) };

@@ -11,8 +11,15 @@ use crate::acl::DEFAULT_USER;
 use crate::acl::log::Reason;
 use crate::client::ReplyMode;
 
-pub(super) fn ping(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+pub(super) fn ping(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let is_subscribed = !ctx.client.subscriptions.is_empty();
     match args.get(1) {
+        // The shape of a message, so that a client may tell it from one.
+        message if is_subscribed && reply.protocol() == Protocol::Resp2 && args.len() <= 2 => {
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(message.unwrap_or_default());
+        }
         None => reply.simple("PONG"),
         Some(message) if args.len() == 2 => reply.bulk(message),
         Some(_) => return Err(CommandError::WrongArity.into()),
@@ -25,12 +32,16 @@ pub(super) fn echo(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
     Ok(())
 }
 
-pub(super) fn quit(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    // Who has got the reply is counted no more, though the connection still ends.
+    ctx.exec.unsubscribe_all(ctx.client);
     reply.ok();
     Err(Stop::Close)
 }
 
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    ctx.exec.unwatch(ctx.client);
+    ctx.exec.unsubscribe_all(ctx.client);
     ctx.client.reset(ctx.exec.engine.acl().is_open());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");

@@ -62,21 +62,27 @@ impl Flags {
     pub const ALLOW_BUSY: Self = Self(1 << 11);
 
     /// May wait for other clients.
-    pub const BLOCKING: Self = Self(1 << 13);
+    pub const BLOCKING: Self = Self(1 << 15);
+    /// Its time does not count for the slow log.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 13);
+    /// Publishes or subscribes.
+    pub const PUBSUB: Self = Self(1 << 14);
 
     /// Its keys cannot be told from their positions alone.
     pub const MOVABLEKEYS: Self = Self(1 << 12);
 
     /// Every flag and its name, in the order in which COMMAND INFO lists them.
-    pub(super) const NAMES: [(Self, &'static str); 14] = [
+    pub(super) const NAMES: [(Self, &'static str); 16] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::DENYOOM, "denyoom"),
         (Self::ADMIN, "admin"),
+        (Self::PUBSUB, "pubsub"),
         (Self::NOSCRIPT, "noscript"),
         (Self::BLOCKING, "blocking"),
         (Self::LOADING, "loading"),
         (Self::STALE, "stale"),
+        (Self::SKIP_SLOWLOG, "skip_slowlog"),
         (Self::FAST, "fast"),
         (Self::NO_AUTH, "no_auth"),
         (Self::NO_ASYNC_LOADING, "no_async_loading"),
@@ -122,6 +128,8 @@ impl Categories {
     pub(super) const BITMAP: Self = Self(1 << 13);
     pub(super) const STREAM: Self = Self(1 << 14);
     pub(super) const BLOCKING: Self = Self(1 << 15);
+    pub(super) const TRANSACTION: Self = Self(1 << 16);
+    pub(super) const PUBSUB: Self = Self(1 << 17);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -137,14 +145,14 @@ impl Categories {
         (Self(0), "hyperloglog"),
         (Self(0), "geo"),
         (Self::STREAM, "stream"),
-        (Self(0), "pubsub"),
+        (Self::PUBSUB, "pubsub"),
         (Self::ADMIN, "admin"),
         (Self::FAST, "fast"),
         (Self::SLOW, "slow"),
         (Self::BLOCKING, "blocking"),
         (Self::DANGEROUS, "dangerous"),
         (Self::CONNECTION, "connection"),
-        (Self(0), "transaction"),
+        (Self::TRANSACTION, "transaction"),
         (Self(0), "scripting"),
     ];
 
@@ -194,6 +202,10 @@ pub enum Group {
     Bitmap,
     /// Streams.
     Stream,
+    /// MULTI and what belongs to it.
+    Transactions,
+    /// Publish and subscribe.
+    PubSub,
     /// The connection itself.
     Connection,
     /// The server.
@@ -212,6 +224,8 @@ impl Group {
             Self::List => "list",
             Self::Bitmap => "bitmap",
             Self::Stream => "stream",
+            Self::Transactions => "transactions",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -13,13 +13,15 @@ mod connection;
 mod generic;
 mod hash;
 mod list;
+mod pubsub;
 mod server;
 mod set;
 mod stream;
 mod string;
+mod transaction;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 10] = [
+const GROUPS: [&[CommandSpec]; 12] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
@@ -28,6 +30,8 @@ const GROUPS: [&[CommandSpec]; 10] = [
     list::ROWS,
     bitmap::ROWS,
     stream::ROWS,
+    transaction::ROWS,
+    pubsub::ROWS,
     connection::ROWS,
     server::ROWS,
 ];
@@ -48,7 +52,7 @@ pub static ALL: [CommandSpec; ROWS_COUNT] = numbered();
 /// Longest name of a command.
 const NAME_LEN_MAX: usize = 16;
 /// Slots of the index, a power of two; mostly empty, so that few names collide.
-const SLOTS: usize = 512;
+const SLOTS: usize = 1024;
 const EMPTY: u16 = u16::MAX;
 
 /// Open addressing: the row's place, or [`EMPTY`].

@@ -205,6 +205,7 @@ impl Random {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn unordered_command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
         let mut words = match self.below(24) {

@@ -353,7 +353,7 @@ fn a_client_that_goes_takes_its_command_on_the_pool_along() {
     commit(&mut peer.executor);
     let mut gone = Client::new(77);
     let rename = job(attempt(&mut peer.executor, &mut gone, "RENAME s t"));
-    peer.executor.release(&gone);
+    peer.executor.release(&mut gone);
     assert_eq!(peer.ask("SADD s more"), ":1\r\n");
     let built = built(&peer.engine, rename);
     peer.executor.deliver(built);

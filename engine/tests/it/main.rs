@@ -19,4 +19,5 @@ mod lists;
 mod model;
 mod peer;
 mod slow;
+mod transactions;
 mod workers;

@@ -215,11 +215,28 @@ impl EnginePeer {
         }
         session.input = input[at..].to_vec();
         commit(&mut self.executor);
+        self.deliver();
+    }
+
+    /// Appends published messages to what their receivers read.
+    fn deliver(&mut self) {
+        self.executor.hand_on_published();
+        for message in self.executor.take_mail() {
+            self.executor.each_receiver(&message, |id, pattern| {
+                let session = self.clients.values_mut().find(|session| session.client.id == id);
+                let Some(session) = session else { return };
+                let protocol = session.client.protocol;
+                message.write(pattern, &mut Reply::new(&mut session.output, protocol));
+            });
+        }
     }
 }
 
 impl Peer for EnginePeer {
     fn reset(&mut self) -> Result<(), String> {
+        for session in self.clients.values_mut() {
+            self.executor.release(&mut session.client);
+        }
         self.clients.clear();
         let reply = self.ask("FLUSHALL");
         self.clients.clear();

@@ -8,6 +8,7 @@
 //! is parked with its own copy of the arguments; its session executes nothing else meanwhile, so
 //! replies keep their order.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +55,10 @@ pub(crate) struct Core {
     pub(crate) unix_now: UnixMillis,
     runtime: Arc<Runtime>,
     handle: Arc<WorkerHandle>,
+    /// All workers, this one included, by their numbers.
+    peers: Vec<Arc<WorkerHandle>>,
+    /// Sessions by their clients' ids, for published messages.
+    by_client: BTreeMap<u64, SessionKey>,
     pool: PoolClient,
     admin: AdminClient,
     sync: Arc<SyncHandle>,
@@ -102,6 +107,7 @@ pub(crate) struct CoreParts {
     pub(crate) executor: Executor,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) handle: Arc<WorkerHandle>,
+    pub(crate) peers: Vec<Arc<WorkerHandle>>,
     pub(crate) pool: PoolClient,
     pub(crate) admin: AdminClient,
     pub(crate) sync: Arc<SyncHandle>,
@@ -119,6 +125,8 @@ impl Core {
             unix_now: UnixMillis::default(),
             runtime: parts.runtime,
             handle: parts.handle,
+            peers: parts.peers,
+            by_client: BTreeMap::new(),
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
@@ -166,6 +174,7 @@ impl Core {
         // Those that are refused take nobody's place while they say good-bye.
         session.is_counted = refusal.is_none();
         self.sessions.insert(session);
+        self.by_client.insert(id, key);
         self.stats.connections_received += 1;
         if let Some(error) = refusal {
             self.stats.rejected_connections += 1;
@@ -216,8 +225,9 @@ impl Core {
 
     /// The connection is gone.
     pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
-        if let Some(session) = self.sessions.remove(key) {
-            self.executor.release(&session.client);
+        if let Some(mut session) = self.sessions.remove(key) {
+            self.executor.release(&mut session.client);
+            self.by_client.remove(&session.client.id);
             if session.is_counted {
                 self.runtime.clients.fetch_sub(1, Ordering::Relaxed);
             }
@@ -309,6 +319,39 @@ impl Core {
                 self.finish_uncommitted(|session, _| session.outbox.failed(&text));
             }
         }
+    }
+
+    /// Hands published messages on to other workers, and appends those for this worker's clients
+    /// to their replies. Comes after the commit: while that is stalled, messages wait too, because
+    /// what follows a reply that may still become an error would be taken for another reply.
+    pub(crate) fn deliver_messages(&mut self) -> usize {
+        if self.executor.has_writes() {
+            return 0;
+        }
+        for worker in self.executor.hand_on_published() {
+            if let Some(peer) = self.peers.get(worker).filter(|peer| peer.id != self.handle.id) {
+                peer.wake();
+            }
+        }
+        let mail = self.executor.take_mail();
+        for message in &mail {
+            self.executor.each_receiver(message, |client, pattern| {
+                let Some(&key) = self.by_client.get(&client) else { return };
+                let Some(session) = self.sessions.get_mut(key) else { return };
+                if matches!(session.state, State::Closing | State::Closed) {
+                    return;
+                }
+                let protocol = session.client.protocol;
+                message.write(pattern, &mut Reply::new(session.outbox.buf_mut(), protocol));
+                self.due.mark_dirty(session);
+            });
+        }
+        mail.len()
+    }
+
+    /// Whether published messages wait to be delivered.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.executor.has_mail()
     }
 
     fn finish_uncommitted(&mut self, finish: impl Fn(&mut Session, &mut Vec<SessionKey>)) {
@@ -404,7 +447,12 @@ impl Core {
         let pending = session.outbox.pending_len();
         self.output_bytes = self.output_bytes + pending - session.counted_output;
         session.counted_output = pending;
-        let limit = self.runtime.output_buffer_len_max.load(Ordering::Relaxed);
+        let limit = if session.client.subscriptions.is_empty() {
+            &self.runtime.output_buffer_len_max
+        } else {
+            &self.runtime.pubsub_buffer_len_max
+        };
+        let limit = limit.load(Ordering::Relaxed);
         if limit > 0 && pending > limit {
             self.stats.output_limit_disconnections += 1;
             session.state = State::Closed;

@@ -11,4 +11,5 @@ mod conversations;
 mod disk_full;
 mod lifetime;
 mod limits;
+mod pubsub;
 mod support;

@@ -104,6 +104,7 @@ impl Bench {
             executor: Executor::new(Arc::clone(&engine), 0),
             runtime: Arc::new(Runtime::new(&config)),
             handle: Arc::new(handle),
+            peers: Vec::new(),
             pool,
             admin: admin_client,
             sync: Arc::default(),

@@ -1,0 +1,295 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH. See [`crate::transaction`] and [`crate::watch`]. Pages:
+//! <https://redis.io/docs/latest/commands/?group=transactions>.
+
+use std::sync::Arc;
+
+use coney_resp::number::parse_i64;
+use coney_resp::{Args, Reply};
+
+use super::{
+    CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
+    option,
+};
+use crate::client::Client;
+use crate::executor::Executor;
+use crate::key::MetaKey;
+use crate::transaction::Queued;
+use crate::watch::{State, WATCHED_KEYS_MAX};
+
+/// Whether the command is executed at once even between MULTI and EXEC.
+pub(crate) fn is_immediate(spec: &CommandSpec) -> bool {
+    matches!(spec.full_name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+/// Writes why a command was refused before it ran. In a transaction, that dooms EXEC; an EXEC that
+/// is itself refused ends it.
+pub(crate) fn refuse(
+    executor: &Executor,
+    client: &mut Client,
+    refusal: &Refusal,
+    reply: &mut Reply<'_>,
+) {
+    let name = refusal.spec.map_or("", |spec| spec.full_name);
+    let start = reply.len();
+    refusal.error.write(reply, name);
+    let Some(transaction) = &mut client.transaction else { return };
+    transaction.break_off();
+    if name == "exec" {
+        end(executor, client);
+        let mut text = Vec::new();
+        refusal.error.write(&mut Reply::new(&mut text, reply.protocol()), name);
+        let text = String::from_utf8_lossy(text.trim_ascii());
+        let text = text.trim_start_matches("-ERR ").trim_start_matches('-');
+        reply.truncate(start);
+        reply.error(&format!("EXECABORT Transaction discarded because of: {text}"));
+    }
+}
+
+pub(super) fn multi(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if ctx.client.transaction.is_some() {
+        return Err(CommandError::Text("ERR MULTI calls can not be nested").into());
+    }
+    ctx.client.transaction = Some(Box::default());
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn discard(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if ctx.client.transaction.is_none() {
+        return Err(CommandError::Text("ERR DISCARD without MULTI").into());
+    }
+    end(ctx.exec, ctx.client);
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn unwatch(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    // In a transaction, EXEC does it; until it has succeeded they are needed.
+    if !ctx.exec.in_transaction {
+        ctx.exec.unwatch(ctx.client);
+    }
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn watch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if ctx.client.transaction.is_some() {
+        return Err(CommandError::Text("ERR WATCH inside MULTI is not allowed").into());
+    }
+    if ctx.client.watched.len() + args.len() - 1 > WATCHED_KEYS_MAX {
+        return Err(
+            CommandError::Text("ERR too many watched keys: at most 16384 for a client").into()
+        );
+    }
+    // First all are latched and looked at; then nothing stops the command any more.
+    ctx.prepare(args.skip(1).iter())?;
+    for (at, user_key) in args.skip(1).iter().enumerate() {
+        let old = ctx.prepared(at, user_key);
+        let meta_key = &ctx.exec.meta_key;
+        if ctx.client.watched.iter().any(|watch| watch.meta_key == *meta_key) {
+            continue;
+        }
+        let state = match (old.stored, old.live) {
+            (None, _) => State::Absent,
+            (Some(_), None) => State::Expired,
+            (Some(_), Some(_)) => State::Live,
+        };
+        ctx.client.watched.push(ctx.exec.engine.watches.enter(meta_key, state));
+    }
+    reply.ok();
+    Ok(())
+}
+
+pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let Some(transaction) = &ctx.client.transaction else {
+        return Err(CommandError::Text("ERR EXEC without MULTI").into());
+    };
+    if transaction.is_broken {
+        end(ctx.exec, ctx.client);
+        return Err(CommandError::Text(
+            "EXECABORT Transaction discarded because of previous errors.",
+        )
+        .into());
+    }
+    let queue = Arc::clone(&transaction.queue);
+    let has_slow = queue.iter().any(|queued| matches!(queued.spec.handler, Handler::Slow(_)));
+    if has_slow && ctx.exec.has_uncommitted(ctx.client) {
+        // It reads committed data only, and must see what this client wrote before it.
+        ctx.exec.commit_requested = true;
+        return Err(Stop::Latch);
+    }
+    latch(ctx, &queue)?;
+    if is_touched(ctx)? {
+        end(ctx.exec, ctx.client);
+        reply.null_array();
+        return Ok(());
+    }
+    let before = ctx.client.clone();
+    let savepoint = ctx.exec.savepoint();
+    ctx.exec.in_transaction = true;
+    let done = run(ctx, &queue, reply);
+    let Err(stop) = done else {
+        ctx.exec.in_transaction = false;
+        end(ctx.exec, ctx.client);
+        return Ok(());
+    };
+    let has_emptied = !ctx.exec.emptied.is_empty();
+    ctx.exec.take_back(savepoint);
+    ctx.exec.in_transaction = false;
+    reply.set_protocol(before.protocol);
+    *ctx.client = before;
+    match stop {
+        // The pool brings all that the transaction reads into memory, not only this one key.
+        Stop::Fetch => ctx.exec.missed_element = true,
+        Stop::TooLong if has_emptied || empties(&queue) => {
+            end(ctx.exec, ctx.client);
+            return Err(CommandError::Text(
+                "EXECABORT Transaction discarded: it empties a database and reads too much for \
+                 that. Use two transactions",
+            )
+            .into());
+        }
+        Stop::TooLong | Stop::Latch | Stop::Stall | Stop::Error(_) | Stop::Close => {}
+    }
+    Err(stop)
+}
+
+/// Executes the commands, up to one that has to wait.
+fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
+    let first = ctx.exec.batch.count();
+    let mut failed = Vec::new();
+    reply.array(queue.len());
+    for Queued { spec, args } in queue {
+        let start = reply.len();
+        let count = ctx.exec.batch.count();
+        let args = args.as_args();
+        let done = match spec.handler {
+            Handler::Fast(handler) => handler(ctx, args, reply),
+            Handler::Slow(handler) => slow(ctx, handler, args, reply, count != first),
+            Handler::Admin | Handler::Container => {
+                unreachable!("{} is not queued", spec.full_name)
+            }
+        };
+        match done {
+            Ok(()) => {}
+            Err(Stop::Error(error)) => {
+                let written = ctx.exec.batch.count();
+                assert_eq!(written, count, "{} wrote and then failed", spec.full_name);
+                reply.truncate(start);
+                error.write(reply, spec.full_name);
+                failed.push(spec.index());
+            }
+            Err(stop) => return Err(stop),
+        }
+    }
+    if ctx.exec.is_worker() {
+        for index in failed {
+            ctx.exec.stats.errors += 1;
+            ctx.exec.stats.failed_calls[index] += 1;
+        }
+        if let Some(transaction) = &ctx.client.transaction {
+            ctx.exec.count_queue(transaction);
+        }
+    }
+    Ok(())
+}
+
+/// A command that walks over what is committed: on the pool, and not after a write of the same
+/// transaction, which it could not see.
+fn slow(
+    ctx: &mut Context<'_>,
+    handler: SlowHandler,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    has_written: bool,
+) -> Done {
+    if has_written {
+        return Err(CommandError::Text(
+            "ERR the command reads committed data only, and cannot follow a write in its \
+             transaction",
+        )
+        .into());
+    }
+    if ctx.exec.is_worker() {
+        return Err(Stop::TooLong);
+    }
+    let random = ctx.exec.next_random();
+    let slow =
+        SlowContext { engine: &ctx.exec.engine, table: ctx.client.table, now: ctx.now, random };
+    Ok(handler(&slow, args, reply)?)
+}
+
+/// Latches all keys of the commands and all that are watched.
+fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
+    let mut table = ctx.client.table;
+    let tables = ctx.exec.engine.tables();
+    for Queued { spec, args } in queue {
+        let args = args.as_args();
+        for user_key in spec.keys_of(args) {
+            latch_key(ctx, table, user_key)?;
+        }
+        match spec.full_name {
+            "select" => table = option::table(&args[1], tables).unwrap_or(table),
+            // Another key may be in any table that an argument can name.
+            "copy" | "move" => {
+                let named = args.skip(2);
+                for other in named.iter().filter_map(parse_i64) {
+                    if let Ok(other) = u16::try_from(other)
+                        && other < tables
+                    {
+                        latch_key(ctx, other, &args[1])?;
+                        latch_key(ctx, other, &args[2])?;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    for at in 0..ctx.client.watched.len() {
+        let watch = Arc::clone(&ctx.client.watched[at]);
+        if let Some(key) = MetaKey::parse(&watch.meta_key) {
+            latch_key(ctx, key.table, key.user_key)?;
+        }
+    }
+    Ok(())
+}
+
+fn latch_key(ctx: &mut Context<'_>, table: u16, user_key: &[u8]) -> Done {
+    ctx.exec.look_at(table, user_key);
+    ctx.exec.latch()
+}
+
+/// Whether a watched key was written since, or has expired.
+fn is_touched(ctx: &mut Context<'_>) -> Result<bool, Stop> {
+    let mut is_touched = false;
+    for watch in ctx.client.watched.clone() {
+        match watch.state() {
+            State::Touched => is_touched = true,
+            State::Live => {
+                let Some(key) = MetaKey::parse(&watch.meta_key) else { continue };
+                let found = ctx.peek(key.table, key.user_key, |found| found.is_some());
+                match found {
+                    Ok(is_live) => is_touched |= !is_live,
+                    Err(Stop::Fetch) => {
+                        ctx.exec.missed_element = true;
+                        return Err(Stop::Fetch);
+                    }
+                    Err(stop) => return Err(stop),
+                }
+            }
+            State::Absent | State::Expired => {}
+        }
+    }
+    Ok(is_touched)
+}
+
+/// Whether a command would empty a table.
+fn empties(queue: &[Queued]) -> bool {
+    queue.iter().any(|queued| matches!(queued.spec.full_name, "flushall" | "flushdb"))
+}
+
+/// Ends the transaction, and what is watched for it.
+fn end(executor: &Executor, client: &mut Client) {
+    client.transaction = None;
+    executor.unwatch(client);
+}

@@ -1,0 +1,137 @@
+//! MULTI: the commands that a client queued, and how a half-executed queue is taken back.
+//!
+//! EXEC is one command to everything around it: its writes go into the open batch, so they are
+//! committed together with, or lost together with, whatever else the batch holds. Before its first
+//! command runs, all keys of all queued commands and all watched keys are latched, those that are
+//! only read too; the latches last until the commit. So nobody sees or changes anything between
+//! its commands. A command that would have to wait takes all writes of the transaction back
+//! ([`Executor::take_back`]), and EXEC waits as a whole: for a latch, for the pool to bring its keys
+//! into memory, or, if it reads too much for a worker, for the pool to execute all of it
+//! ([`crate::hold`]).
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use coney_resp::{Args, OwnedArgs};
+
+use crate::batch::{Mark, Record};
+use crate::client::Client;
+use crate::command::CommandSpec;
+use crate::counts::Changes;
+use crate::executor::Executor;
+
+/// Commands that one transaction may hold.
+pub const QUEUE_COMMANDS_MAX: usize = 64 * 1024;
+/// Bytes that they may hold together with their arguments.
+pub const QUEUE_BYTES_MAX: usize = 256 << 20;
+
+/// One command of a transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) spec: &'static CommandSpec,
+    pub(crate) args: OwnedArgs,
+}
+
+/// What a client has said since MULTI.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Transaction {
+    /// Shared with the pool while EXEC is there.
+    pub(crate) queue: Arc<Vec<Queued>>,
+    bytes: usize,
+    /// A command was refused: EXEC will be too.
+    pub(crate) is_broken: bool,
+}
+
+/// The transaction is too large.
+#[derive(Debug)]
+pub(crate) struct QueueFull;
+
+impl Transaction {
+    /// Adds a command. One that is full, or that will be refused anyway, keeps nothing.
+    pub(crate) fn push(
+        &mut self,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+    ) -> Result<(), QueueFull> {
+        if self.is_broken {
+            return Ok(());
+        }
+        let args = args.to_owned();
+        self.bytes += args.heap_bytes() + size_of::<Queued>();
+        if self.queue.len() >= QUEUE_COMMANDS_MAX || self.bytes > QUEUE_BYTES_MAX {
+            self.break_off();
+            return Err(QueueFull);
+        }
+        Arc::make_mut(&mut self.queue).push(Queued { spec, args });
+        Ok(())
+    }
+
+    /// EXEC will be refused: what is queued is not needed any more.
+    pub(crate) fn break_off(&mut self) {
+        *self = Self { is_broken: true, ..Self::default() };
+    }
+}
+
+/// What [`Executor::take_back`] goes back to.
+#[derive(Debug)]
+pub(crate) struct Savepoint {
+    batch: Mark,
+    changes: Changes,
+    earliest_deadline_ms: u64,
+    published: usize,
+}
+
+impl Executor {
+    pub(crate) fn savepoint(&self) -> Savepoint {
+        Savepoint {
+            batch: self.batch.mark(),
+            changes: self.changes.clone(),
+            earliest_deadline_ms: self.earliest_deadline_ms,
+            published: self.published.len(),
+        }
+    }
+
+    /// Takes back all writes since then.
+    pub(crate) fn take_back(&mut self, savepoint: Savepoint) {
+        self.batch.take_back(savepoint.batch);
+        self.changes = savepoint.changes;
+        self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
+        self.published.truncate(savepoint.published);
+        if self.in_transaction {
+            self.forget_emptied();
+        }
+    }
+
+    /// Tells those who watch the keys that the records since `mark` write.
+    pub(crate) fn touch_watched(&self, mark: Mark) {
+        if self.engine.watches.is_empty() {
+            return;
+        }
+        for record in self.batch.records_since(mark) {
+            match record {
+                Record::Meta { key, is_removal } => self.engine.watches.touch(key, is_removal),
+                Record::Element { key } => {
+                    if let Some(meta_key) = crate::element::meta_key_of(key) {
+                        self.engine.watches.touch(&meta_key, false);
+                    }
+                }
+                Record::MetaRange { begin, end } => self.engine.watches.flush(begin, end),
+                Record::Other => {}
+            }
+        }
+    }
+
+    /// The client watches nothing any more.
+    pub(crate) fn unwatch(&self, client: &mut Client) {
+        for watch in client.watched.drain(..) {
+            if self.is_worker() {
+                self.engine.watches.leave(&watch);
+            }
+        }
+    }
+
+    /// Whether the open transaction has emptied this table.
+    pub(crate) fn has_emptied(&self, table: u16) -> bool {
+        self.emptied.iter().any(|tables: &Range<u16>| tables.contains(&table))
+    }
+}
