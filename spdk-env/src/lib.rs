@@ -10,6 +10,7 @@
 
 pub mod buffer;
 pub mod device;
+pub mod fs;
 mod number;
 pub mod seed;
 

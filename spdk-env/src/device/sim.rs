@@ -67,6 +67,11 @@ enum Event {
         block: u64,
         content: Block,
     },
+    /// These blocks became durable without a flush.
+    Forced {
+        block: u64,
+        count: u64,
+    },
     Flush,
 }
 
@@ -214,8 +219,10 @@ impl SimDevice {
             return Err(DeviceError::Io { code: EIO });
         }
         if fua {
-            // More than the promise: the whole cache becomes durable. A file system that relies
-            // on that is caught by devices without it, so only this write is made durable.
+            // Only this write: a file system that relies on more is found out.
+            if let Some(history) = &mut self.history {
+                history.events.push(Event::Forced { block: target, count: done });
+            }
             for unit in target..target + done {
                 let content = self.visible.blocks.get(to_usize(unit)).cloned().flatten();
                 self.durable.set(unit, content);
@@ -338,45 +345,52 @@ impl History {
 
     /// Walks over all crash points: for each, the image that the last flush left and the number of
     /// units since then, from which [`CrashPoint::image`] makes what a power cut may leave.
-    pub fn crash_points(&self) -> impl Iterator<Item = CrashPoint<'_>> {
+    pub fn crash_points(&self) -> impl Iterator<Item = CrashPoint> {
         let mut durable = self.start.clone();
-        let mut flushed = 0;
+        let mut unflushed: Vec<(u64, Block)> = Vec::new();
         (0..=self.events.len()).map(move |end| {
-            if let Some(Event::Flush) = end.checked_sub(1).and_then(|last| self.events.get(last)) {
-                for event in &self.events[flushed..end] {
-                    if let Event::Unit { block, content } = event {
-                        durable.set(*block, content.clone());
+            match end.checked_sub(1).and_then(|last| self.events.get(last)) {
+                Some(Event::Unit { block, content }) => unflushed.push((*block, content.clone())),
+                Some(Event::Forced { block, count }) => {
+                    let forced = *block..*block + *count;
+                    for (unit, content) in
+                        unflushed.extract_if(.., |(unit, _)| forced.contains(unit))
+                    {
+                        durable.set(unit, content);
                     }
                 }
-                flushed = end;
+                Some(Event::Flush) => {
+                    for (unit, content) in unflushed.drain(..) {
+                        durable.set(unit, content);
+                    }
+                }
+                None => {}
             }
-            CrashPoint { end, durable: durable.clone(), unflushed: &self.events[flushed..end] }
+            CrashPoint { end, durable: durable.clone(), unflushed: unflushed.clone() }
         })
     }
 }
 
 /// A moment at which the power may be cut.
 #[derive(Debug)]
-pub struct CrashPoint<'a> {
+pub struct CrashPoint {
     /// Events before it.
     pub end: usize,
     durable: Image,
-    unflushed: &'a [Event],
+    unflushed: Vec<(u64, Block)>,
 }
 
-impl CrashPoint<'_> {
+impl CrashPoint {
     /// Units that may or may not have become durable.
-    pub const fn unflushed_len(&self) -> usize {
+    pub fn unflushed_len(&self) -> usize {
         self.unflushed.len()
     }
 
     /// What is left if those units are kept for which `keep` says so.
     pub fn image(&self, mut keep: impl FnMut(usize) -> bool) -> Image {
         let mut image = self.durable.clone();
-        for (index, event) in self.unflushed.iter().enumerate() {
-            if let Event::Unit { block, content } = event
-                && keep(index)
-            {
+        for (index, (block, content)) in self.unflushed.iter().enumerate() {
+            if keep(index) {
                 image.set(*block, content.clone());
             }
         }
