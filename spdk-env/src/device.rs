@@ -12,6 +12,7 @@
 
 pub mod file;
 pub mod sim;
+pub mod uring;
 
 #[cfg(test)]
 mod conformance;

@@ -1,8 +1,8 @@
 //! A file system for RocksDB on a raw block device.
 //!
 //! * [`device`]: what a block device is to us ([`BlockDevice`]: submit and poll, buffers by value),
-//!   and its backends: [`device::sim`] with faults from a seed, [`device::file`] over `pread` and
-//!   `pwrite`.
+//!   and its backends: [`device::sim`] with faults from a seed, [`device::uring`] over io_uring,
+//!   [`device::file`] over `pread` and `pwrite`.
 //! * [`fs`]: the file system over any of them; its bytes on the device are in
 //!   `docs/spdk-env-format.md`.
 //!

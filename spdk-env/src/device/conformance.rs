@@ -1,7 +1,10 @@
 //! What every backend must do, asked of each.
 
+use std::io::Write;
+
 use super::file::{FileDevice, OpenError};
 use super::sim::{Faults, SimDevice};
+use super::uring::UringDevice;
 use super::{BlockDevice, Completion, DeviceError, Operation, Request};
 use crate::buffer::DeviceBuffer;
 use crate::number::to_u64;
@@ -141,6 +144,45 @@ fn sim_conforms_when_it_delays_and_reorders() {
 fn file_conforms() {
     let file = file_of(64);
     conforms(&mut FileDevice::open(file.path()).unwrap());
+}
+
+#[test]
+fn uring_conforms() {
+    let file = file_of(64);
+    match UringDevice::open(file.path()) {
+        Ok(mut device) => conforms(&mut device),
+        Err(OpenError::Io(error)) if is_refusal(&error) => skipped(&error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// A device that goes while requests are in flight must not free memory that the kernel writes to.
+#[test]
+fn uring_waits_for_its_requests_when_it_is_dropped() {
+    let file = file_of(64);
+    for round in 0..20 {
+        let Ok(mut device) = UringDevice::open(file.path()) else { return };
+        for block in 0..30 {
+            device.submit(Request { tag: 0, operation: write(block, round, 2, false) }).unwrap();
+        }
+        let mut completions = Vec::new();
+        device.poll(&mut completions);
+        drop(device);
+        let mut device = FileDevice::open(file.path()).unwrap();
+        assert_eq!(read(&mut device, 1, 30), [round; 30 * 4096]);
+    }
+}
+
+/// Whether the host, not the code, is why there is no ring or no direct I/O.
+fn is_refusal(error: &std::io::Error) -> bool {
+    // EPERM, EINVAL (no O_DIRECT, as on tmpfs), ENOSYS.
+    matches!(error.raw_os_error(), Some(1 | 22 | 38))
+}
+
+/// Says so, past the test harness, which shows nothing of tests that pass.
+fn skipped(error: &std::io::Error) {
+    let why = format!("SKIPPED: io_uring with direct I/O is not to be had here: {error}\n");
+    std::io::stderr().write_all(why.as_bytes()).ok();
 }
 
 #[test]
