@@ -128,3 +128,56 @@ fn take_name(fields: &mut Fields<'_>) -> Option<Vec<u8>> {
     let len = usize::from(fields.u8()?);
     fields.bytes(len).map(<[u8]>::to_vec)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Numbers and order of fields are the format's: docs/spdk-env-format.md.
+    #[test]
+    fn changes_have_the_bytes_of_the_format() {
+        let file = Change::Inode { inode: 2, kind: Kind::File };
+        let directory = Change::Inode { inode: 3, kind: Kind::Directory };
+        let extent = Extent { start: 34, count: 64 };
+        let goldens = [
+            (file, "01 0200000000000000 01"),
+            (directory, "01 0300000000000000 02"),
+            (
+                Change::Link { parent: 1, name: b"a".to_vec(), inode: 2 },
+                "02 0100000000000000 0200000000000000 01 61",
+            ),
+            (Change::Unlink { parent: 1, name: b"ab".to_vec() }, "03 0100000000000000 02 6162"),
+            (
+                Change::Rename {
+                    parent: 1,
+                    name: b"a".to_vec(),
+                    to_parent: 3,
+                    to_name: b"b".to_vec(),
+                },
+                "04 0100000000000000 0300000000000000 01 61 01 62",
+            ),
+            (Change::Free { inode: 2 }, "05 0200000000000000"),
+            (
+                Change::Extend { inode: 2, extent },
+                "06 0200000000000000 2200000000000000 4000000000000000",
+            ),
+            (Change::Shrink { inode: 2, blocks: 1 }, "07 0200000000000000 0100000000000000"),
+            (
+                Change::Size { inode: 2, size: 3, modified_ms: 258 },
+                "08 0200000000000000 0300000000000000 0201000000000000",
+            ),
+        ];
+        for (change, golden) in goldens {
+            let mut bytes = Vec::new();
+            change.encode(&mut bytes);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, golden.replace(' ', ""), "{change:?}");
+            let mut fields = Fields(&bytes);
+            assert_eq!(Change::decode(&mut fields), Some(change));
+            assert!(fields.0.is_empty());
+            for len in 0..bytes.len() {
+                assert_eq!(Change::decode(&mut Fields(&bytes[..len])), None, "cut short");
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! The metadata in memory, and what changes do to it: the same code when they are made and when the
 //! journal is replayed, so every change is checked wherever it comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::allocator::Allocator;
 use super::change::{Change, EXTENT_LEN, Extent, INODE_LEN, Kind, LINK_LEN};
@@ -240,14 +240,18 @@ impl State {
         if directory == ancestor {
             return true;
         }
-        let children = self.directories.get(&ancestor).into_iter().flat_map(BTreeMap::values);
-        let mut unseen: Vec<u64> = children.copied().collect();
+        // A damaged journal may hold a circle, which mounting refuses only at its end.
+        let mut seen = BTreeSet::from([ancestor]);
+        let mut unseen = vec![ancestor];
         while let Some(next) = unseen.pop() {
-            if next == directory {
-                return true;
-            }
-            if let Some(names) = self.directories.get(&next) {
-                unseen.extend(names.values());
+            let inodes = self.directories.get(&next).into_iter().flat_map(BTreeMap::values);
+            for inode in inodes.filter(|inode| self.directories.contains_key(inode)) {
+                if *inode == directory {
+                    return true;
+                }
+                if seen.insert(*inode) {
+                    unseen.push(*inode);
+                }
             }
         }
         false

@@ -2,7 +2,10 @@
 
 use super::limits::{BLOCK_LEN, JOURNAL_BLOCKS_MIN};
 use super::*;
+use crate::buffer::DeviceBuffer;
 use crate::device::sim::{Faults, SimDevice};
+use crate::device::{Completion, Operation, Request};
+use crate::seed::Seeded;
 
 const UUID: [u8; 16] = *b"0123456789abcdef";
 
@@ -257,6 +260,176 @@ fn any_flipped_bit_of_metadata_is_an_error_or_harmless() {
         }
     }
     assert!(damaged > 1000, "{damaged}");
+}
+
+// A checksum proves who wrote a record, not that it makes sense.
+#[test]
+fn any_changes_with_a_right_checksum_are_replayed_or_refused() {
+    let superblock = Superblock {
+        uuid: UUID,
+        generation: 0,
+        block_count: 64,
+        journal_blocks: 16,
+        snapshot_records: 1,
+    };
+    let place = RecordPlace { uuid: UUID, generation: 0, sequence: 0, kind: RecordKind::Snapshot };
+    let mut refused = 0;
+    for seed in 0..20_000 {
+        let mut random = Seeded::new(seed);
+        let mut payload = Vec::new();
+        for _ in 0..random.below(12) {
+            any_change(&mut random).encode(&mut payload);
+        }
+        if random.below(20) == 0 {
+            payload.push(random.next_u64().to_le_bytes()[0]);
+        }
+        let mut region = journal::encode(&place, &payload);
+        region.resize(16 * BLOCK_LEN, 0);
+        match journal::replay(&superblock, &region) {
+            Ok(replayed) => {
+                mount::directories_are_sound(&replayed);
+                let state = &replayed.state;
+                let files = state.inodes.values().map(|found| found.blocks).sum::<u64>();
+                assert_eq!(files + state.allocator.free(), 30, "seed {seed}");
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 1000 && refused < 19_000, "{refused}");
+}
+
+fn any_change(random: &mut Seeded) -> Change {
+    let mut number = |bound: u64| {
+        if random.below(40) == 0 { u64::MAX - random.below(2) } else { random.below(bound) }
+    };
+    let name = |number: u64| vec![b'a' + u8::try_from(number % 3).unwrap()];
+    let inode = number(3).saturating_add(1);
+    match number(9) {
+        0 | 8 => Change::Inode { inode: number(4).saturating_add(1), kind: Kind::Directory },
+        1 => Change::Inode { inode: number(4), kind: Kind::File },
+        2 => Change::Link { parent: number(3), name: name(number(3)), inode },
+        3 => Change::Unlink { parent: number(3), name: name(number(3)) },
+        4 => Change::Rename {
+            parent: number(3),
+            name: name(number(3)),
+            to_parent: number(3),
+            to_name: name(number(3)),
+        },
+        5 => Change::Free { inode },
+        6 => Change::Extend { inode, extent: Extent { start: number(70), count: number(9) } },
+        7 => Change::Shrink { inode, blocks: number(9) },
+        _ => Change::Size { inode, size: number(40_000), modified_ms: 0 },
+    }
+}
+
+#[test]
+fn directories_survive_compaction_in_whatever_order_they_were_made() {
+    let mut fs = mounted(256);
+    fs.create_directory(b"first").unwrap();
+    fs.create_directory(b"second").unwrap();
+    fs.rename(b"first", b"second/first").unwrap();
+    put(&mut fs, b"second/first/file", b"deep");
+    let mut commits = 0;
+    while fs.counters().compactions < 3 {
+        commits += 1;
+        let name = format!("second/{commits}");
+        fs.create_directory(name.as_bytes()).unwrap();
+        fs.commit().unwrap();
+        fs.remove_directory(name.as_bytes()).unwrap();
+        fs.commit().unwrap();
+    }
+    let mut fs = cut(fs);
+    assert_eq!(content(&mut fs, b"second/first/file"), b"deep");
+    assert_eq!(fs.list(b"second").unwrap(), [b"first"]);
+    assert!(commits < 40, "a region has room for few commits: {commits}");
+}
+
+/// Every kind of change once, in a device whose bytes are in `golden/v1.txt`.
+fn golden_device() -> SimDevice {
+    let mut fs = mounted(40);
+    let kept = fs.create(b"kept").unwrap();
+    fs.append(kept, b"content").unwrap();
+    fs.sync(&[kept], 0x0102_0304).unwrap();
+    fs.close(kept, true, 0x0102_0304).unwrap();
+    fs.create_directory(b"dir").unwrap();
+    fs.link(b"kept", b"dir/second name").unwrap();
+    put(&mut fs, b"gone", b"x");
+    fs.unlink(b"gone").unwrap();
+    fs.rename(b"kept", b"renamed").unwrap();
+    fs.commit().unwrap();
+    fs.into_device()
+}
+
+// A change of these bytes is a new format version. After one: `CONEY_BLESS=1 cargo test`.
+#[test]
+fn a_device_has_the_bytes_of_the_format() {
+    let mut device = golden_device();
+    let mut text = String::new();
+    for block in 0..40 {
+        let bytes = read_block(&mut device, block);
+        let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { continue };
+        text += &format!("block {block}\n");
+        for line in bytes[..=last].chunks(32) {
+            let hex: Vec<String> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("{}\n", hex.join(" "));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.txt");
+    if std::env::var_os("CONEY_BLESS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    assert!(text == std::fs::read_to_string(path).unwrap(), "{text}");
+}
+
+#[test]
+fn the_golden_device_is_mounted() {
+    let golden = include_str!("../../golden/v1.txt");
+    let mut device = SimDevice::new(4096, 40, 1);
+    let mut bit = 0;
+    for line in golden.lines() {
+        if let Some(block) = line.strip_prefix("block ") {
+            bit = block.parse::<u64>().unwrap() * 8 * 4096;
+            continue;
+        }
+        for byte in line.split(' ').map(|hex| u8::from_str_radix(hex, 16).unwrap()) {
+            (0..8).filter(|at| byte & (1 << at) != 0).for_each(|at| device.flip(bit + at));
+            bit += 8;
+        }
+    }
+    let mut fs = FileSystem::mount(device).unwrap();
+    assert_eq!(fs.list(b"/").unwrap(), [b"dir".to_vec(), b"renamed".to_vec()]);
+    assert_eq!(content(&mut fs, b"renamed"), b"content");
+    assert_eq!(content(&mut fs, b"dir/second name"), b"content");
+    let metadata = fs.metadata(b"renamed").unwrap();
+    assert_eq!((metadata.links, metadata.modified_ms, metadata.blocks), (2, 0x0102_0304, 1));
+}
+
+fn read_block(device: &mut SimDevice, block: u64) -> Vec<u8> {
+    let buffer = DeviceBuffer::zeroed(BLOCK_LEN);
+    device.submit(Request { tag: 0, operation: Operation::Read { block, buffer } }).unwrap();
+    let mut completions = Vec::new();
+    device.poll(&mut completions);
+    let Some(Completion { operation: Operation::Read { buffer, .. }, .. }) = completions.pop()
+    else {
+        panic!("one read, one completion")
+    };
+    buffer.to_vec()
+}
+
+#[test]
+fn another_version_is_refused_even_in_one_copy() {
+    let mut device = formatted(64);
+    let mut block = read_block(&mut device, 1);
+    block[12] = 2;
+    let crc = crc32c::crc32c(&block[12..]);
+    block[8..12].copy_from_slice(&crc.to_le_bytes());
+    let mut buffer = DeviceBuffer::zeroed(BLOCK_LEN);
+    buffer.copy_from_slice(&block);
+    let operation = Operation::Write { block: 1, buffer, force_unit_access: true };
+    device.submit(Request { tag: 0, operation }).unwrap();
+    device.poll(&mut Vec::new());
+    let error = FileSystem::mount(device).unwrap_err();
+    assert_eq!(error, MountError::Superblock(SuperblockError::Version { version: 2 }));
 }
 
 #[test]
