@@ -17,6 +17,6 @@ fn what_is_committed_survives_a_power_cut_at_any_write() {
     assert!(tally.compactions > 10, "{tally:?}");
 }
 
-/// Together about ten seconds.
-const SEEDS: u64 = 15;
+/// Together about fifteen seconds.
+const SEEDS: u64 = 24;
 const OPERATIONS: usize = 120;
