@@ -15,6 +15,7 @@ LAYERS = {
     "coney-xdp-prog": set(),
     "coney-datapath": {"coney-base", "coney-xdp-prog"},
     "coney-memtable": set(),
+    "coney-spdk-env": {"coney-base"},
     "coney-engine": {"coney-base", "coney-resp", "coney-memtable"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
     "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},

@@ -1,0 +1,52 @@
+//! Memory for one device operation.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+/// Zeroed bytes at an address that direct I/O takes. A buffer is moved into a request and comes back
+/// in its completion, whatever the result was; its bytes stay where they are meanwhile.
+pub struct DeviceBuffer {
+    memory: Box<[u8]>,
+    start: usize,
+    len: usize,
+}
+
+/// Alignment of every buffer in bytes: a page, which is enough for every device here.
+pub const BUFFER_ALIGNMENT: usize = 4096;
+
+/// Longest buffer in bytes; a request is never larger.
+pub const BUFFER_LEN_MAX: usize = 1 << 20;
+
+impl DeviceBuffer {
+    /// `len` zero bytes.
+    ///
+    /// # Panics
+    /// If `len` is above [`BUFFER_LEN_MAX`]: whoever asks splits its requests.
+    pub fn zeroed(len: usize) -> Self {
+        assert!(len <= BUFFER_LEN_MAX, "a buffer of {len} bytes; at most {BUFFER_LEN_MAX}");
+        let memory = vec![0; len + BUFFER_ALIGNMENT].into_boxed_slice();
+        // `align_offset` may answer usize::MAX only in const evaluation.
+        let start = memory.as_ptr().align_offset(BUFFER_ALIGNMENT);
+        Self { memory, start, len }
+    }
+}
+
+impl Deref for DeviceBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.len]
+    }
+}
+
+impl DerefMut for DeviceBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.len]
+    }
+}
+
+impl fmt::Debug for DeviceBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceBuffer").field("len", &self.len).finish_non_exhaustive()
+    }
+}

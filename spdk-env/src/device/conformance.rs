@@ -1,0 +1,244 @@
+//! What every backend must do, asked of each.
+
+use std::io::Write;
+
+use super::file::{FileDevice, OpenError};
+use super::sim::{Faults, SimDevice};
+use super::uring::UringDevice;
+use super::{BlockDevice, Completion, DeviceError, Operation, Request};
+use crate::buffer::DeviceBuffer;
+use crate::number::to_u64;
+use crate::seed::Seeded;
+
+/// Runs `operations` to their end and returns the completions by tag.
+fn run(device: &mut dyn BlockDevice, operations: Vec<Operation>) -> Vec<Completion> {
+    let count = operations.len();
+    let mut completions = Vec::new();
+    for (tag, operation) in (0..).zip(operations) {
+        let mut request = Request { tag, operation };
+        while let Err(refused) = device.submit(request) {
+            request = refused.0;
+            device.poll(&mut completions);
+        }
+    }
+    while completions.len() < count {
+        device.poll(&mut completions);
+    }
+    completions.sort_by_key(|completion| completion.tag);
+    assert!(
+        completions.iter().map(|completion| completion.tag).eq(0..to_u64(count)),
+        "each ends once"
+    );
+    completions
+}
+
+fn write(block: u64, byte: u8, blocks: usize, force_unit_access: bool) -> Operation {
+    let mut buffer = DeviceBuffer::zeroed(blocks * 4096);
+    buffer.fill(byte);
+    Operation::Write { block, buffer, force_unit_access }
+}
+
+fn read(device: &mut dyn BlockDevice, block: u64, blocks: usize) -> Vec<u8> {
+    let buffer = DeviceBuffer::zeroed(blocks * 4096);
+    let mut ended = run(device, vec![Operation::Read { block, buffer }]);
+    let Completion { operation: Operation::Read { buffer, .. }, result: Ok(()), .. } =
+        ended.remove(0)
+    else {
+        panic!("a read failed")
+    };
+    buffer.to_vec()
+}
+
+/// A device of 64 blocks of 4096 bytes.
+fn conforms(device: &mut dyn BlockDevice) {
+    let geometry = device.geometry();
+    assert_eq!((geometry.block_len, geometry.block_count), (4096, 64));
+    assert!(geometry.atomic_write_len >= 512 && geometry.queue_depth > 0);
+
+    // Many writes at once, more than the queue takes, and what they wrote.
+    run(
+        device,
+        (0..64)
+            .map(|block| write(block, u8::try_from(block).unwrap(), 1, block % 7 == 0))
+            .collect(),
+    );
+    run(device, vec![Operation::Flush]);
+    for block in 0..64 {
+        assert_eq!(read(device, block, 1), [u8::try_from(block).unwrap(); 4096]);
+    }
+    // Several blocks in one request, up to the last.
+    run(device, vec![write(60, 0xaa, 4, false)]);
+    assert_eq!(read(device, 59, 5), [[59; 4096].as_slice(), &[0xaa; 16384]].concat());
+
+    // Beyond the end, and lengths that are not whole blocks: refused, with the buffer, undone.
+    let odd = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(100) };
+    let none = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(0) };
+    let bad = vec![
+        write(61, 1, 4, false),
+        write(u64::MAX, 1, 1, false),
+        odd,
+        none,
+        Operation::Unmap { block: 60, count: 5 },
+        Operation::Unmap { block: u64::MAX, count: 2 },
+    ];
+    for completion in run(device, bad) {
+        assert_eq!(completion.result, Err(DeviceError::OutOfRange));
+        if let Operation::Write { buffer, .. } = completion.operation {
+            assert!(buffer.iter().all(|byte| *byte == 1));
+        }
+    }
+    assert_eq!(read(device, 61, 1), [0xaa; 4096]);
+
+    // An unmap leaves its neighbours alone, and its blocks can be written again.
+    run(device, vec![Operation::Unmap { block: 10, count: 3 }]);
+    assert_eq!(read(device, 9, 1), [9; 4096]);
+    assert_eq!(read(device, 13, 1), [13; 4096]);
+    run(device, vec![write(11, 0x77, 1, false)]);
+    assert_eq!(read(device, 11, 1), [0x77; 4096]);
+
+    matches_memory(device);
+}
+
+/// Random operations one after the other, against an array.
+fn matches_memory(device: &mut dyn BlockDevice) {
+    let mut random = Seeded::new(7);
+    run(device, (0..64).map(|block| write(block, 0, 1, false)).collect());
+    let mut memory = [0u8; 64];
+    for round in 0..300u32 {
+        let block = random.below(60);
+        let count = random.below(4) + 1;
+        let range = usize::try_from(block).unwrap()..usize::try_from(block + count).unwrap();
+        if random.below(2) == 0 {
+            let byte = u8::try_from(round % 251).unwrap();
+            memory[range.clone()].fill(byte);
+            run(device, vec![write(block, byte, range.len(), random.below(4) == 0)]);
+        } else {
+            let seen = read(device, block, range.len());
+            let expected: Vec<u8> = memory[range].iter().flat_map(|byte| [*byte; 4096]).collect();
+            assert!(seen == expected, "round {round}");
+        }
+    }
+}
+
+fn file_of(blocks: u64) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    file.as_file().set_len(blocks * 4096).unwrap();
+    file
+}
+
+#[test]
+fn sim_conforms() {
+    conforms(&mut SimDevice::new(4096, 64, 1));
+}
+
+#[test]
+fn sim_conforms_when_it_delays_and_reorders() {
+    for seed in 0..20 {
+        let mut device = SimDevice::new(4096, 64, seed);
+        device.set_faults(Faults { delay_polls_max: 5, ..Faults::default() });
+        conforms(&mut device);
+    }
+}
+
+#[test]
+fn file_conforms() {
+    let file = file_of(64);
+    conforms(&mut FileDevice::open(file.path()).unwrap());
+}
+
+#[test]
+fn uring_conforms() {
+    let file = file_of(64);
+    match UringDevice::open(file.path()) {
+        Ok(mut device) => conforms(&mut device),
+        Err(OpenError::Io(error)) if is_refusal(&error) => skipped(&error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+// A device that goes while requests are in flight must not free memory that the kernel writes to.
+#[test]
+fn uring_waits_for_its_requests_when_it_is_dropped() {
+    let file = file_of(64);
+    for round in 0..20 {
+        let Ok(mut device) = UringDevice::open(file.path()) else { return };
+        for block in 0..30 {
+            device.submit(Request { tag: 0, operation: write(block, round, 2, false) }).unwrap();
+        }
+        let mut completions = Vec::new();
+        device.poll(&mut completions);
+        drop(device);
+        let mut device = FileDevice::open(file.path()).unwrap();
+        assert_eq!(read(&mut device, 1, 30), [round; 30 * 4096]);
+    }
+}
+
+/// Whether the host, not the code, is why there is no ring or no direct I/O.
+fn is_refusal(error: &std::io::Error) -> bool {
+    // EPERM, EINVAL (no O_DIRECT, as on tmpfs), ENOSYS.
+    matches!(error.raw_os_error(), Some(1 | 22 | 38))
+}
+
+/// Says so, past the test harness, which shows nothing of tests that pass.
+fn skipped(error: &std::io::Error) {
+    let why = format!("SKIPPED: io_uring with direct I/O is not to be had here: {error}\n");
+    std::io::stderr().write_all(why.as_bytes()).ok();
+}
+
+#[test]
+fn file_is_one_process_s_device_and_has_a_block() {
+    let file = file_of(64);
+    let first = FileDevice::open(file.path()).unwrap();
+    assert!(matches!(FileDevice::open(file.path()), Err(OpenError::InUse)));
+    drop(first);
+    file.as_file().set_len(100).unwrap();
+    assert!(matches!(FileDevice::open(file.path()), Err(OpenError::TooSmall { len_bytes: 100 })));
+}
+
+#[test]
+fn sim_keeps_what_was_flushed_and_any_subset_of_the_rest() {
+    for mask in 0..8u32 {
+        let mut device = SimDevice::new(4096, 64, 1);
+        run(&mut device, vec![write(0, 1, 4, false)]);
+        run(&mut device, vec![Operation::Flush]);
+        run(&mut device, vec![write(1, 2, 3, false)]);
+        run(&mut device, vec![write(9, 9, 1, true)]);
+        assert_eq!(device.unflushed_len(), 3);
+        device.power_cut(|unit| mask & (1 << unit) != 0);
+        assert_eq!(read(&mut device, 0, 1), [1; 4096]);
+        assert_eq!(read(&mut device, 9, 1), [9; 4096], "forced unit access");
+        for unit in 0..3u64 {
+            let expected = if mask & (1 << unit) != 0 { 2 } else { 1 };
+            assert_eq!(read(&mut device, unit + 1, 1), [expected; 4096]);
+        }
+    }
+}
+
+#[test]
+fn sim_faults_happen() {
+    let always = 1_000_000;
+    let none = Faults::default();
+    let outcome = |faults: Faults, operation: Operation| {
+        let mut device = SimDevice::new(4096, 64, 3);
+        device.set_faults(faults);
+        let result = run(&mut device, vec![operation]).remove(0).result;
+        device.set_faults(none);
+        (result, read(&mut device, 0, 64).iter().filter(|byte| **byte != 0).count())
+    };
+    let eio = Err(DeviceError::Io { code: 5 });
+    assert_eq!(outcome(Faults { flush_error: always, ..none }, Operation::Flush).0, eio);
+    assert_eq!(outcome(Faults { write_error: always, ..none }, write(0, 1, 2, false)).0, eio);
+    let full = outcome(Faults { no_space: always, ..none }, write(0, 1, 2, false));
+    assert_eq!(full, (Err(DeviceError::NoSpace), 0));
+    assert_eq!(outcome(Faults { lost_write: always, ..none }, write(0, 1, 2, false)), (Ok(()), 0));
+    let misdirected = outcome(Faults { misdirected_write: always, ..none }, write(0, 1, 2, false));
+    assert_eq!(misdirected, (Ok(()), 8192));
+
+    let mut device = SimDevice::new(4096, 64, 3);
+    device.set_faults(Faults { read_flip: always, ..none });
+    let ones: u32 = read(&mut device, 0, 1).iter().map(|byte| byte.count_ones()).sum();
+    assert_eq!(ones, 1);
+    device.set_faults(none);
+    device.flip(8 * 4096 + 3);
+    assert_eq!(read(&mut device, 1, 1)[0], 8);
+}

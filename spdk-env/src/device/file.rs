@@ -1,0 +1,146 @@
+//! A device on a regular file or a block device by `pread` and `pwrite`, for hosts where io_uring is
+//! forbidden. Every request is executed in `submit`'s turn, at the next poll, and takes as long as
+//! the kernel takes.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+
+use super::{
+    BlockDevice, Completion, DeviceError, FlushGuarantee, Geometry, Operation, QueueFull, Request,
+};
+
+/// A device on an open file.
+#[derive(Debug)]
+pub struct FileDevice {
+    file: File,
+    geometry: Geometry,
+    in_flight: VecDeque<Request>,
+}
+
+/// Why a file cannot be a device.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system's answer.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Another process has it as its device.
+    #[error("another process uses it as its device")]
+    InUse,
+    /// There is not one block in it.
+    #[error("it has {len_bytes} bytes, less than a block")]
+    TooSmall {
+        /// Its length.
+        len_bytes: u64,
+    },
+}
+
+/// Block length of a device on a file.
+pub(super) const BLOCK_LEN: u32 = 4096;
+/// Only a sector is promised to be atomic by the disks below.
+const ATOMIC_WRITE_LEN: u32 = BLOCK_LEN;
+/// Requests in flight at once.
+const QUEUE_DEPTH: usize = 32;
+
+impl FileDevice {
+    /// The file at `path`, for this process alone: an advisory lock is held until it is dropped.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let file = File::options().read(true).write(true).open(path)?;
+        let geometry = claim(&file)?;
+        Ok(Self { file, geometry, in_flight: VecDeque::with_capacity(QUEUE_DEPTH) })
+    }
+
+    fn execute(&self, operation: &mut Operation) -> Result<(), DeviceError> {
+        self.geometry.check(operation)?;
+        let offset = |block: &u64| *block * u64::from(self.geometry.block_len);
+        match operation {
+            Operation::Read { block, buffer } => {
+                self.file.read_exact_at(buffer, offset(block)).map_err(|error| fault(&error))
+            }
+            Operation::Write { block, buffer, force_unit_access } => {
+                self.file.write_all_at(buffer, offset(block)).map_err(|error| fault(&error))?;
+                if *force_unit_access {
+                    self.file.sync_data().map_err(|error| fault(&error))
+                } else {
+                    Ok(())
+                }
+            }
+            Operation::Flush => self.file.sync_data().map_err(|error| fault(&error)),
+            Operation::Unmap { block, count } => punch(&self.file, offset(block), offset(count)),
+        }
+    }
+}
+
+impl BlockDevice for FileDevice {
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
+        if self.in_flight.len() >= QUEUE_DEPTH {
+            return Err(QueueFull(request));
+        }
+        self.in_flight.push_back(request);
+        Ok(())
+    }
+
+    fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
+        let count = self.in_flight.len();
+        while let Some(Request { tag, mut operation }) = self.in_flight.pop_front() {
+            let result = self.execute(&mut operation);
+            completions.push(Completion { tag, operation, result });
+        }
+        count
+    }
+}
+
+/// Locks `file` for this process and measures it.
+pub(super) fn claim(file: &File) -> Result<Geometry, OpenError> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
+        if error == rustix::io::Errno::WOULDBLOCK {
+            OpenError::InUse
+        } else {
+            OpenError::Io(error.into())
+        }
+    })?;
+    // The end by seeking, because a block device has no length in its metadata.
+    let len_bytes =
+        rustix::fs::seek(file, rustix::fs::SeekFrom::End(0)).map_err(io::Error::from)?;
+    let block_count = len_bytes / u64::from(BLOCK_LEN);
+    if block_count == 0 {
+        return Err(OpenError::TooSmall { len_bytes });
+    }
+    Ok(Geometry {
+        block_len: BLOCK_LEN,
+        block_count,
+        atomic_write_len: ATOMIC_WRITE_LEN,
+        flush: FlushGuarantee::Durable,
+        queue_depth: QUEUE_DEPTH,
+    })
+}
+
+/// Gives the space of a range back, where the file can do that; where not, the range just stays.
+fn punch(file: &File, offset: u64, len: u64) -> Result<(), DeviceError> {
+    if len == 0 {
+        return Ok(());
+    }
+    match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
+        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        Err(error) => Err(DeviceError::Io { code: error.raw_os_error() }),
+    }
+}
+
+fn fault(error: &io::Error) -> DeviceError {
+    match error.kind() {
+        io::ErrorKind::StorageFull => DeviceError::NoSpace,
+        io::ErrorKind::UnexpectedEof => DeviceError::Short,
+        _ => DeviceError::Io { code: error.raw_os_error().unwrap_or(0) },
+    }
+}

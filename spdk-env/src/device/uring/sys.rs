@@ -1,0 +1,132 @@
+//! [`Ring`]: requests whose memory the kernel uses until they complete.
+
+#![allow(unsafe_code, reason = "the kernel is handed addresses")]
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use io_uring::{IoUring, opcode, squeue, types};
+use rustix::fs::FallocateFlags;
+
+use crate::device::{Completion, DeviceError, Operation, QueueFull, Request};
+
+/// A ring and the requests in it.
+pub(super) struct Ring {
+    ring: IoUring,
+    file: File,
+    /// Requests that the kernel has; the index is the entry's user data.
+    slots: Vec<Option<Request>>,
+    free: Vec<usize>,
+}
+
+/// Linux's RWF_DSYNC: a write that completes when it is durable.
+const RWF_DSYNC: i32 = 2;
+/// Linux's error numbers that this file knows.
+const EINTR: i32 = 4;
+const EAGAIN: i32 = 11;
+const EBUSY: i32 = 16;
+const ENOSPC: i32 = 28;
+const EOPNOTSUPP: i32 = 95;
+
+impl Ring {
+    /// A ring for `depth` requests on `file`.
+    pub(super) fn new(file: File, depth: usize) -> io::Result<Self> {
+        let entries = u32::try_from(depth).map_err(io::Error::other)?;
+        let ring = IoUring::new(entries)?;
+        let slots = std::iter::repeat_with(|| None).take(depth).collect();
+        Ok(Self { ring, file, slots, free: (0..depth).collect() })
+    }
+
+    /// Gives a request, which lies inside the device, to the kernel at the next `reap`.
+    pub(super) fn start(&mut self, mut request: Request, block_len: u32) -> Result<(), QueueFull> {
+        let Some(slot) = self.free.pop() else { return Err(QueueFull(request)) };
+        let entry = self.entry(&mut request.operation, u64::from(block_len));
+        let entry = entry.user_data(crate::number::to_u64(slot));
+        self.slots[slot] = Some(request);
+        // SAFETY: the entry's file is `self.file`, and its memory is the heap memory of the buffer
+        // in `self.slots[slot]`, which nobody touches and which is not freed until the completion
+        // for `slot` was seen (`reap`), also when the ring is dropped (`drop`); the length is the
+        // buffer's.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        assert!(pushed.is_ok(), "the queue has an entry for each slot and is emptied by each reap");
+        Ok(())
+    }
+
+    fn entry(&self, operation: &mut Operation, block_len: u64) -> squeue::Entry {
+        let fd = types::Fd(self.file.as_raw_fd());
+        let len_of = |buffer: &[u8]| u32::try_from(buffer.len()).expect("at most BUFFER_LEN_MAX");
+        match operation {
+            Operation::Read { block, buffer } => {
+                let len = len_of(buffer);
+                opcode::Read::new(fd, buffer.as_mut_ptr(), len).offset(*block * block_len).build()
+            }
+            Operation::Write { block, buffer, force_unit_access } => {
+                let flags = if *force_unit_access { RWF_DSYNC } else { 0 };
+                let write = opcode::Write::new(fd, buffer.as_ptr(), len_of(buffer));
+                write.offset(*block * block_len).rw_flags(flags).build()
+            }
+            Operation::Flush => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
+            Operation::Unmap { block, count } => {
+                let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                let mode = i32::try_from(mode.bits()).expect("flags of fallocate(2)");
+                let fallocate = opcode::Fallocate::new(fd, *count * block_len);
+                fallocate.offset(*block * block_len).mode(mode).build()
+            }
+        }
+    }
+
+    /// Hands new entries to the kernel and takes what has completed. Does not wait.
+    pub(super) fn reap(&mut self, completions: &mut Vec<Completion>) {
+        if !self.ring.submission().is_empty()
+            && let Err(error) = self.ring.submit()
+        {
+            // What the kernel did not take stays queued for the next time.
+            let code = error.raw_os_error();
+            let transient = matches!(code, Some(EINTR | EAGAIN | EBUSY));
+            assert!(transient, "the kernel does not take a ring of our making: {error}");
+        }
+        self.ring.completion().for_each(|entry| {
+            let slot = crate::number::to_usize(entry.user_data());
+            let Some(Request { tag, operation }) = self.slots[slot].take() else { return };
+            self.free.push(slot);
+            let result = outcome(&operation, entry.result());
+            completions.push(Completion { tag, operation, result });
+        });
+    }
+}
+
+/// What the kernel's number means for an operation.
+fn outcome(operation: &Operation, result: i32) -> Result<(), DeviceError> {
+    match (operation, result) {
+        (Operation::Unmap { .. }, code) if code == -EOPNOTSUPP => Ok(()),
+        (_, code) if code == -ENOSPC => Err(DeviceError::NoSpace),
+        (_, code) if code < 0 => Err(DeviceError::Io { code: -code }),
+        (Operation::Read { buffer, .. } | Operation::Write { buffer, .. }, len) => {
+            if usize::try_from(len) == Ok(buffer.len()) {
+                Ok(())
+            } else {
+                Err(DeviceError::Short)
+            }
+        }
+        (Operation::Flush | Operation::Unmap { .. }, _) => Ok(()),
+    }
+}
+
+impl Drop for Ring {
+    /// Waits until the kernel uses no buffer any more.
+    fn drop(&mut self) {
+        let mut ended = Vec::new();
+        while self.slots.iter().any(Option::is_some) {
+            self.reap(&mut ended);
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("free", &self.free.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+//! The file system's limits. Each has an error of its own.
+
+/// Bytes in a block of the file system; the device's blocks may be smaller.
+pub const BLOCK_LEN: usize = 4096;
+/// The same, for arithmetic on the device.
+pub(crate) const BLOCK_BYTES: u64 = 4096;
+/// Longest name of a file or directory in bytes; beyond: `NameTooLong`.
+pub const NAME_LEN_MAX: usize = 255;
+/// Deepest path in components; beyond: `PathTooDeep`.
+pub const PATH_DEPTH_MAX: usize = 64;
+/// Files and directories; beyond: `TooManyFiles`.
+pub const FILES_MAX: usize = 1 << 20;
+/// Longest file in bytes; beyond: `FileTooLong`.
+pub const FILE_LEN_MAX: u64 = 1 << 44;
+/// Names of one file; beyond: `TooManyLinks`.
+pub const LINKS_MAX: u32 = 65_000;
+/// Extents of one file; beyond: `TooFragmented`.
+pub const EXTENTS_MAX: usize = 65_536;
+/// Smallest journal region in blocks; `format` refuses less.
+pub const JOURNAL_BLOCKS_MIN: u64 = 16;
+/// Largest journal region in blocks (it is read whole when mounted); `format` refuses more.
+pub const JOURNAL_BLOCKS_MAX: u64 = 16_384;
+/// Payload of the longest journal record. A transaction that would be longer is committed before.
+pub(crate) const PAYLOAD_LEN_MAX: usize = 256 << 10;
+/// Payload at which an operation ends with a commit nobody asked for.
+pub(crate) const PENDING_LEN_MAX: usize = 64 << 10;
+/// Payload of a record of a snapshot.
+pub(crate) const SNAPSHOT_PAYLOAD_LEN_MAX: usize = 56 << 10;
+/// Appended bytes that are kept in memory before they are written out.
+pub(crate) const TAIL_LEN_MAX: usize = 256 << 10;
+/// Blocks by which a file grows at least, so that it does not fragment; given back on close.
+pub(crate) const GROW_BLOCKS: u64 = 64;
