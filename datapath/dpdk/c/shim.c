@@ -84,7 +84,34 @@ int coney_dpdk_stats(uint16_t port, struct coney_dpdk_stats *out)
 struct rte_mempool *coney_dpdk_pool_create(const char *name, unsigned int count,
 					   uint16_t data_room, int socket)
 {
-	return rte_pktmbuf_pool_create_by_ops(name, count, 0, 0, data_room, socket, "ring_sp_sc");
+	struct rte_pktmbuf_pool_private private;
+	unsigned int flags = 0;
+	struct rte_mempool *pool;
+	int result;
+
+	/* Without huge pages DPDK would let no buffer cross a page, and net_af_xdp, which registers
+	 * the pool's memory with the kernel, would take it for shorter than it then is. Addresses
+	 * are virtual in that case, so buffers are contiguous anyway. */
+	if (!rte_eal_has_hugepages())
+		flags |= RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	memset(&private, 0, sizeof(private));
+	private.mbuf_data_room_size = data_room;
+	pool = rte_mempool_create_empty(name, count, sizeof(struct rte_mbuf) + data_room, 0,
+					sizeof(private), socket, flags);
+	if (pool == NULL)
+		return NULL;
+	result = rte_mempool_set_ops_byname(pool, "ring_sp_sc", NULL);
+	if (result == 0) {
+		rte_pktmbuf_pool_init(pool, &private);
+		result = rte_mempool_populate_default(pool);
+	}
+	if (result < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -result;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
 }
 
 int coney_dpdk_isolate(uint16_t port)

@@ -1,4 +1,4 @@
-//! The port over DPDK's packet-socket device on a veth, without a NIC and without huge pages.
+//! The port over DPDK's virtual devices on a veth, without a NIC and without huge pages.
 //!
 //! DPDK starts once in a process, so there is one test. Without root it says so and passes.
 
@@ -7,8 +7,8 @@ use crate::port::af_xdp::tests::netns::{Lab, PORT, ip, say};
 use crate::port::conformance;
 
 #[test]
-fn port_conforms_over_af_packet() {
-    let Some(lab) = Lab::new("port_conforms_over_af_packet", 1, 1500) else {
+fn port_conforms_over_af_packet_and_over_af_xdp() {
+    let Some(lab) = Lab::new("port_conforms_over_af_packet_and_over_af_xdp", 1, 1500) else {
         return;
     };
     let mut peer = lab.raw_peer();
@@ -29,7 +29,7 @@ fn port_conforms_over_af_packet() {
         let too_few = Options { rx_frames: 1, ..options.clone() };
         let refused = open(eal, "net_af_packet0", &too_few).unwrap_err();
         assert!(matches!(refused, Error::OptionOutOfRange { .. }));
-        for device in ["net_af_packet0"] {
+        for device in ["net_af_packet0", "net_af_xdp0"] {
             let mut ports = open(eal, device, &options).unwrap();
             let [port] = &mut ports[..] else { panic!("one port per queue") };
             assert_eq!(port.device_name(), device);
