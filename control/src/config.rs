@@ -54,6 +54,8 @@ pub struct Config {
     pub datapath: Datapath,
     pub interface: String,
     pub xdp_mode: XdpMode,
+    pub eal: String,
+    pub dpdk_isolate: bool,
     pub access_list_allow: Vec<IpNet>,
     pub access_list_deny: Vec<IpNet>,
     pub syn_limit_per_source: u32,
@@ -101,6 +103,8 @@ impl Default for Config {
             datapath: Datapath::Auto,
             interface: String::new(),
             xdp_mode: XdpMode::Auto,
+            eal: String::new(),
+            dpdk_isolate: false,
             access_list_allow: Vec::new(),
             access_list_deny: Vec::new(),
             syn_limit_per_source: 0,
@@ -198,6 +202,8 @@ pub enum Datapath {
     Kernel,
     /// AF_XDP with our own TCP; kernel sockets for local clients.
     Xdp,
+    /// DPDK with our own TCP; needs a binary built with the feature `dpdk`.
+    Dpdk,
 }
 
 /// Where the XDP program runs.

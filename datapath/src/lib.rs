@@ -3,6 +3,7 @@
 //! Layers, bottom up:
 //! - [`port::Port`]: one NIC queue pair that moves frames (AF_XDP, in memory).
 //! - [`neighbour`]: next hops and their hardware addresses, from the kernel, beside the workers.
+//! - [`responder`]: ARP, neighbour discovery and echo, on a port that shares no host with a kernel.
 //! - [`wire`]: formats of headers; bytes only.
 //! - [`tcp`]: our TCP, a state machine without I/O: segments and time in, decisions out.
 //! - [`transport::Transport`]: connections that move bytes (our TCP over a port, kernel sockets).
@@ -13,6 +14,7 @@ pub mod fuzz;
 pub mod neighbour;
 mod netlink;
 pub mod port;
+pub mod responder;
 pub mod tcp;
 pub mod transport;
 pub mod wire;

@@ -19,6 +19,8 @@ use std::os::fd::BorrowedFd;
 pub mod af_xdp;
 #[cfg(test)]
 pub(crate) mod conformance;
+#[cfg(feature = "dpdk")]
+pub mod dpdk;
 pub mod sim;
 
 /// What a port can do.

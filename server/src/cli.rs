@@ -50,12 +50,15 @@ pub(crate) struct ServeArgs {
     /// Threads that serve clients; 0: half of the cores
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Network path: auto, kernel or xdp [default: auto]
+    /// Network path: auto, kernel, xdp or dpdk [default: auto]
     #[arg(long, value_name = "PATH")]
     datapath: Option<String>,
-    /// Network interface for the xdp path
+    /// Network interface for the xdp path, or device for the dpdk path
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
+    /// Arguments for DPDK's environment, such as "-a 0000:01:00.0"
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    eal: Option<String>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -94,6 +97,7 @@ impl ServeArgs {
             ("workers", &self.workers),
             ("datapath", &self.datapath),
             ("interface", &self.interface),
+            ("eal", &self.eal),
             ("sync", &self.sync),
             ("requirepass", &self.requirepass),
             ("maxclients", &self.maxclients),

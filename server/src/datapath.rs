@@ -19,6 +19,8 @@ use coney_xdp_prog::{Program, Rules};
 use rustix::io::Errno;
 use tracing::{info, warn};
 
+#[cfg(feature = "dpdk")]
+mod dpdk;
 mod xdp;
 
 use xdp::XdpUnavailable;
@@ -41,6 +43,17 @@ pub(crate) enum DatapathError {
          them)"
     )]
     NoInterface,
+    /// `datapath = dpdk` in a binary without DPDK.
+    #[cfg(not(feature = "dpdk"))]
+    #[error(
+        "datapath dpdk: this binary was built without DPDK; build it with `cargo build --release \
+         --features dpdk` (libdpdk is needed), or use `--datapath kernel` or xdp"
+    )]
+    NoDpdk,
+    /// DPDK does not work here.
+    #[cfg(feature = "dpdk")]
+    #[error("datapath dpdk is not possible: {0}")]
+    Dpdk(#[from] dpdk::DpdkUnavailable),
     /// AF_XDP does not work here.
     #[error(
         "datapath xdp is not possible: {0}. `coney check` tells what is missing; `--datapath \
@@ -52,7 +65,7 @@ pub(crate) enum DatapathError {
 /// How all workers will be reached.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// `kernel` or `xdp`.
+    /// `kernel`, `xdp` or `dpdk`.
     pub(crate) name: &'static str,
     /// Addresses that are served.
     pub(crate) listeners: Vec<SocketAddr>,
@@ -70,7 +83,15 @@ pub(crate) struct Part {
     listeners: Vec<OwnedFd>,
     keepalive_idle: Option<Duration>,
     /// One for each receive queue that the worker serves.
-    bypass: Vec<TcpTransport<AfXdpPort>>,
+    bypass: Vec<Bypass>,
+}
+
+/// A transport of our own TCP.
+#[derive(Debug)]
+enum Bypass {
+    Xdp(TcpTransport<AfXdpPort>),
+    #[cfg(feature = "dpdk")]
+    Dpdk(TcpTransport<coney_datapath::port::dpdk::DpdkPort>),
 }
 
 impl Part {
@@ -83,7 +104,11 @@ impl Part {
         let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
         let mut transports: Vec<Box<dyn Transport>> = Vec::new();
         for bypass in self.bypass {
-            transports.push(Box::new(bypass));
+            transports.push(match bypass {
+                Bypass::Xdp(transport) => Box::new(transport),
+                #[cfg(feature = "dpdk")]
+                Bypass::Dpdk(transport) => Box::new(transport),
+            });
         }
         transports.push(Box::new(kernel));
         Ok(transports)
@@ -96,10 +121,13 @@ impl Part {
 /// # Errors
 /// [`DatapathError`].
 pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Plan, DatapathError> {
-    let keepalive_idle = keepalive_idle(config);
-    let mut parts: Vec<Part> = (0..workers)
-        .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
-        .collect();
+    if config.datapath == Datapath::Dpdk {
+        #[cfg(feature = "dpdk")]
+        return dpdk::plan(config, workers);
+        #[cfg(not(feature = "dpdk"))]
+        return Err(DatapathError::NoDpdk);
+    }
+    let mut parts = empty_parts(config, workers);
     let mut addrs = Vec::new();
     for (addr, listeners) in listen(config, workers)? {
         addrs.push(addr);
@@ -113,10 +141,17 @@ pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Pla
     };
     for (queue, transport) in opened.transports.into_iter().enumerate() {
         let part = parts.get_mut(queue % workers).expect("there is at least one worker");
-        part.bypass.push(transport);
+        part.bypass.push(Bypass::Xdp(transport));
     }
     let (program, resolver) = (Some(opened.program), opened.resolver);
     Ok(Plan { name: "xdp", listeners: addrs, parts, program, resolver })
+}
+
+fn empty_parts(config: &Config, workers: usize) -> Vec<Part> {
+    let keepalive_idle = keepalive_idle(config);
+    (0..workers)
+        .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
+        .collect()
 }
 
 /// AF_XDP, if it is wanted and works.
@@ -128,7 +163,8 @@ fn bypass(
 ) -> Result<Option<xdp::Opened>, DatapathError> {
     let has_interface = !config.interface.is_empty();
     match config.datapath {
-        Datapath::Kernel => Ok(None),
+        // DPDK has a plan of its own.
+        Datapath::Kernel | Datapath::Dpdk => Ok(None),
         Datapath::Auto if !has_interface => Ok(None),
         Datapath::Auto => match xdp::open(config, rules, listeners, workers) {
             Ok(opened) => Ok(Some(opened)),

@@ -63,8 +63,8 @@ const APPENDFSYNC_WORDS: &[&str] = &["no", "everysec", "always"];
 const SYNC: &[Sync] = &[Sync::Off, Sync::EverySec, Sync::Always];
 const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
-const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp"];
-const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp];
+const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
+const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp, Datapath::Dpdk];
 const XDP_MODE_WORDS: &[&str] = &["auto", "native", "skb"];
 const XDP_MODE: &[XdpMode] = &[XdpMode::Auto, XdpMode::Native, XdpMode::Skb];
 const FORMAT_WORDS: &[&str] = &["text", "json"];
@@ -359,6 +359,25 @@ pub static KEYS: &[Key] = &[
         set: |config, text| {
             choice(text, XDP_MODE_WORDS, XDP_MODE).map(|value| config.xdp_mode = value)
         },
+    },
+    Key {
+        name: "eal",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.eal.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.eal);
+            Ok(())
+        },
+    },
+    Key {
+        name: "dpdk-isolate",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Bool,
+        get: |config| show_bool(config.dpdk_isolate),
+        set: |config, text| yes_no(text).map(|value| config.dpdk_isolate = value),
     },
     Key {
         name: "access-list-allow",

@@ -36,7 +36,7 @@ mod server;
 mod socket;
 mod sys;
 #[cfg(test)]
-mod tests;
+pub(in crate::port) mod tests;
 mod umem;
 
 pub use error::Error;

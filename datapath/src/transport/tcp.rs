@@ -24,6 +24,7 @@ use coney_base::Instant;
 use super::{App, CloseReason, ConnId, Transport};
 use crate::neighbour;
 use crate::port::{Port, RxFrame};
+use crate::responder::Responder;
 use crate::tcp::Shared;
 use crate::tcp::config::Config;
 use crate::tcp::flow_map::FlowMap;
@@ -92,6 +93,8 @@ pub struct TcpTransport<P> {
     retry_at: Option<Instant>,
     /// Whom to ask for next hops.
     neighbours: Option<neighbour::Client>,
+    /// Answers what the kernel would, on a port that shares no host with one.
+    responder: Option<Responder>,
     rx_burst: Vec<RxFrame>,
     rx_group: Vec<Parsed>,
     rx_done: Vec<RxFrame>,
@@ -170,6 +173,7 @@ impl<P: Port> TcpTransport<P> {
             pressure_since: None,
             retry_at: None,
             neighbours: None,
+            responder: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
             rx_group: Vec::with_capacity(RX_GROUP_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
@@ -268,7 +272,7 @@ impl<P: Port> TcpTransport<P> {
             match tcb.on_timer(now, &mut self.shared) {
                 None => {
                     if tcb.unanswered() > unanswered {
-                        self.doubt_next_hop(conn);
+                        self.doubt_next_hop(now, conn);
                     }
                     self.mark_dirty(conn);
                 }
@@ -418,6 +422,9 @@ impl<P: Port> Transport for TcpTransport<P> {
         gauges.into_iter().for_each(|(name, value)| visit(name, value as u64));
         if let Some(neighbours) = &self.neighbours {
             neighbours.counters(visit);
+        }
+        if let Some(responder) = &self.responder {
+            responder.counters(visit);
         }
         self.tx.port.counters(visit);
     }

@@ -6,6 +6,8 @@ pub const HEADER_LEN: usize = 14;
 pub const VLAN_LEN: usize = 4;
 /// EtherType of IPv4.
 pub const TYPE_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const TYPE_ARP: u16 = 0x0806;
 /// EtherType of IPv6.
 pub const TYPE_IPV6: u16 = 0x86dd;
 const TYPE_VLAN: u16 = 0x8100;

@@ -1,14 +1,15 @@
 //! ICMP "fragmentation needed" (RFC 792, RFC 1191 §4) and ICMPv6 "packet too big" (RFC 4443 §3.2)
-//! about segments that we sent: the only ICMP that is ours. All other is the kernel's.
+//! about segments that we sent: the only ICMP that TCP wants. All other is the kernel's, or, on a port that
+//! shares nothing with a kernel, [`crate::responder`]'s.
 
 use super::checksum::{Sum, pseudo_header};
 use super::quoted::Quoted;
 use super::{ParseError, ethernet, ipv4, ipv6};
 
 /// IP protocol number of ICMP.
-const PROTOCOL_ICMP: u8 = 1;
+pub(crate) const PROTOCOL_ICMP: u8 = 1;
 /// IP protocol number of ICMPv6.
-const PROTOCOL_ICMP_V6: u8 = 58;
+pub(crate) const PROTOCOL_ICMP_V6: u8 = 58;
 /// Type and code of "fragmentation needed".
 const FRAGMENTATION_NEEDED: [u8; 2] = [3, 4];
 /// Type of "packet too big"; its code means nothing.

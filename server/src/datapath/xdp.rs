@@ -117,7 +117,7 @@ fn resolver(
     Some(resolver)
 }
 
-fn tcp_config(config: &Config, endpoints: &[SocketAddr], secret: [u8; 16]) -> TcpConfig {
+pub(super) fn tcp_config(config: &Config, endpoints: &[SocketAddr], secret: [u8; 16]) -> TcpConfig {
     TcpConfig {
         listen: endpoints.to_vec(),
         secret,

@@ -23,7 +23,7 @@ use crate::port::Port;
 use crate::port::conformance::{self, Peer, SERVED, fold, frame_in, wait_until};
 use netns::{Lab, PEER, PEER_IP, PORT, PORT_IP, RawPeer, ip, say, unless_forbidden};
 
-mod netns;
+pub(in crate::port) mod netns;
 mod router;
 
 /// Small, so that exhausting them is quick; the ring smaller than the pool, so that it can fill.

@@ -40,7 +40,9 @@ impl<P: Port> TcpTransport<P> {
         let mut group = std::mem::take(&mut self.rx_group);
         let mut frames = burst.drain(..);
         loop {
-            group.extend(frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(frame)));
+            group.extend(
+                frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(now, frame)),
+            );
             if group.is_empty() && frames.len() == 0 {
                 break;
             }
@@ -65,7 +67,7 @@ impl<P: Port> TcpTransport<P> {
     }
 
     /// `None`: no segment; the frame was released.
-    fn parse(&mut self, frame: RxFrame) -> Option<Parsed> {
+    fn parse(&mut self, now: Instant, frame: RxFrame) -> Option<Parsed> {
         let partial_checksum = self.tx.port.caps().rx_partial_checksum;
         match wire::parse(self.tx.port.rx_bytes(&frame), partial_checksum) {
             Ok(received) => {
@@ -85,6 +87,7 @@ impl<P: Port> TcpTransport<P> {
                     Some(too_big) => {
                         self.on_packet_too_big(&too_big);
                     }
+                    None if error == ParseError::NotTcp && self.respond(now, &frame) => {}
                     None => self.count_unparsed(error),
                 }
                 self.tx.port.rx_release(frame);

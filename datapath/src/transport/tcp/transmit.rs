@@ -4,6 +4,7 @@ use coney_base::Instant;
 
 use super::{ANSWERS_MAX, HEADROOM_BYTES, PUSH_BACK_RETRY, STARVED_RETRY, TcpTransport};
 use crate::port::{Port, TxFrame, TxRingFull};
+use crate::responder::Responder;
 use crate::tcp::Shared;
 use crate::tcp::flow::FlowKey;
 use crate::tcp::output::Output;
@@ -239,6 +240,22 @@ impl<P: Port> Tx<P> {
             .copy_from_slice(&self.scratch);
         tcb.queue.split(index, len, rest, offset(HEADROOM_BYTES));
         Ok(())
+    }
+
+    /// Transmits what the responder has to say, if anything. What finds no frame or no room is
+    /// dropped: whoever asked asks again, and so does the responder.
+    pub(super) fn transmit_raw(&mut self, responder: &mut Responder) {
+        let Some(bytes) = responder.take_output() else { return };
+        let submitted = self.port.tx_alloc().is_some_and(|mut frame| {
+            let buf = self.port.tx_bytes_mut(&mut frame).get_mut(..bytes.len());
+            let has_room = buf.map(|buf| buf.copy_from_slice(bytes)).is_some();
+            let submitted = has_room && self.port.tx_submit(&mut frame, 0, bytes.len()).is_ok();
+            self.port.tx_free(frame);
+            submitted
+        });
+        if !submitted {
+            responder.count_dropped();
+        }
     }
 
     pub(super) fn transmit_answer(

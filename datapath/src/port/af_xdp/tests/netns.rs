@@ -14,16 +14,16 @@ use crate::port::af_xdp::sys::packet_socket;
 use crate::port::conformance::{ETHERTYPE_OUT, Peer};
 
 /// The port's end of the veth.
-pub(super) const PORT: &str = "xsk0";
+pub(in crate::port) const PORT: &str = "xsk0";
 /// The other end.
-pub(super) const PEER: &str = "peer0";
+pub(in crate::port) const PEER: &str = "peer0";
 /// Addresses of both ends.
-pub(super) const PORT_IP: [u8; 4] = [192, 0, 2, 1];
-pub(super) const PEER_IP: [u8; 4] = [192, 0, 2, 2];
+pub(in crate::port) const PORT_IP: [u8; 4] = [192, 0, 2, 1];
+pub(in crate::port) const PEER_IP: [u8; 4] = [192, 0, 2, 2];
 
 /// The namespaces, removed when dropped, also by a failing test.
 #[derive(Debug)]
-pub(super) struct Lab {
+pub(in crate::port) struct Lab {
     port_namespace: String,
     peer_namespace: String,
     client_namespace: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Lab {
 impl Lab {
     /// A veth with `queues` queue pairs at both ends. `None` after saying on standard error why
     /// the test is skipped: no right to make namespaces, or no `ip` command.
-    pub(super) fn new(test: &str, queues: u32, mtu: u32) -> Option<Self> {
+    pub(in crate::port) fn new(test: &str, queues: u32, mtu: u32) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !rustix::process::geteuid().is_root() {
             return skip(test, "making network namespaces needs root");
@@ -69,18 +69,18 @@ impl Lab {
     }
 
     /// Runs `f` on a thread of its own inside the port's namespace.
-    pub(super) fn at_port<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+    pub(in crate::port) fn at_port<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         inside(&self.port_namespace, f)
     }
 
     /// Runs `f` on a thread of its own inside the peer's namespace.
-    pub(super) fn at_peer<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+    pub(in crate::port) fn at_peer<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         inside(&self.peer_namespace, f)
     }
 
     /// Makes the peer a router, with a network behind it and a client there. The port's side has
     /// a route to it.
-    pub(super) fn with_router(mut self) -> Self {
+    pub(in crate::port) fn with_router(mut self) -> Self {
         let client = self.peer_namespace.replace("-peer", "-client");
         let Self { port_namespace: port, peer_namespace: peer, .. } = &self;
         for command in [
@@ -101,12 +101,12 @@ impl Lab {
     }
 
     /// Runs `f` on a thread of its own inside the namespace of the client behind the router.
-    pub(super) fn at_client<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+    pub(in crate::port) fn at_client<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         inside(self.client_namespace.as_ref().expect("there is a router"), f)
     }
 
     /// A raw socket on the peer's end.
-    pub(super) fn raw_peer(&self) -> RawPeer {
+    pub(in crate::port) fn raw_peer(&self) -> RawPeer {
         self.at_peer(|| {
             let interface = Interface::query(PEER).unwrap();
             let receiver = packet_socket::open(interface.index, ETHERTYPE_OUT).unwrap();
@@ -132,10 +132,10 @@ impl Drop for Lab {
 
 /// AF_PACKET sockets that send to the port and receive its frames of [`ETHERTYPE_OUT`].
 #[derive(Debug)]
-pub(super) struct RawPeer {
+pub(in crate::port) struct RawPeer {
     sender: OwnedFd,
     receiver: OwnedFd,
-    pub(super) mac: [u8; 6],
+    pub(in crate::port) mac: [u8; 6],
     buffer: Vec<u8>,
 }
 
@@ -160,7 +160,7 @@ impl Peer for RawPeer {
 const MILLISECOND: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Between two attempts at what another thread must allow first.
-pub(super) fn pause() {
+pub(in crate::port) fn pause() {
     poll(&mut [], Some(&MILLISECOND)).unwrap();
 }
 
@@ -177,7 +177,7 @@ fn inside<R: Send>(namespace: &str, f: impl FnOnce() -> R + Send) -> R {
 }
 
 /// Runs `ip` and returns its output; the error is what it complains about.
-pub(super) fn ip(arguments: &str) -> Result<String, String> {
+pub(in crate::port) fn ip(arguments: &str) -> Result<String, String> {
     let output = Command::new("ip")
         .args(arguments.split_whitespace())
         .output()
@@ -194,7 +194,7 @@ fn skip<T>(test: &str, reason: &str) -> Option<T> {
 }
 
 /// The value, or `None` after saying why the test is skipped: AF_XDP or BPF is not permitted.
-pub(super) fn unless_forbidden<T>(
+pub(in crate::port) fn unless_forbidden<T>(
     test: &str,
     result: Result<T, crate::port::af_xdp::Error>,
 ) -> Option<T> {
@@ -206,6 +206,6 @@ pub(super) fn unless_forbidden<T>(
 }
 
 /// One line past the test harness, which swallows the output of tests that pass.
-pub(super) fn say(line: &str) {
+pub(in crate::port) fn say(line: &str) {
     std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("standard error is open");
 }
