@@ -267,6 +267,7 @@ impl Tcb {
             return false;
         }
         let window = u32::from(header.window) << self.snd_wscale;
+        let (una, sacked) = (self.snd_una, self.queue.sacked());
         if self.ecn && header.flags.has(Flags::ECE) && ack.at_or_after(self.snd_una) {
             self.on_ecn_echo(ack, shared);
         }
@@ -285,6 +286,7 @@ impl Tcb {
         {
             self.on_dup_ack(now, shared);
         }
+        self.reduce_rate(una, sacked);
         if ack.at_or_after(self.snd_una) {
             let is_newer = header.seq.after(self.snd_wl1)
                 || (header.seq == self.snd_wl1 && ack.at_or_after(self.snd_wl2));
@@ -369,7 +371,9 @@ impl Tcb {
             _ if is_undone => {}
             Phase::Recovery if header.ack.at_or_after(self.recover) => {
                 self.phase = Phase::Open;
-                self.congestion.on_recovery_end(self.in_flight(), mss);
+                // RFC 6937 §3: the rate was reduced all the way already.
+                let flight = if self.sack { self.congestion.ssthresh() } else { self.in_flight() };
+                self.congestion.on_recovery_end(flight, mss);
             }
             // RACK finds the next hole.
             Phase::Recovery if self.sack => {}
