@@ -257,13 +257,9 @@ impl Tcb {
         }
     }
 
-    /// After an acknowledgement that found `una` and `sacked` bytes: what it allows a recovery.
-    pub(super) fn reduce_rate(&mut self, una: Seq, sacked: u32) {
-        if self.phase != Phase::Recovery {
-            return;
-        }
-        let delivered = (self.snd_una.since(una) + self.queue.sacked()).saturating_sub(sacked);
-        let outstanding = self.snd_nxt.since(una).saturating_sub(sacked);
+    /// After an acknowledgement during a recovery told that `delivered` of the `outstanding` bytes
+    /// arrived: what may be sent.
+    pub(super) fn reduce_rate(&mut self, delivered: u32, outstanding: u32) {
         let (pipe, ssthresh) = (self.in_flight(), self.congestion.ssthresh());
         if let Some(prr) = self.loss.as_mut().and_then(|loss| loss.prr.as_mut()) {
             prr.on_ack(delivered, outstanding, pipe, ssthresh, u32::from(self.mss));
