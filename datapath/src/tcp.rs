@@ -19,6 +19,7 @@ pub mod flow_map;
 pub mod input;
 pub mod isn;
 pub mod output;
+pub mod prr;
 pub mod rack;
 pub mod reassembly;
 pub mod rto;

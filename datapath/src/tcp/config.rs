@@ -65,6 +65,11 @@ pub struct Config {
     pub timestamps: bool,
     /// Offer and agree to ECN (RFC 3168).
     pub ecn: bool,
+    /// How long sent data may stay unacknowledged, or queued data unsent because the peer's window
+    /// is closed, without any progress, before the connection is given up (RFC 9293 §3.8.3, §3.9.1.1;
+    /// Linux's `TCP_USER_TIMEOUT`). After a close [`Self::orphan_timeout`] counts. `None`: only [`Self::retransmits_max`] counts, and a peer may
+    /// keep its window closed for ever.
+    pub user_timeout: Option<Duration>,
     /// Retransmissions of the same data, or probes without any answer, before the connection is
     /// given up: with the RTO floor the 10 take 200 s, above the 100 s of RFC 9293 §3.8.3.
     pub retransmits_max: u8,
@@ -101,6 +106,7 @@ impl Default for Config {
             sack: true,
             timestamps: true,
             ecn: true,
+            user_timeout: None,
             retransmits_max: 10,
             resets_per_second_max: 1000,
             challenges_per_second_max: 1000,

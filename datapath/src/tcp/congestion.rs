@@ -134,10 +134,14 @@ pub fn initial_window(mss: u32) -> u32 {
     (10 * mss).min((2 * mss).max(14_600))
 }
 
-/// What slow start grows by: bytes acknowledged, at most 2 segments (RFC 3465 §2.2). Peers
-/// acknowledge bursts as one, so that counting acknowledgements would starve.
+/// Segments by which one acknowledgement may open the window in slow start: `L` of RFC 9406 §4.3 for
+/// senders that do not pace.
+const SLOW_START_SEGMENTS_MAX: u32 = 8;
+
+/// What slow start grows by: bytes acknowledged (RFC 3465 §2.2), within a limit. Peers acknowledge
+/// bursts as one, so that counting acknowledgements would starve.
 fn slow_start_growth(ack: &Ack) -> u32 {
-    ack.acked.min(2 * ack.mss)
+    ack.acked.min(SLOW_START_SEGMENTS_MAX * ack.mss)
 }
 
 fn bounded(cwnd: u32, mss: u32) -> u32 {

@@ -267,6 +267,10 @@ impl Tcb {
             return false;
         }
         let window = u32::from(header.window) << self.snd_wscale;
+        let (una, sacked, phase) = (self.snd_una, self.queue.sacked(), self.phase);
+        // A window that was not made use of must not grow (RFC 7661 §4.1 in spirit, and Linux): an
+        // application that sends little would collect the right to a burst.
+        let is_window_used = self.in_flight() >= self.congestion.cwnd() / 2;
         if self.ecn && header.flags.has(Flags::ECE) && ack.at_or_after(self.snd_una) {
             self.on_ecn_echo(ack, shared);
         }
@@ -284,6 +288,22 @@ impl Tcb {
             && window == self.snd_wnd
         {
             self.on_dup_ack(now, shared);
+        }
+        // What is reported counts like what is acknowledged: where the network reorders, one
+        // acknowledgement follows many reports, and the window would hardly grow.
+        let delivered = (self.snd_una.since(una) + self.queue.sacked()).saturating_sub(sacked);
+        match (phase, self.phase) {
+            (_, Phase::Recovery) => {
+                let outstanding = self.snd_nxt.since(una).saturating_sub(sacked);
+                self.reduce_rate(delivered, outstanding);
+            }
+            (Phase::Recovery, Phase::Open | Phase::Timeout) => {}
+            (Phase::Open | Phase::Timeout, _) if is_window_used && delivered > 0 => {
+                let srtt = self.rtt.srtt().unwrap_or_default();
+                let mss = u32::from(self.mss);
+                self.congestion.on_ack(&Ack { now, acked: delivered, mss, srtt });
+            }
+            (Phase::Open | Phase::Timeout, _) => {}
         }
         if ack.at_or_after(self.snd_una) {
             let is_newer = header.seq.after(self.snd_wl1)
@@ -357,10 +377,6 @@ impl Tcb {
         reaction: &mut Reaction,
     ) {
         let mss = u32::from(self.mss);
-        let acked = header.ack.since(self.snd_una);
-        // A window that was not made use of must not grow (RFC 7661 §4.1 in spirit, and Linux): an
-        // application that sends little would collect the right to a burst.
-        let is_window_used = self.in_flight() >= self.congestion.cwnd() / 2;
         let taken = self.take_acked(now, header, shared);
         self.tail_probe_now = false;
         let dup_acks = std::mem::take(&mut self.dup_acks);
@@ -369,7 +385,9 @@ impl Tcb {
             _ if is_undone => {}
             Phase::Recovery if header.ack.at_or_after(self.recover) => {
                 self.phase = Phase::Open;
-                self.congestion.on_recovery_end(self.in_flight(), mss);
+                // RFC 6937 §3: the rate was reduced all the way already.
+                let flight = if self.sack { self.congestion.ssthresh() } else { self.in_flight() };
+                self.congestion.on_recovery_end(flight, mss);
             }
             // RACK finds the next hole.
             Phase::Recovery if self.sack => {}
@@ -383,10 +401,6 @@ impl Tcb {
             Phase::Open | Phase::Timeout => {
                 if header.ack.at_or_after(self.recover) {
                     self.phase = Phase::Open;
-                }
-                if is_window_used {
-                    let srtt = self.rtt.srtt().unwrap_or_default();
-                    self.congestion.on_ack(&Ack { now, acked, mss, srtt });
                 }
             }
         }
@@ -406,6 +420,9 @@ impl Tcb {
         if self.discards && self.close_at.is_some() {
             // It goes on.
             self.close_at = Some(now + shared.config.orphan_timeout);
+        } else {
+            // The next flush starts the user timeout again.
+            self.close_at = None;
         }
         if self.want_writable && self.queue.len() <= shared.config.send_frames_max / 2 {
             self.want_writable = false;

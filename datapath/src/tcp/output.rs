@@ -7,7 +7,6 @@
 use coney_base::Instant;
 
 use super::Shared;
-use super::congestion::CongestionControl as _;
 use super::isn::timestamp;
 use super::send_queue::TxSegment;
 use super::seq::Seq;
@@ -95,7 +94,7 @@ impl Tcb {
     fn fits_cwnd(&self, segment: &TxSegment) -> bool {
         let in_flight = self.in_flight();
         // A window below one segment must not stop everything.
-        in_flight == 0 || in_flight + segment.seq_len() <= self.congestion.cwnd()
+        in_flight == 0 || in_flight + segment.seq_len() <= self.allowed_in_flight()
     }
 
     /// What the peer's window still takes.
@@ -258,6 +257,9 @@ impl Tcb {
         let Some(segment) = self.queue.get(index) else { return };
         let (end, len) = (segment.end(), u64::from(segment.len));
         self.last_tx = now;
+        if let Some(prr) = self.loss.as_mut().and_then(|loss| loss.prr.as_mut()) {
+            prr.on_sent(segment.seq_len());
+        }
         self.queue.on_sent(index, now);
         if end.after(self.snd_nxt) {
             self.snd_nxt = end;

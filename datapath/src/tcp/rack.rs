@@ -11,6 +11,7 @@ use coney_base::Instant;
 use super::Shared;
 use super::congestion::{Congestion, CongestionControl as _};
 use super::isn::timestamp;
+use super::prr::Prr;
 use super::send_queue::Delivered;
 use super::seq::Seq;
 use super::tcb::{Phase, RtxTimer, Tcb};
@@ -41,6 +42,8 @@ pub struct Loss {
     dsack_round: Option<Seq>,
     /// How to undo the last reduction of the window, should it prove wrong.
     undo: Option<Undo>,
+    /// How fast the present recovery sends.
+    pub(super) prr: Option<Prr>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +64,7 @@ impl Loss {
             reo_wnd_persist: 0,
             dsack_round: None,
             undo: None,
+            prr: None,
         }
     }
 }
@@ -241,10 +245,34 @@ impl Tcb {
         self.phase = Phase::Recovery;
         self.recover = self.snd_nxt;
         self.rtx_now = true;
+        if self.sack {
+            let una = self.snd_una;
+            let loss = self.loss.get_or_insert_with(|| Box::new(Loss::new(una)));
+            loss.prr = Some(Prr::default());
+        }
         let flight = self.snd_nxt.since(self.snd_una).min(self.congestion.cwnd());
         self.congestion.on_congestion(flight, u32::from(self.mss));
         if matches!(self.rtx_timer, RtxTimer::TailProbe(_)) {
             self.rtx_timer = RtxTimer::Retransmit(now + self.rtt.rto(0));
+        }
+    }
+
+    /// After an acknowledgement during a recovery told that `delivered` of the `outstanding` bytes
+    /// arrived: what may be sent.
+    pub(super) fn reduce_rate(&mut self, delivered: u32, outstanding: u32) {
+        let (pipe, ssthresh) = (self.in_flight(), self.congestion.ssthresh());
+        if let Some(prr) = self.loss.as_mut().and_then(|loss| loss.prr.as_mut()) {
+            prr.on_ack(delivered, outstanding, pipe, ssthresh, u32::from(self.mss));
+        }
+    }
+
+    /// What may be in flight now: in a recovery of a peer with SACK what RFC 6937 says, else the
+    /// congestion window.
+    pub(super) fn allowed_in_flight(&self) -> u32 {
+        let prr = self.loss.as_ref().and_then(|loss| loss.prr);
+        match prr.filter(|_| self.phase == Phase::Recovery) {
+            Some(prr) => prr.cwnd(),
+            None => self.congestion.cwnd(),
         }
     }
 

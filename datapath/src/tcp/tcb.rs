@@ -211,7 +211,8 @@ pub struct Tcb {
 
     pub(super) rtx_timer: RtxTimer,
     pub(super) delayed_ack_at: Option<Instant>,
-    /// End of FIN-WAIT-2.
+    /// When the connection ends without progress: the user timeout, or after the application closed
+    /// its time without progress, or the end of FIN-WAIT-2.
     pub(super) close_at: Option<Instant>,
     pub(super) last_rx: Instant,
     pub(super) last_tx: Instant,

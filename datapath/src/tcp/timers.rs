@@ -1,5 +1,5 @@
-//! The deadlines of a connection: retransmission, persist, delayed acknowledgement, keepalive and
-//! FIN-WAIT-2.
+//! The deadlines of a connection: retransmission, persist, user timeout, delayed acknowledgement,
+//! keepalive and FIN-WAIT-2.
 
 use std::time::Duration;
 
@@ -45,6 +45,7 @@ impl Tcb {
         // transmission, and finds whether the connection is idle.
         self.queue.shrink();
         if self.close_at.is_some_and(|at| at <= now) {
+            shared.counters.timeouts += u64::from(!self.discards);
             return Some(CloseReason::TimedOut);
         }
         if self.delayed_ack_at.is_some_and(|at| at <= now) {
@@ -138,8 +139,15 @@ impl Tcb {
     }
 
     /// To be called when all output that is possible now was handed over: starts or stops the
-    /// persist timer, and the delay of an acknowledgement.
+    /// persist timer, the user timeout and the delay of an acknowledgement.
     pub fn settle(&mut self, now: Instant, shared: &Shared) {
+        if !self.discards
+            && let Some(timeout) = shared.config.user_timeout
+        {
+            // RFC 9293 §3.8.3: `R2` as a time. Nothing is waited for while nothing is queued.
+            self.close_at =
+                (!self.queue.is_empty()).then(|| self.close_at.unwrap_or(now + timeout));
+        }
         if self.snd_nxt == self.snd_una {
             let is_blocked = self.is_window_blocked();
             match self.rtx_timer {

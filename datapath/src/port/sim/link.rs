@@ -67,17 +67,18 @@ pub struct LinkStats {
     pub refused: u64,
 }
 
-/// Both directions of a link. Time is passed in; nothing happens between calls.
+/// Both directions of a link. Time is passed in; nothing happens between calls. What happens to the
+/// n-th frame of a direction depends on the seed alone, not on the other direction.
 #[derive(Debug)]
 pub struct Link {
     faults: Faults,
-    rng: Rng,
     stats: LinkStats,
     directions: [Direction; 2],
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Direction {
+    rng: Rng,
     /// Ordered by arrival, then by entrance.
     on_the_way: BinaryHeap<Reverse<(Instant, u64, Vec<u8>)>>,
     entered: u64,
@@ -85,11 +86,23 @@ struct Direction {
     last_arrival: Instant,
 }
 
+impl Direction {
+    fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            on_the_way: BinaryHeap::new(),
+            entered: 0,
+            last_arrival: Instant::ZERO,
+        }
+    }
+}
+
 impl Link {
     /// A link whose faults `seed` determines.
     pub fn new(faults: Faults, seed: u64) -> Self {
-        let directions = [Direction::default(), Direction::default()];
-        Self { faults, rng: Rng::new(seed), stats: LinkStats::default(), directions }
+        let mut seeds = Rng::new(seed);
+        let directions = [seeds.next_u64(), seeds.next_u64()].map(Direction::new);
+        Self { faults, stats: LinkStats::default(), directions }
     }
 
     /// What happened so far.
@@ -118,19 +131,24 @@ impl Link {
             }
         }
         for (at, port) in [b, a].into_iter().enumerate() {
-            let direction = &mut self.directions[at];
-            while let Some(Reverse((arrival, _, _))) = direction.on_the_way.peek()
-                && *arrival <= now
-                && let Some(Reverse((_, _, frame))) = direction.on_the_way.pop()
-            {
+            while let Some(frame) = self.leave(now, at) {
                 self.stats.refused += u64::from(!port.inject(&frame));
             }
         }
     }
 
-    fn enter(&mut self, now: Instant, at: usize, mut frame: Vec<u8>) {
-        let (faults, rng, stats) = (self.faults, &mut self.rng, &mut self.stats);
+    /// Takes the next frame of direction `at` that has arrived by `now`.
+    pub fn leave(&mut self, now: Instant, at: usize) -> Option<Vec<u8>> {
+        let on_the_way = &mut self.directions.get_mut(at)?.on_the_way;
+        on_the_way.peek().filter(|Reverse((arrival, _, _))| *arrival <= now)?;
+        on_the_way.pop().map(|Reverse((_, _, frame))| frame)
+    }
+
+    /// A frame enters direction `at`, which is 0 or 1.
+    pub fn enter(&mut self, now: Instant, at: usize, mut frame: Vec<u8>) {
+        let (faults, stats) = (self.faults, &mut self.stats);
         let direction = &mut self.directions[at];
+        let rng = &mut direction.rng;
         stats.frames += 1;
         if rng.chance(faults.loss_ppm) || direction.on_the_way.len() >= faults.queue_frames_max {
             stats.lost += 1;

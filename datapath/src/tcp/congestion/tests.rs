@@ -67,7 +67,7 @@ proptest! {
             prop_assert!((mss..=CWND_MAX).contains(&after));
             prop_assert!(congestion.ssthresh() <= CWND_MAX);
             match event {
-                0 => prop_assert!(after >= before && after - before <= (before / 2).max(2 * mss)),
+                0 => prop_assert!(after >= before && after - before <= (before / 2).max(8 * mss)),
                 1 => prop_assert!(after <= (before / 10 * 7 + 7).max(2 * mss)),
                 3 => prop_assert_eq!(after, mss),
                 _ => {}

@@ -17,4 +17,5 @@ mod sack;
 mod scale;
 mod script;
 mod simulation;
+mod user_timeout;
 mod window;

@@ -192,3 +192,37 @@ fn an_abort_resets_and_an_unfinished_active_open_just_ends() {
         script.finish();
     }
 }
+
+#[test]
+fn both_close_at_once_with_data_before_the_fin() {
+    let mut script = Script::new();
+    script.run(OPEN_PLAIN).run(
+        "10 ! send 10
+         10 > P. 1:11(10) ack 1
+         11 ! close
+         11 > F. 11:11(0) ack 1
+         12 < FP. 1:6(5) ack 1
+         12 > . 12:12(0) ack 7
+         13 < . 7:7(0) ack 12
+         13 = closed Finished",
+    );
+    assert_eq!(script.transport.half_open_and_time_wait(), (0, 1));
+}
+
+#[test]
+fn a_newer_timestamp_replaces_a_connection_in_time_wait_whatever_the_position() {
+    // RFC 6191: the position alone would be older.
+    let mut script = Script::new();
+    script.run(super::script::OPEN).run(
+        "10 ! close
+         10 > F. 1:1(0) ack 1
+         11 < F. 1:1(0) ack 2 win 512 <ts 11 10>
+         11 = closed Finished
+         11 > . 2:2(0) ack 2
+         20 < S 0:0(0) win 65535 <mss 1460,sackOK,ts 10 0,ws 7>
+         20 > . 2:2(0) ack 2
+         30 < S 0:0(0) win 65535 <mss 1460,sackOK,ts 30 0,ws 7>
+         30 > S. 0:0(0) ack 1",
+    );
+    assert_eq!(script.transport.tcp_counters().time_wait_reused, 1);
+}

@@ -207,3 +207,39 @@ fn an_active_open_is_tried_again_given_up_or_refused() {
     );
     script.finish();
 }
+
+#[test]
+fn without_the_option_segments_are_of_the_default_size() {
+    Script::new().run(
+        "0 < S 0:0(0) win 60000
+         0 > S. 0:0(0) ack 1
+         1 < . 1:1(0) ack 1
+         1 = accept
+         2 ! send 1000
+         2 > . 1:537(536) ack 1
+         2 > P. 537:1001(464) ack 1",
+    );
+}
+
+#[test]
+fn a_tiny_segment_size_is_not_believed_and_a_huge_one_not_used() {
+    Script::new().run(
+        "0 < S 0:0(0) win 60000 <mss 40>
+         0 > S. 0:0(0) ack 1
+         1 < . 1:1(0) ack 1
+         1 = accept
+         2 ! send 200
+         2 > . 1:89(88) ack 1
+         2 > . 89:177(88) ack 1
+         2 > P. 177:201(24) ack 1",
+    );
+    Script::new().run(
+        "0 < S 0:0(0) win 60000 <mss 9000>
+         0 > S. 0:0(0) ack 1
+         1 < . 1:1(0) ack 1
+         1 = accept
+         2 ! send 2000
+         2 > . 1:1461(1460) ack 1
+         2 > P. 1461:2001(540) ack 1",
+    );
+}

@@ -1,4 +1,6 @@
-use super::script::{OPEN, OPEN_PLAIN, Script};
+use super::script::{OPEN, OPEN_PLAIN, Script, config};
+use crate::port::sim::SimPortConfig;
+use crate::tcp::config::Config;
 
 #[test]
 fn data_is_acknowledged_late_every_second_segment_at_once_and_with_replies() {
@@ -219,4 +221,45 @@ fn an_old_timestamp_is_refused() {
          12 = data 10",
     );
     assert_eq!(script.transport.tcp_counters().rx_paws, 1);
+}
+
+#[test]
+fn without_keepalive_an_idle_connection_is_left_alone() {
+    let config = Config { keepalive_idle: None, ..config() };
+    let mut script = Script::with(config, &SimPortConfig::default());
+    script.run(OPEN_PLAIN).run(
+        "86400000 < P. 1:2(1) ack 1
+         86400000 = data 1
+         86400040 > . 1:1(0) ack 2",
+    );
+}
+
+#[test]
+fn a_timestamp_from_before_a_very_long_pause_is_not_old() {
+    // RFC 7323 §5.5: after 24 days the clock may have wrapped.
+    let config = Config { keepalive_idle: None, ..config() };
+    let mut script = Script::with(config, &SimPortConfig::default());
+    script.run(OPEN).run(
+        "10 < P. 1:11(10) ack 1 win 512 <ts 1000 0>
+         10 = data 10
+         50 > . 1:1(0) ack 11
+         2160000000 < P. 11:21(10) ack 1 win 512 <ts 900 0>
+         2160000000 = data 10
+         2160000040 > . 1:1(0) ack 21",
+    );
+    assert_eq!(script.transport.tcp_counters().rx_paws, 0);
+}
+
+#[test]
+fn a_peer_that_opens_its_window_by_crumbs_gets_no_crumbs() {
+    // RFC 9293 §3.8.6.2.1: nothing until half of its largest window is open.
+    Script::new().run(OPEN_PLAIN).run(
+        "10 < . 1:1(0) ack 1 win 0
+         20 ! send 900
+         30 < . 1:1(0) ack 1 win 10
+         40 < . 1:1(0) ack 1 win 100
+         50 < . 1:1(0) ack 1 win 899
+         60 < . 1:1(0) ack 1 win 900
+         60 > P. 1:901(900) ack 1",
+    );
 }
