@@ -7,7 +7,7 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 4] = ["command", "connection", "generic", "string"];
+const FOLDERS: [&str; 5] = ["command", "connection", "generic", "string", "zset"];
 
 #[test]
 fn the_engine_replies_as_written() {
