@@ -451,7 +451,9 @@ impl Pair {
             let reply = if is_ours { self.ours(&words) } else { self.redis.ask(&words) };
             let Value::Aggregate(_, _, parts) = &reply else { return vec![reply.to_string()] };
             let pairs = if name == "SSCAN" { 1 } else { 2 };
-            for pair in elements(&parts[1]).chunks(pairs) {
+            let found_now =
+                if name == "ZSCAN" { sorted::unsigned(&parts[1]) } else { parts[1].clone() };
+            for pair in elements(&found_now).chunks(pairs) {
                 found.insert(pair.iter().map(text).collect::<Vec<_>>().join(" "));
             }
             cursor = text(&parts[0]).trim_matches('"').to_owned();
@@ -487,9 +489,10 @@ impl Pair {
         };
         let all: Vec<String> = all.iter().map(|word| (*word).to_owned()).collect();
         let all = self.redis.ask(&bytes(&all));
-        let all = elements(&all);
+        let all = elements(&sorted::unsigned(&all));
         let chosen = if words.len() > 3 { 2 } else { 1 };
         let all: Vec<Vec<Value>> = all.chunks(width).map(|pair| pair[..chosen].to_vec()).collect();
+        let mine = elements(&sorted::unsigned(&ours));
         let mine: Vec<Vec<Value>> = mine.chunks(chosen).map(<[_]>::to_vec).collect();
         let distinct: BTreeSet<String> = mine.iter().map(|pair| format!("{pair:?}")).collect();
         let is_negative = words.get(2).is_some_and(|count| count.starts_with('-'));
@@ -571,7 +574,10 @@ impl Pair {
             }
             _ => {
                 let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
-                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+                let is_same = ours == theirs
+                    || name.starts_with('Z')
+                        && sorted::unsigned(&ours) == sorted::unsigned(&theirs);
+                if is_same { Ok(()) } else { differ(&ours, &theirs) }
             }
         }
     }

@@ -19,5 +19,6 @@ mod lists;
 mod model;
 mod peer;
 mod slow;
+mod sorted;
 mod transactions;
 mod workers;

@@ -303,8 +303,7 @@ impl Context<'_> {
                 score::from_bytes(entry.value).filter(|_score| edit.kind == Kind::ZSet)
             {
                 score::write_element(&mut element, score, entry.name);
-                let value = score::element_value(score);
-                self.exec.batch.put_element(Family::Score, &large.prefix, &element, value);
+                self.exec.batch.put_element(Family::Score, &large.prefix, &element, b"");
             }
         }
         edit.known.clear();

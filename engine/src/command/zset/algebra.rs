@@ -101,7 +101,7 @@ impl Operand {
         }
     }
 
-    /// The weighted score of a member, if it is there.
+    /// The weighted score of a member, if it is there; NaN if that is what it is, as in Redis.
     fn get(&self, ctx: &mut Context<'_>, member: &[u8]) -> Result<Option<f64>, Stop> {
         let found = match &self.members {
             Source::Small(members) => members.get(member).copied(),
@@ -113,7 +113,7 @@ impl Operand {
                 }
             }
         };
-        Ok(found.map(|score| number(score * self.weight)))
+        Ok(found.map(|score| score * self.weight))
     }
 
     /// All members with weighted scores.

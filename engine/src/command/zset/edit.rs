@@ -87,8 +87,7 @@ impl<'k> SortedEdit<'k> {
                 ctx.exec.batch.delete_element(Family::Score, &large.prefix, &element);
             }
             score::write_element(&mut element, new, member);
-            let value = score::element_value(new);
-            ctx.exec.batch.put_element(Family::Score, &large.prefix, &element, value);
+            ctx.exec.batch.put_element(Family::Score, &large.prefix, &element, b"");
         }
     }
 

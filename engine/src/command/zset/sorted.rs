@@ -239,8 +239,8 @@ fn walk_large(
     elements: &ElementRange,
     visit: &mut Visit<'_>,
 ) -> Result<(), Stop> {
-    ctx.walk(Family::Score, &large.prefix, elements, &mut |element, value| -> GoOn {
-        let (score, member) = score::parse_element(element, value).ok_or(MetaError::Body)?;
+    ctx.walk(Family::Score, &large.prefix, elements, &mut |element, _| -> GoOn {
+        let (score, member) = score::parse_element(element).ok_or(MetaError::Body)?;
         Ok(visit(score, member))
     })
 }

@@ -1,6 +1,19 @@
 //! Random commands of sorted sets.
 
+use coney_conversation::Value;
+
 use super::Random;
+
+/// A reply in which every -0 is a 0: see docs/compatibility.md.
+pub(super) fn unsigned(value: &Value) -> Value {
+    match value {
+        Value::Bulk(text) if text == b"-0" => Value::Bulk(b"0".to_vec()),
+        Value::Aggregate(kind, count, parts) => {
+            Value::Aggregate(*kind, *count, parts.iter().map(unsigned).collect())
+        }
+        other => other.clone(),
+    }
+}
 
 fn own(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
