@@ -42,6 +42,7 @@ mod long_double;
 mod option;
 mod scan;
 mod set;
+mod sort;
 mod spec;
 mod string;
 pub mod table;

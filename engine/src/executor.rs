@@ -359,6 +359,12 @@ impl Executor {
                 self.stats.fetches += 1;
                 self.park_on_pool(spec, client, now, args, Purpose::Rehearse)
             }
+            // It reads committed data only, and must see what this client wrote before it: also keys
+            // that it does not latch (SORT).
+            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
+                self.commit_requested = true;
+                Park::Latch
+            }
             Stop::TooLong if spec.flags.contains(Flags::WRITE) => match self.hold(client) {
                 Some(hold) => {
                     let stripes = self.held_stripes(hold).to_vec();
@@ -369,11 +375,6 @@ impl Executor {
                     Park::Latch
                 }
             },
-            // It reads committed data only, and must see what this client wrote before it.
-            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
-                self.commit_requested = true;
-                Park::Latch
-            }
             Stop::TooLong => {
                 self.stats.pool_reads += 1;
                 self.count_call(spec, client);
