@@ -45,6 +45,7 @@ mod option;
 pub(crate) mod pubsub;
 mod scan;
 mod set;
+mod sort;
 mod spec;
 mod stream;
 mod string;

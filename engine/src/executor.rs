@@ -425,6 +425,12 @@ impl Executor {
                 self.stats.fetches += 1;
                 self.park_on_pool(spec, client, now, args, Purpose::Rehearse)
             }
+            // It reads committed data only, and must see what this client wrote before it: also keys
+            // that it does not latch (SORT).
+            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
+                self.commit_requested = true;
+                Park::Latch
+            }
             Stop::TooLong if is_exec || spec.flags.contains(Flags::WRITE) => {
                 match self.hold(client) {
                     Some(hold) => {
@@ -436,11 +442,6 @@ impl Executor {
                         Park::Latch
                     }
                 }
-            }
-            // It reads committed data only, and must see what this client wrote before it.
-            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
-                self.commit_requested = true;
-                Park::Latch
             }
             Stop::TooLong => {
                 self.stats.pool_reads += 1;

@@ -32,7 +32,7 @@ fn stored(value: &[u8]) -> Vec<u8> {
 }
 
 /// Hands the value of one field to `f`.
-fn field<R>(
+pub(super) fn field<R>(
     ctx: &mut Context<'_>,
     key: &[u8],
     name: &[u8],

@@ -6,7 +6,7 @@
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done};
+use super::{CommandError, Context, Done, Stop};
 use edit::List;
 use read::Wanted;
 
@@ -46,6 +46,29 @@ impl End {
 
 fn reply_len(len: u64, reply: &mut Reply<'_>) {
     reply.int(i64::try_from(len).unwrap_or(i64::MAX));
+}
+
+/// Copies the elements of a list, from the first or the last; no list: none.
+pub(super) fn load(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    is_reverse: bool,
+) -> Result<Vec<Vec<u8>>, Stop> {
+    let mut values = Vec::new();
+    let plan = |len: Option<u64>| Ok(Wanted { range: 0..len.unwrap_or(0), is_reverse });
+    read::visit(ctx, key, plan, &mut |value| {
+        values.push(value.to_vec());
+        Ok(true)
+    })?;
+    Ok(values)
+}
+
+/// Makes a list the new value of a key; an empty one removes it. Stops only before it has written.
+pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], values: &[Vec<u8>]) -> Done {
+    let mut list = List::open_new(ctx, key)?;
+    values.iter().for_each(|value| list.push(ctx, End::Right, value));
+    list.finish(ctx);
+    Ok(())
 }
 
 pub(super) fn lpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {

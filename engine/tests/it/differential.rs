@@ -197,7 +197,36 @@ impl Random {
         words
     }
 
+    fn sort_command(&mut self) -> Vec<String> {
+        let name = self.one_of(&["SORT", "SORT", "SORT_RO"]);
+        let mut words = vec![name, self.one_of(&["l1", "l2", "l3", "s1", "h1"])];
+        // Redis leaves open how equal ones are ordered, and a set that is not sorted.
+        let is_by = self.below(3) == 0;
+        if is_by {
+            words.extend(["BY".to_owned(), self.one_of(&["no*thing", "h*->m1", "*"])]);
+        }
+        if !is_by && self.below(2) == 0 {
+            words.push("ALPHA".to_owned());
+        }
+        if self.below(3) == 0 {
+            words.push(self.one_of(&["DESC", "ASC"]));
+        }
+        if self.below(3) == 0 {
+            words.extend(["LIMIT".to_owned(), self.number(), self.number()]);
+        }
+        for _ in 0..self.below(3) {
+            words.extend(["GET".to_owned(), self.one_of(&["#", "h*->m1", "s*", "k*", "k"])]);
+        }
+        if self.below(4) == 0 {
+            words.extend(["STORE".to_owned(), self.list_key()]);
+        }
+        words
+    }
+
     fn command(&mut self) -> Vec<String> {
+        if self.below(12) == 0 {
+            return self.sort_command();
+        }
         match self.below(3) {
             0 => self.list_command(),
             1 => self.sorted_command(),

@@ -358,3 +358,20 @@ fn the_middle_of_a_long_list_is_changed_on_the_pool() {
     assert_eq!(peer.ask("LINDEX m -1"), "$5\r\nv2999\r\n");
     assert_eq!(peer.ask("LINDEX m 0"), "$2\r\nv0\r\n");
 }
+
+// What could break: a command on the pool that misses what its own client wrote before it, in keys
+// that only the elements name.
+#[test]
+fn a_long_list_is_sorted_by_what_the_client_has_just_written() {
+    let mut peer = peer_with_list(2000);
+    peer.ask("SET w:v1500 -1");
+    assert_eq!(peer.ask("SORT l BY w:* LIMIT 0 1"), "*1\r\n$5\r\nv1500\r\n");
+    peer.ask("SET w:v1600 -2");
+    assert_eq!(peer.ask("SORT_RO l BY w:* LIMIT 0 1"), "*1\r\n$5\r\nv1600\r\n");
+    peer.ask("SET w:v1700 -3");
+    assert_eq!(peer.ask("SORT l BY w:* STORE d"), ":2000\r\n");
+    assert_eq!(peer.ask("LINDEX d 0"), "$5\r\nv1700\r\n");
+    assert_eq!(peer.ask("SORT l ALPHA STORE l"), ":2000\r\n");
+    assert_eq!(peer.ask("LINDEX l 1"), "$2\r\nv1\r\n");
+    assert_eq!(peer.executor.stats.holds, 3);
+}

@@ -56,6 +56,13 @@ impl<'k> List<'k> {
         Self::of(ctx.edit(key, Kind::List)?)
     }
 
+    /// Latches a key whose old value, of any kind, is overwritten by an empty list, which is none.
+    pub(super) fn open_new(ctx: &mut Context<'_>, key: &'k [u8]) -> Result<Self, Stop> {
+        let mut list = Self::of(ctx.edit_new(key, Kind::List)?)?;
+        list.edit.changed();
+        Ok(list)
+    }
+
     fn of(edit: Edit<'k>) -> Result<Self, Stop> {
         let head = match &edit.form {
             Form::Compact(_) => MIDDLE,
