@@ -33,6 +33,7 @@ mod connection;
 mod error;
 mod expire;
 mod hash;
+mod hyperloglog;
 mod increment;
 mod introspect;
 mod keys;

@@ -109,6 +109,7 @@ impl Categories {
     pub(super) const HASH: Self = Self(1 << 9);
     pub(super) const SET: Self = Self(1 << 10);
     pub(super) const BITMAP: Self = Self(1 << 11);
+    pub(super) const HYPERLOGLOG: Self = Self(1 << 12);
     pub(super) const ADMIN: Self = Self(1 << 4);
     const FAST: Self = Self(1 << 5);
     const SLOW: Self = Self(1 << 6);
@@ -126,7 +127,7 @@ impl Categories {
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
         (Self::BITMAP, "bitmap"),
-        (Self(0), "hyperloglog"),
+        (Self::HYPERLOGLOG, "hyperloglog"),
         (Self(0), "geo"),
         (Self(0), "stream"),
         (Self(0), "pubsub"),
@@ -175,6 +176,8 @@ pub enum Group {
     Set,
     /// Strings as arrays of bits.
     Bitmap,
+    /// Approximate counts of different elements.
+    HyperLogLog,
     /// The connection itself.
     Connection,
     /// The server.
@@ -190,6 +193,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
             Self::Connection => "connection",
             Self::Server => "server",
         }

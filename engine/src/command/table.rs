@@ -12,16 +12,18 @@ mod bitmap;
 mod connection;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod server;
 mod set;
 mod string;
 
-const GROUPS: [&[CommandSpec]; 7] = [
+const GROUPS: [&[CommandSpec]; 8] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
     set::ROWS,
     bitmap::ROWS,
+    hyperloglog::ROWS,
     connection::ROWS,
     server::ROWS,
 ];
