@@ -30,6 +30,7 @@ mod acl;
 mod bitmap;
 pub(crate) mod collection;
 mod connection;
+mod dump;
 mod error;
 mod expire;
 mod hash;

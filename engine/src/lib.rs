@@ -28,6 +28,7 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod meta;
+mod rdb;
 pub mod reclaim;
 pub mod store;
 pub mod stripe;
