@@ -34,6 +34,7 @@ pub mod key;
 pub mod limits;
 pub mod meta;
 pub mod pubsub;
+mod rdb;
 pub mod reclaim;
 pub mod score;
 pub mod store;

@@ -17,14 +17,14 @@ use crate::meta::{Kind, MetaError};
 const PLAIN: u8 = 0;
 
 /// The value of a field, out of what is stored.
-fn value_of(stored: &[u8]) -> Result<&[u8], CommandError> {
+pub(super) fn value_of(stored: &[u8]) -> Result<&[u8], CommandError> {
     match stored {
         [PLAIN, value @ ..] => Ok(value),
         _ => Err(MetaError::Body.into()),
     }
 }
 
-fn stored(value: &[u8]) -> Vec<u8> {
+pub(super) fn stored(value: &[u8]) -> Vec<u8> {
     let mut stored = Vec::with_capacity(1 + value.len());
     stored.push(PLAIN);
     stored.extend_from_slice(value);

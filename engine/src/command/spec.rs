@@ -130,6 +130,7 @@ impl Categories {
     pub(super) const BLOCKING: Self = Self(1 << 15);
     pub(super) const TRANSACTION: Self = Self(1 << 16);
     pub(super) const PUBSUB: Self = Self(1 << 17);
+    pub(super) const HYPERLOGLOG: Self = Self(1 << 18);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -142,7 +143,7 @@ impl Categories {
         (Self::HASH, "hash"),
         (Self::STRING, "string"),
         (Self::BITMAP, "bitmap"),
-        (Self(0), "hyperloglog"),
+        (Self::HYPERLOGLOG, "hyperloglog"),
         (Self(0), "geo"),
         (Self::STREAM, "stream"),
         (Self::PUBSUB, "pubsub"),
@@ -206,6 +207,8 @@ pub enum Group {
     Transactions,
     /// Publish and subscribe.
     PubSub,
+    /// Approximate counts of different elements.
+    HyperLogLog,
     /// The connection itself.
     Connection,
     /// The server.
@@ -226,6 +229,7 @@ impl Group {
             Self::Stream => "stream",
             Self::Transactions => "transactions",
             Self::PubSub => "pubsub",
+            Self::HyperLogLog => "hyperloglog",
             Self::Connection => "connection",
             Self::Server => "server",
         }

@@ -14,6 +14,7 @@ mod generic;
 mod hash;
 mod list;
 mod pubsub;
+mod hyperloglog;
 mod server;
 mod set;
 mod stream;
@@ -21,7 +22,7 @@ mod string;
 mod transaction;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 12] = [
+const GROUPS: [&[CommandSpec]; 13] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
@@ -32,6 +33,7 @@ const GROUPS: [&[CommandSpec]; 12] = [
     stream::ROWS,
     transaction::ROWS,
     pubsub::ROWS,
+    hyperloglog::ROWS,
     connection::ROWS,
     server::ROWS,
 ];

@@ -237,7 +237,21 @@ impl Random {
     #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn unordered_command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
-        let mut words = match self.below(24) {
+        match self.below(12) {
+            0 | 1 => self.bit_command(key, other, third),
+            2 => {
+                // Keys of their own: a sketch with flipped bits is undefined in Redis.
+                let keys = ["p1", "p2", "p3"];
+                let (key, other) = (self.one_of(&keys), self.one_of(&keys));
+                let third = self.one_of(&keys);
+                self.count_command(key, other, third)
+            }
+            _ => self.collection_command(key, other, third),
+        }
+    }
+
+    fn collection_command(&mut self, key: String, other: String, third: String) -> Vec<String> {
+        let mut words = match self.below(20) {
             0 => vec![self.one_of(&["HSET", "HMSET"]), key],
             1 => vec!["HDEL".to_owned(), key],
             2 | 3 => vec!["SADD".to_owned(), key],
@@ -327,7 +341,6 @@ impl Random {
                     _ => vec!["DBSIZE".to_owned()],
                 };
             }
-            20..24 => return self.bit_command(key, other, third),
             _ => return vec![self.one_of(&["HSCAN", "SSCAN"]), key],
         };
         let most = if self.below(10) == 0 { 60 } else { 4 };
@@ -349,7 +362,7 @@ impl Random {
 
     fn place(&mut self) -> String {
         let place = self.below(120);
-        if self.below(3) == 0 { format!("-{place}") } else { format!("{place}") }
+        if self.below(3) == 0 { format!("-{}", place + 1) } else { format!("{place}") }
     }
 
     fn integer(&mut self) -> Vec<String> {
@@ -422,6 +435,24 @@ impl Random {
                 words(name, &rest)
             }
         }
+    }
+}
+
+/// Commands on HyperLogLogs.
+impl Random {
+    fn count_command(&mut self, key: String, other: String, third: String) -> Vec<String> {
+        let name = self.one_of(&["PFADD", "PFADD", "PFCOUNT", "PFMERGE", "GET"]);
+        let mut words = vec![name, key];
+        match words[0].as_str() {
+            "PFADD" => {
+                let count = if self.below(10) == 0 { 900 } else { 3 };
+                let from = self.below(5000);
+                words.extend((from..from + count).map(|at| format!("{at}")));
+            }
+            "GET" => {}
+            _ => words.extend([other, third].into_iter().take(self.below(3))),
+        }
+        words
     }
 }
 

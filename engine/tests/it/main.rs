@@ -13,6 +13,7 @@ mod auth;
 mod cold;
 mod conversations;
 mod differential;
+mod dump;
 mod introspection;
 mod large;
 mod lists;

@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{expire, introspect, keys, keyspace, sort};
+use crate::command::{dump, expire, introspect, keys, keyspace, sort};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("copy", AtLeast(3), Group::Generic, "6.2.0", Handler::Fast(keys::copy))
@@ -14,6 +14,11 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .keys(&[KeySpec::new(1, -1, 1, &["RM", "delete"])])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .docs("O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).", "Deletes one or more keys."),
+    CommandSpec::new("dump", Exactly(2), Group::Generic, "2.6.0", Handler::Fast(dump::dump))
+        .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(1) to access the key and additional O(N*M) to serialize it, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Returns a serialized representation of the value stored at a key."),
     CommandSpec::new("exists", AtLeast(2), Group::Generic, "1.0.0", Handler::Fast(keys::exists))
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::KEYSPACE])
         .keys(&[KeySpec::new(1, -1, 1, &["RO"])])
@@ -97,6 +102,10 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["OW", "insert"])])
         .docs("O(N) where N is the length of the value.", "Renames a key only when the target key name doesn't exist."),
+    CommandSpec::new("restore", AtLeast(4), Group::Generic, "2.6.0", Handler::Fast(dump::restore))
+        .flags(&[Flags::WRITE, Flags::DENYOOM], &[Categories::KEYSPACE, Categories::DANGEROUS])
+        .keys(&[KeySpec::new(1, 0, 1, &["OW", "update"])])
+        .docs("O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, where N is the number of Redis objects composing the value and M their average size. For small string values the time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).", "Creates a key from the serialized representation of a value."),
     CommandSpec::new("scan", AtLeast(2), Group::Generic, "2.8.0", Handler::Slow(keyspace::scan))
         .flags(&[Flags::READONLY], &[Categories::KEYSPACE])
         .tips(&["nondeterministic_output", "request_policy:special"])

@@ -1,0 +1,149 @@
+//! DUMP and RESTORE: one value in Redis's RDB format ([`crate::rdb`]).
+
+use coney_base::UnixMillis;
+use coney_resp::{Args, Reply};
+
+use super::hash::{stored, value_of};
+use super::option::{int, is};
+use super::{CommandError, Context, Done, string_body};
+use crate::compact::Entry;
+use crate::meta::{Header, Kind};
+use crate::rdb::{self, Value};
+
+pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (table, key) = (ctx.table(), &args[1]);
+    let kind = ctx.peek(table, key, |found| found.map(|(header, _)| header.kind))?;
+    let (mut count, mut elements) = (0, Vec::new());
+    let mut payload = match kind {
+        None | Some(Kind::String) => {
+            let saved = ctx.read(key, |found| Ok(string_body(found)?.map(rdb::save_string)))?;
+            let saved: Result<Option<Vec<u8>>, CommandError> = saved;
+            let Some(saved) = saved? else {
+                reply.null();
+                return Ok(());
+            };
+            saved
+        }
+        Some(Kind::Set) => {
+            ctx.visit(key, Kind::Set, |entry| {
+                count += 1;
+                rdb::write_string(&mut elements, entry.name);
+                Ok(true)
+            })?;
+            rdb::save_set(count, &elements)
+        }
+        Some(Kind::Hash) => {
+            ctx.visit(key, Kind::Hash, |entry| {
+                count += 1;
+                rdb::write_string(&mut elements, entry.name);
+                rdb::write_string(&mut elements, value_of(entry.value)?);
+                Ok(true)
+            })?;
+            rdb::save_hash(count, &elements)
+        }
+        Some(Kind::List | Kind::ZSet | Kind::Stream) => {
+            return Err(CommandError::Text("ERR DUMP does not serve values of this type").into());
+        }
+    };
+    rdb::close(&mut payload);
+    reply.bulk(&payload);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Options {
+    replace: bool,
+    is_absolute: bool,
+}
+
+impl Options {
+    /// IDLETIME and FREQ are checked, and change nothing: nothing is evicted.
+    fn parse(args: Args<'_>) -> Result<Self, CommandError> {
+        let mut options = Self::default();
+        let (mut has_idle_time, mut has_frequency) = (false, false);
+        let mut at = 4;
+        while let Some(option) = args.get(at) {
+            at += 1;
+            if is(option, "REPLACE") {
+                options.replace = true;
+            } else if is(option, "ABSTTL") {
+                options.is_absolute = true;
+            } else if is(option, "IDLETIME")
+                && !has_frequency
+                && let Some(seconds) = args.get(at)
+            {
+                at += 1;
+                has_idle_time = true;
+                if int(seconds)? < 0 {
+                    return Err(CommandError::Text("ERR Invalid IDLETIME value, must be >= 0"));
+                }
+            } else if is(option, "FREQ")
+                && !has_idle_time
+                && let Some(frequency) = args.get(at)
+            {
+                at += 1;
+                has_frequency = true;
+                if !(0..=255).contains(&int(frequency)?) {
+                    return Err(CommandError::Text(
+                        "ERR Invalid FREQ value, must be >= 0 and <= 255",
+                    ));
+                }
+            } else {
+                return Err(CommandError::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (key, payload) = (&args[1], &args[3]);
+    let options = Options::parse(args)?;
+    let old = ctx.for_write(key)?;
+    if !options.replace && old.live.is_some() {
+        return Err(CommandError::Text("BUSYKEY Target key name already exists.").into());
+    }
+    let ttl = u64::try_from(int(&args[2])?)
+        .map_err(|_negative| CommandError::Text("ERR Invalid TTL value, must be >= 0"))?;
+    let value = rdb::open(payload).map_err(|_wrong_footer| {
+        CommandError::Text("ERR DUMP payload version or checksum are wrong")
+    })?;
+    let string_len_max = ctx.exec.engine.value_len_max();
+    let value = rdb::load(value, string_len_max)
+        .map_err(|_malformed| CommandError::Text("ERR Bad data format"))?;
+    let moment = if options.is_absolute { ttl } else { ttl.saturating_add(ctx.now.0) };
+    let expire_at = (ttl > 0).then_some(UnixMillis(moment));
+    reply.ok();
+    if expire_at.is_some_and(|at| at <= ctx.now) {
+        if old.live.is_some() {
+            ctx.delete(key, old);
+        }
+        return Ok(());
+    }
+    let kind = match &value {
+        Value::String(body) => {
+            ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[body]);
+            return Ok(());
+        }
+        Value::Set(_) => Kind::Set,
+        Value::Hash(_) => Kind::Hash,
+    };
+    let mut edit = ctx.edit_new(key, kind)?;
+    // The deadline of what is new.
+    edit.old.live = Some(Header { kind, expire_at, version: None });
+    match &value {
+        Value::String(_) => {}
+        Value::Set(members) => {
+            for (number, name) in members.iter().enumerate() {
+                ctx.edit_set(&mut edit, number, Entry { name, value: b"" });
+            }
+        }
+        Value::Hash(pairs) => {
+            for (number, (name, value)) in pairs.iter().enumerate() {
+                ctx.edit_set(&mut edit, number, Entry { name, value: &stored(value) });
+            }
+        }
+    }
+    ctx.edit_finish(edit);
+    Ok(())
+}
