@@ -7,8 +7,7 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 7] =
-    ["command", "connection", "generic", "hash", "set", "stream", "string"];
+const FOLDERS: [&str; 7] = ["command", "connection", "generic", "hash", "set", "stream", "string"];
 
 #[test]
 fn the_engine_replies_as_written() {

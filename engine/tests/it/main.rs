@@ -18,4 +18,5 @@ mod large;
 mod model;
 mod peer;
 mod slow;
+mod streams;
 mod workers;
