@@ -193,10 +193,11 @@ impl Random {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
+    fn any_command(&mut self) -> Vec<String> {
+        if self.below(3) == 0 { self.stream_command() } else { self.command() }
+    }
+
     fn command(&mut self) -> Vec<String> {
-        if self.below(3) == 0 {
-            return self.stream_command();
-        }
         let (key, other, third) = (self.key(), self.key(), self.key());
         let mut words = match self.below(20) {
             0 => vec![self.one_of(&["HSET", "HMSET"]), key],
@@ -385,6 +386,53 @@ impl Pair {
         }
     }
 
+    /// The same as [`Pair::check`] for commands on streams.
+    fn check_stream(&mut self, words: &[String]) -> Result<(), String> {
+        let command = bytes(words);
+        let name = words[0].as_str();
+        let differ = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+            Err(format!("{words:?}\n  ours   {ours:?}\n  Redis's {theirs:?}"))
+        };
+        match name {
+            "XSETID" => {
+                let ours = self.ours(&command);
+                // Redis 7.0 does not refuse it.
+                if text(&ours).contains("current max_deleted_entry_id") {
+                    return Ok(());
+                }
+                let theirs = self.redis.ask(&command);
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+            // Since Redis 7.2 they create the consumer although it gets nothing.
+            "XCLAIM" | "XAUTOCLAIM" | "XREADGROUP" => {
+                let (group, consumer, keys) = if name == "XREADGROUP" {
+                    let at = words.iter().position(|word| word == "STREAMS").unwrap_or(0) + 1;
+                    let half = (words.len() - at) / 2;
+                    (&words[2], &words[3], &words[at..at + half])
+                } else {
+                    (&words[2], &words[3], &words[1..2])
+                };
+                for key in keys {
+                    let create = ["XGROUP", "CREATECONSUMER", key, group, consumer];
+                    let create = bytes(&create.map(str::to_owned));
+                    self.ours(&create);
+                    self.redis.ask(&create);
+                }
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+            "XPENDING" | "XINFO" => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                let (ours, theirs) = (timeless(name, &ours), timeless(name, &theirs));
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+            _ => {
+                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
+                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
+            }
+        }
+    }
+
     /// Compares one command; the message if the replies differ.
     fn check(&mut self, words: &[String]) -> Result<(), String> {
         let command = bytes(words);
@@ -482,38 +530,7 @@ impl Pair {
                     differ(&ours, &theirs)
                 }
             }
-            "XSETID" => {
-                let ours = self.ours(&command);
-                // Redis 7.0 does not refuse it.
-                if text(&ours).contains("current max_deleted_entry_id") {
-                    return Ok(());
-                }
-                let theirs = self.redis.ask(&command);
-                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
-            }
-            // Since Redis 7.2 they create the consumer although it gets nothing.
-            "XCLAIM" | "XAUTOCLAIM" | "XREADGROUP" => {
-                let (group, consumer, keys) = if name == "XREADGROUP" {
-                    let at = words.iter().position(|word| word == "STREAMS").unwrap_or(0) + 1;
-                    let half = (words.len() - at) / 2;
-                    (&words[2], &words[3], &words[at..at + half])
-                } else {
-                    (&words[2], &words[3], &words[1..2])
-                };
-                for key in keys {
-                    let create = ["XGROUP", "CREATECONSUMER", key, group, consumer];
-                    let create = bytes(&create.map(str::to_owned));
-                    self.ours(&create);
-                    self.redis.ask(&create);
-                }
-                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
-                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
-            }
-            "XPENDING" | "XINFO" => {
-                let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
-                let (ours, theirs) = (timeless(name, &ours), timeless(name, &theirs));
-                if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
-            }
+            _ if name.starts_with('X') => self.check_stream(words),
             _ => {
                 let (ours, theirs) = (self.ours(&command), self.redis.ask(&command));
                 if ours == theirs { Ok(()) } else { differ(&ours, &theirs) }
@@ -534,7 +551,7 @@ impl Pair {
             self.limit(name, limit);
         }
         for _ in 0..COMMANDS {
-            let words = random.command();
+            let words = random.any_command();
             self.check(&words)?;
             match random.below(40) {
                 0..4 => commit(&mut self.engine.executor),
