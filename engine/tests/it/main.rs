@@ -21,5 +21,6 @@ mod model;
 mod peer;
 mod slow;
 mod sorted;
+mod streams;
 mod transactions;
 mod workers;

@@ -145,7 +145,7 @@ impl<'k> Stream<'k> {
         Ok(())
     }
 
-    /// Hands the entries from `start` to `end` to `visit`, at most `count` of them (0: all).
+    /// Hands the entries with these ids to `visit`, at most `count` of them (0: all).
     pub(super) fn visit_entries(
         &self,
         ctx: &mut Context<'_>,
@@ -155,7 +155,7 @@ impl<'k> Stream<'k> {
     ) -> Result<(), Stop> {
         // What was trimmed before the first entry is not worth walking over.
         let ids = Ids { start: ids.start.max(self.info.first_id), ..*ids };
-        if self.length == 0 {
+        if self.length == 0 || ids.start > self.info.last_id {
             return Ok(());
         }
         let mut seen = 0;

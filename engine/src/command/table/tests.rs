@@ -72,6 +72,9 @@ fn keys_are_found_among_the_arguments() {
         (&["rename", "a", "b"], &["a", "b"]),
         (&["lcs", "a", "b", "LEN"], &["a", "b"]),
         (&["object", "encoding", "k"], &["k"]),
+        (&["xread", "COUNT", "1", "streams", "a", "b", "0", "0"], &["a", "b"]),
+        (&["xreadgroup", "GROUP", "g", "c", "STREAMS", "a", ">"], &["a"]),
+        (&["xread", "COUNT", "1", "a"], &[]),
         (&["ping"], &[]),
     ] {
         let args = OwnedArgs::from_parts(words);
@@ -84,4 +87,5 @@ fn keys_are_found_among_the_arguments() {
     assert_eq!(command(b"rename").unwrap().key_range(), (1, 2, 1));
     assert_eq!(command(b"lcs").unwrap().key_range(), (1, 2, 1));
     assert_eq!(command(b"ping").unwrap().key_range(), (0, 0, 0));
+    assert_eq!(command(b"xread").unwrap().key_range(), (0, 0, 0));
 }
