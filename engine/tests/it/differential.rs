@@ -124,6 +124,42 @@ impl Random {
         self.one_of(&["0", "1", "2", "3", "5", "10", "-1", "-3", "-10", "x", ""])
     }
 
+    /// One whose reply has no order of its own, and which chooses nothing at random.
+    fn plain_command(&mut self) -> Vec<String> {
+        const PLAIN: [&str; 24] = [
+            "COPY",
+            "DBSIZE",
+            "DEL",
+            "EXISTS",
+            "GET",
+            "HDEL",
+            "HGET",
+            "HINCRBY",
+            "HLEN",
+            "HMGET",
+            "HSET",
+            "HSETNX",
+            "INCR",
+            "PERSIST",
+            "PEXPIREAT",
+            "RENAME",
+            "RENAMENX",
+            "SADD",
+            "SCARD",
+            "SET",
+            "SISMEMBER",
+            "SMOVE",
+            "SREM",
+            "SUNIONSTORE",
+        ];
+        loop {
+            let words = self.command();
+            if PLAIN.contains(&words[0].as_str()) {
+                return words;
+            }
+        }
+    }
+
     fn command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
         let mut words = match self.below(20) {
@@ -397,6 +433,22 @@ impl Pair {
         }
     }
 
+    /// A transaction behind a watched key, which another command may touch.
+    fn transaction(&mut self, random: &mut Random) -> Result<(), String> {
+        let mut lines = vec![vec!["WATCH".to_owned(), random.key(), random.key()]];
+        for number in 0..2 + random.below(4) {
+            if number == 1 {
+                lines.push(vec!["MULTI".to_owned()]);
+            }
+            lines.push(random.plain_command());
+        }
+        lines.push(vec!["EXEC".to_owned()]);
+        for words in &lines {
+            self.check(words).map_err(|message| format!("{message}\nin {lines:?}"))?;
+        }
+        Ok(())
+    }
+
     /// One round; the message if something differs.
     fn round(&mut self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
@@ -412,6 +464,9 @@ impl Pair {
         for _ in 0..COMMANDS {
             let words = random.command();
             self.check(&words)?;
+            if random.below(20) == 0 {
+                self.transaction(&mut random)?;
+            }
             match random.below(40) {
                 0..4 => commit(&mut self.engine.executor),
                 4 => {
