@@ -7,7 +7,7 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 4] = ["command", "connection", "generic", "string"];
+const FOLDERS: [&str; 6] = ["command", "connection", "generic", "pubsub", "string", "transaction"];
 
 #[test]
 fn the_engine_replies_as_written() {

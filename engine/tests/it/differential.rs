@@ -436,10 +436,12 @@ impl Pair {
     /// A transaction behind a watched key, which another command may touch.
     fn transaction(&mut self, random: &mut Random) -> Result<(), String> {
         let mut lines = vec![vec!["WATCH".to_owned(), random.key(), random.key()]];
-        for number in 0..2 + random.below(4) {
-            if number == 1 {
-                lines.push(vec!["MULTI".to_owned()]);
-            }
+        // Certainly a write: for Redis, some commands that change nothing are one too.
+        if random.below(2) == 0 {
+            lines.push(vec!["SET".to_owned(), random.key(), random.word()]);
+        }
+        lines.push(vec!["MULTI".to_owned()]);
+        for _ in 0..1 + random.below(4) {
             lines.push(random.plain_command());
         }
         lines.push(vec!["EXEC".to_owned()]);
