@@ -49,6 +49,10 @@ pub struct ClientRow {
     pub no_touch: bool,
     /// Its ACL user.
     pub user: Vec<u8>,
+    /// Channels, patterns and shard channels that it is subscribed to.
+    pub subscriptions: [usize; 3],
+    /// Commands since MULTI.
+    pub queued: Option<usize>,
     /// CLIENT SETINFO LIB-NAME.
     pub lib_name: Vec<u8>,
     /// CLIENT SETINFO LIB-VER.
@@ -59,11 +63,21 @@ pub struct ClientRow {
 const SESSION_BYTES: usize = 512;
 
 impl ClientRow {
+    fn is_subscriber(&self) -> bool {
+        self.subscriptions != [0; 3]
+    }
+
     /// Appends the line of CLIENT LIST, without its end, in the format of Redis 7.2.
     pub fn write(&self, out: &mut Vec<u8>, now: UnixMillis) {
         let age = now.0.saturating_sub(self.created.0) / 1000;
         let mut flags = String::new();
-        for (is_set, flag) in [(self.is_closing, 'c'), (self.no_evict, 'e'), (self.no_touch, 'T')] {
+        for (is_set, flag) in [
+            (self.is_subscriber(), 'P'),
+            (self.queued.is_some(), 'x'),
+            (self.is_closing, 'c'),
+            (self.no_evict, 'e'),
+            (self.no_touch, 'T'),
+        ] {
             if is_set {
                 flags.push(flag);
             }
@@ -71,6 +85,8 @@ impl ClientRow {
         if flags.is_empty() {
             flags.push('N');
         }
+        let [sub, psub, ssub] = self.subscriptions;
+        let multi = self.queued.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
         let text = |out: &mut Vec<u8>, text: String| out.extend_from_slice(text.as_bytes());
         text(
             out,
@@ -85,7 +101,7 @@ impl ClientRow {
         text(
             out,
             format!(
-                " age={age} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
+                " age={age} idle={} flags={flags} db={} sub={sub} psub={psub} ssub={ssub} multi={multi} qbuf={} \
                  qbuf-free={} argv-mem={} multi-mem=0 rbs={} rbp={} obl={} oll=0 omem={} \
                  tot-mem={total} events={} cmd={} user=",
                 self.idle_secs,
@@ -131,9 +147,11 @@ pub struct Filter {
 /// A type of client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Ordinary ones: all there are, so far.
+    /// Ordinary ones.
     Normal,
-    /// Primaries, replicas and subscribers: there are none.
+    /// Subscribers.
+    PubSub,
+    /// Primaries and replicas: there are none.
     Other,
 }
 
@@ -232,17 +250,22 @@ impl Filter {
         (self.ids.is_empty() || self.ids.contains(&row.id))
             && is(&self.addr, row.addr)
             && is(&self.laddr, row.laddr)
-            && self.class.is_none_or(|class| class == Class::Normal)
             && self.user.as_ref().is_none_or(|user| *user == row.user)
+            && self.class.is_none_or(|class| class == class_of(row))
             && self.age_secs_min.is_none_or(|min| age_secs >= min)
             && !(self.skips_me && row.id == me)
     }
 }
 
+fn class_of(row: &ClientRow) -> Class {
+    if row.is_subscriber() { Class::PubSub } else { Class::Normal }
+}
+
 fn parse_class(word: &[u8]) -> Result<Class, FilterError> {
     match word.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(Class::Normal),
-        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(Class::Other),
+        b"pubsub" => Ok(Class::PubSub),
+        b"master" | b"replica" | b"slave" => Ok(Class::Other),
         _ => Err(FilterError::UnknownType(String::from_utf8_lossy(word).into_owned())),
     }
 }
@@ -277,6 +300,8 @@ mod tests {
             no_evict: false,
             no_touch: false,
             user: b"default".to_vec(),
+            subscriptions: [0; 3],
+            queued: None,
             lib_name: b"lib".to_vec(),
             lib_ver: b"1".to_vec(),
         }
@@ -293,6 +318,19 @@ mod tests {
              obl=0 oll=0 omem=0 tot-mem=520 events=r cmd=client|list user=default redir=-1 resp=2 \
              lib-name=lib lib-ver=1"
         );
+    }
+
+    #[test]
+    fn subscribers_are_a_type_of_their_own() {
+        let row = ClientRow { subscriptions: [1, 0, 2], queued: Some(3), ..row() };
+        let mut out = Vec::new();
+        row.write(&mut out, UnixMillis(15_500));
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.contains(" flags=Px db=1 sub=1 psub=0 ssub=2 multi=3 "), "{line}");
+        for (class, is_meant) in [(&b"pubsub"[..], true), (b"normal", false)] {
+            let filter = Filter::parse_list(&[b"type", class]).unwrap();
+            assert_eq!(filter.accepts(&row, 7, UnixMillis(15_500)), is_meant);
+        }
     }
 
     #[test]

@@ -23,7 +23,6 @@ use crate::key::{self, MetaKey};
 use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
-use crate::transaction::Transaction;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -387,29 +386,6 @@ impl Executor {
         }
     }
 
-    /// Queues a command of a transaction.
-    fn queue(
-        &mut self,
-        spec: &'static CommandSpec,
-        client: &mut Client,
-        args: Args<'_>,
-        reply: &mut Reply<'_>,
-    ) {
-        let start = reply.len();
-        let Some(transaction) = &mut client.transaction else { return };
-        match queue(transaction, spec, args) {
-            Ok(()) => reply.simple("QUEUED"),
-            Err(error) => {
-                self.stats.rejected += 1;
-                self.stats.rejected_calls[spec.index()] += 1;
-                error.write(reply, spec.full_name);
-            }
-        }
-        if !client.take_reply_permission() {
-            reply.truncate(start);
-        }
-    }
-
     fn park(
         &mut self,
         spec: &'static CommandSpec,
@@ -493,38 +469,6 @@ impl Executor {
             purpose,
         };
         Park::Job(Box::new(Job::Command(Box::new(command))))
-    }
-
-    /// For EXEC: the client, as the pool needs it.
-    fn state_for_pool(&self, client: &Client, purpose: &Purpose) -> Option<Box<Client>> {
-        client.transaction.as_ref()?;
-        let mut state = Box::new(client.clone());
-        state.wrote_in_batch = None;
-        // Whether they are as they were was asked here, under the latches that are held meanwhile.
-        if matches!(purpose, Purpose::Build { .. }) {
-            state.watched = Vec::new();
-        }
-        Some(state)
-    }
-
-    /// The pool has executed EXEC, which left the client like this.
-    fn end_transaction(&mut self, client: &mut Client, after: Client) {
-        self.unwatch(client);
-        if let Some(transaction) = client.transaction.take() {
-            self.count_queue(&transaction);
-        }
-        let before = std::mem::replace(client, after);
-        client.commands = before.commands;
-    }
-
-    /// Counts the commands of a transaction that was executed.
-    pub(crate) fn count_queue(&mut self, transaction: &Transaction) {
-        if self.is_worker() {
-            for queued in transaction.queue.iter() {
-                self.stats.commands += 1;
-                self.stats.calls[queued.spec.index()] += 1;
-            }
-        }
     }
 
     /// Whether this is a worker's, not one on the pool.
@@ -886,24 +830,6 @@ pub struct CacheUsage {
     pub hits: u64,
     /// Lookups that did not.
     pub misses: u64,
-}
-
-/// Queues a command of a transaction.
-fn queue(
-    transaction: &mut Transaction,
-    spec: &'static CommandSpec,
-    args: Args<'_>,
-) -> Result<(), CommandError> {
-    let is_refused = spec.flags.contains(Flags::NO_MULTI)
-        || matches!(spec.handler, Handler::Admin)
-        || command::pubsub::is_subscription(spec);
-    if is_refused {
-        transaction.break_off();
-        return Err(CommandError::Text("ERR Command not allowed inside a transaction"));
-    }
-    transaction.push(spec, args).map_err(|_full| {
-        CommandError::Text("ERR the transaction is too large: at most 65536 commands and 256 MiB")
-    })
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {

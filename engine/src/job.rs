@@ -123,6 +123,7 @@ impl Engine {
                 error.write(&mut reply, spec.full_name);
                 executor.batch.clear();
                 executor.changes.clear();
+                executor.published.clear();
                 true
             }
             Err(stop) => unreachable!("{} waits for {stop:?} on the pool", spec.full_name),

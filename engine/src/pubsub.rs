@@ -264,7 +264,8 @@ impl Executor {
     /// Publishes a message: how many clients get it, or `None`: a mailbox is full, try again.
     pub(crate) fn publish(&mut self, message: Message) -> Option<usize> {
         let (count, targets) = self.engine.pubsub.receivers(message.is_sharded, &message.channel);
-        if targets.iter().any(|worker| self.engine.pubsub.is_full(*worker)) {
+        // The pool cannot try again; a transaction that it built goes beyond the limit.
+        if self.is_worker() && targets.iter().any(|worker| self.engine.pubsub.is_full(*worker)) {
             return None;
         }
         if count > 0 {

@@ -12,13 +12,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use coney_resp::{Args, OwnedArgs};
+use coney_resp::{Args, OwnedArgs, Reply};
 
 use crate::batch::{Mark, Record};
 use crate::client::Client;
-use crate::command::CommandSpec;
+use crate::command::{self, CommandError, CommandSpec, Flags, Handler};
 use crate::counts::Changes;
 use crate::executor::Executor;
+use crate::job::Purpose;
 
 /// Commands that one transaction may hold.
 pub const QUEUE_COMMANDS_MAX: usize = 64 * 1024;
@@ -82,6 +83,61 @@ pub(crate) struct Savepoint {
 }
 
 impl Executor {
+    /// Queues a command of a transaction.
+    pub(crate) fn queue(
+        &mut self,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        let start = reply.len();
+        let Some(transaction) = &mut client.transaction else { return };
+        match queue(transaction, spec, args) {
+            Ok(()) => reply.simple("QUEUED"),
+            Err(error) => {
+                self.stats.rejected += 1;
+                self.stats.rejected_calls[spec.index()] += 1;
+                error.write(reply, spec.full_name);
+            }
+        }
+        if !client.take_reply_permission() {
+            reply.truncate(start);
+        }
+    }
+
+    /// For EXEC: the client, as the pool needs it.
+    pub(crate) fn state_for_pool(&self, client: &Client, purpose: &Purpose) -> Option<Box<Client>> {
+        client.transaction.as_ref()?;
+        let mut state = Box::new(client.clone());
+        state.wrote_in_batch = None;
+        // Whether they are as they were was asked here, under the latches that are held meanwhile.
+        if matches!(purpose, Purpose::Build { .. }) {
+            state.watched = Vec::new();
+        }
+        Some(state)
+    }
+
+    /// The pool has executed EXEC, which left the client like this.
+    pub(crate) fn end_transaction(&mut self, client: &mut Client, after: Client) {
+        self.unwatch(client);
+        if let Some(transaction) = client.transaction.take() {
+            self.count_queue(&transaction);
+        }
+        let before = std::mem::replace(client, after);
+        client.commands = before.commands;
+    }
+
+    /// Counts the commands of a transaction that was executed.
+    pub(crate) fn count_queue(&mut self, transaction: &Transaction) {
+        if self.is_worker() {
+            for queued in transaction.queue.iter() {
+                self.stats.commands += 1;
+                self.stats.calls[queued.spec.index()] += 1;
+            }
+        }
+    }
+
     pub(crate) fn savepoint(&self) -> Savepoint {
         Savepoint {
             batch: self.batch.mark(),
@@ -134,4 +190,22 @@ impl Executor {
     pub(crate) fn has_emptied(&self, table: u16) -> bool {
         self.emptied.iter().any(|tables: &Range<u16>| tables.contains(&table))
     }
+}
+
+/// Queues a command of a transaction.
+fn queue(
+    transaction: &mut Transaction,
+    spec: &'static CommandSpec,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    let is_refused = spec.flags.contains(Flags::NO_MULTI)
+        || matches!(spec.handler, Handler::Admin)
+        || command::pubsub::is_subscription(spec);
+    if is_refused {
+        transaction.break_off();
+        return Err(CommandError::Text("ERR Command not allowed inside a transaction"));
+    }
+    transaction.push(spec, args).map_err(|_full| {
+        CommandError::Text("ERR the transaction is too large: at most 65536 commands and 256 MiB")
+    })
 }

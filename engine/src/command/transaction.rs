@@ -112,6 +112,9 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         .into());
     }
     let queue = Arc::clone(&transaction.queue);
+    if ctx.exec.is_sealed() {
+        return Err(Stop::Stall);
+    }
     let has_slow = queue.iter().any(|queued| matches!(queued.spec.handler, Handler::Slow(_)));
     if has_slow && ctx.exec.has_uncommitted(ctx.client) {
         // It reads committed data only, and must see what this client wrote before it.

@@ -296,6 +296,44 @@ impl Random {
         if self.below(3) == 0 { self.stream_command() } else { self.command() }
     }
 
+    }
+
+    /// One whose reply has no order of its own, and which chooses nothing at random.
+    fn plain_command(&mut self) -> Vec<String> {
+        const PLAIN: [&str; 24] = [
+            "COPY",
+            "DBSIZE",
+            "DEL",
+            "EXISTS",
+            "GET",
+            "HDEL",
+            "HGET",
+            "HINCRBY",
+            "HLEN",
+            "HMGET",
+            "HSET",
+            "HSETNX",
+            "INCR",
+            "PERSIST",
+            "PEXPIREAT",
+            "RENAME",
+            "RENAMENX",
+            "SADD",
+            "SCARD",
+            "SET",
+            "SISMEMBER",
+            "SMOVE",
+            "SREM",
+            "SUNIONSTORE",
+        ];
+        loop {
+            let words = self.command();
+            if PLAIN.contains(&words[0].as_str()) {
+                return words;
+            }
+        }
+    }
+
     fn command(&mut self) -> Vec<String> {
         if self.below(12) == 0 {
             return self.sort_command();
@@ -783,6 +821,24 @@ impl Pair {
         }
     }
 
+    /// A transaction behind a watched key, which another command may touch.
+    fn transaction(&mut self, random: &mut Random) -> Result<(), String> {
+        let mut lines = vec![vec!["WATCH".to_owned(), random.key(), random.key()]];
+        // Certainly a write: for Redis, some commands that change nothing are one too.
+        if random.below(2) == 0 {
+            lines.push(vec!["SET".to_owned(), random.key(), random.word()]);
+        }
+        lines.push(vec!["MULTI".to_owned()]);
+        for _ in 0..1 + random.below(4) {
+            lines.push(random.plain_command());
+        }
+        lines.push(vec!["EXEC".to_owned()]);
+        for words in &lines {
+            self.check(words).map_err(|message| format!("{message}\nin {lines:?}"))?;
+        }
+        Ok(())
+    }
+
     /// One round; the message if something differs.
     fn round(&mut self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
@@ -802,6 +858,9 @@ impl Pair {
         for _ in 0..COMMANDS {
             let words = random.any_command();
             self.check(&words)?;
+            if random.below(20) == 0 {
+                self.transaction(&mut random)?;
+            }
             match random.below(40) {
                 0..4 => commit(&mut self.engine.executor),
                 4 => {

@@ -1,7 +1,8 @@
 //! From received bytes to replies: sessions, and the commands they execute.
 //!
 //! One iteration of the worker calls, in this order: [`Core::on_data`] and its siblings for what
-//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::send_dirty`].
+//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_messages`],
+//! [`Core::send_dirty`].
 //! Replies leave only in the last step, after the writes of the iteration are in the log.
 //!
 //! A command that cannot be executed at once (a cold key, a latch, an answer of the control plane)
@@ -625,11 +626,13 @@ impl Core {
         keys.len()
     }
 
-    /// Ends sessions that executed nothing for `timeout`.
+    /// Ends sessions that executed nothing for `timeout`; subscribers only listen, and stay.
     pub(crate) fn close_idle(&mut self, timeout: std::time::Duration, transports: &mut Transports) {
         let now = self.now;
         let is_idle = |session: &Session| {
-            session.parked.is_none() && now.since(session.last_active) > timeout
+            session.parked.is_none()
+                && session.client.subscriptions.is_empty()
+                && now.since(session.last_active) > timeout
         };
         for key in self.sessions.keys_where(is_idle) {
             self.stats.idle_disconnections += 1;

@@ -37,6 +37,8 @@ impl Session {
             no_evict: self.client.no_evict,
             no_touch: self.client.no_touch,
             user: self.client.user_name().to_vec(),
+            subscriptions: self.client.subscriptions.counts(),
+            queued: self.client.queued(),
             lib_name: self.client.lib_name.clone(),
             lib_ver: self.client.lib_ver.clone(),
         }

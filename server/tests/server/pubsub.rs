@@ -62,8 +62,8 @@ fn whoever_gets_a_message_sees_what_was_written_before_it() {
             assert_eq!(next(client), ">3 \"message\" \"changed\" \"k\"");
             assert_eq!(client.ask("GET k"), format!("\"{number}\""));
         }
-        next(&mut writer);
-        next(&mut writer);
+        assert_eq!(next(&mut writer), "+OK");
+        assert_eq!(next(&mut writer), format!(":{SUBSCRIBERS}"));
     }
 }
 
