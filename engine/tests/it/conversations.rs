@@ -7,7 +7,20 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 12] = ["bitmap", "command", "connection", "generic", "hash", "hyperloglog", "list", "set", "stream", "string", "transaction", "zset"];
+const FOLDERS: [&str; 12] = [
+    "bitmap",
+    "command",
+    "connection",
+    "generic",
+    "hash",
+    "hyperloglog",
+    "list",
+    "set",
+    "stream",
+    "string",
+    "transaction",
+    "zset",
+];
 
 #[test]
 fn the_engine_replies_as_written() {

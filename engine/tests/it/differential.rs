@@ -296,8 +296,6 @@ impl Random {
         if self.below(3) == 0 { self.stream_command() } else { self.command() }
     }
 
-    }
-
     /// One whose reply has no order of its own, and which chooses nothing at random.
     fn plain_command(&mut self) -> Vec<String> {
         const PLAIN: [&str; 24] = [
@@ -345,7 +343,6 @@ impl Random {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn unordered_command(&mut self) -> Vec<String> {
         let (key, other, third) = (self.key(), self.key(), self.key());
         match self.below(12) {
