@@ -27,7 +27,7 @@ pub struct Geometry {
     pub block_len: u32,
     /// Blocks in the device.
     pub block_count: u64,
-    /// Bytes that a power cut never tears, at least `block_len`.
+    /// Bytes that a power cut never tears, at least 512; a block may be longer.
     pub atomic_write_len: u32,
     /// What a completed flush means.
     pub flush: FlushGuarantee,

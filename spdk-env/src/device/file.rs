@@ -42,7 +42,7 @@ pub enum OpenError {
 /// Block length of a device on a file.
 pub(super) const BLOCK_LEN: u32 = 4096;
 /// Only a sector is promised to be atomic by the disks below.
-const ATOMIC_WRITE_LEN: u32 = BLOCK_LEN;
+const ATOMIC_WRITE_LEN: u32 = 512;
 /// Requests in flight at once.
 const QUEUE_DEPTH: usize = 32;
 
