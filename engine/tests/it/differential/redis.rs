@@ -1,0 +1,69 @@
+//! A Redis to compare with.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use coney_conversation::Value;
+use tempfile::TempDir;
+
+/// A redis-server of our own, reached by a socket in a directory of its own.
+pub(super) struct Redis {
+    process: Child,
+    stream: UnixStream,
+    _dir: TempDir,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+impl Redis {
+    pub(super) fn start() -> Option<Self> {
+        let program = Path::new("/usr/bin/redis-server");
+        if !program.exists() {
+            return None;
+        }
+        let dir = TempDir::new().unwrap();
+        let socket = dir.path().join("redis.sock");
+        let mut process = Command::new(program)
+            .args(["--port", "0", "--save", "", "--unixsocket"])
+            .arg(&socket)
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says when it listens.
+        let mut log = std::io::BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready to accept connections at") {
+            line.clear();
+            let len = std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+            assert!(len > 0, "redis-server ended");
+        }
+        // Whatever else it says is of no interest, but must go somewhere.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let stream = UnixStream::connect(&socket).unwrap();
+        Some(Self { process, stream, _dir: dir })
+    }
+
+    pub(super) fn ask(&mut self, words: &[Vec<u8>]) -> Value {
+        self.stream.write_all(&coney_conversation::script::encode(words)).unwrap();
+        let mut received = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some((value, len)) = Value::parse(&received).unwrap() {
+                assert_eq!(len, received.len());
+                return value;
+            }
+            let len = self.stream.read(&mut buffer).unwrap();
+            assert!(len > 0, "redis-server closed the connection");
+            received.extend_from_slice(&buffer[..len]);
+        }
+    }
+}
