@@ -188,6 +188,8 @@ pub struct Snapshot {
     pub storage: Vec<(&'static str, u64)>,
     /// Names of the commands, in the order of [`WorkerRow::calls`].
     pub commands: Vec<&'static str>,
+    /// Channels, patterns and shard channels with subscribers.
+    pub subscribed: [usize; 3],
     /// Slow log entries that were lost because too many came at once.
     pub slowlog_dropped: u64,
 }

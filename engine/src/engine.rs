@@ -82,6 +82,11 @@ impl Engine {
         self.config.tables
     }
 
+    /// How many channels, patterns and shard channels have subscribers.
+    pub fn subscribed(&self) -> [usize; 3] {
+        self.pubsub.sizes()
+    }
+
     /// Users and what they may do.
     pub fn acl(&self) -> &Acl {
         &self.acl

@@ -193,6 +193,12 @@ impl PubSub {
         registry.0[kind as usize].keys().filter(is_meant).cloned().collect()
     }
 
+    /// How many channels, patterns and shard channels have subscribers.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);
+        registry.0.each_ref().map(BTreeMap::len)
+    }
+
     /// Subscribers of a name.
     pub(crate) fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
         let registry = self.registry.read().unwrap_or_else(PoisonError::into_inner);

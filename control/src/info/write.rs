@@ -216,8 +216,10 @@ fn stats(snapshot: &Snapshot, text: &mut Text) {
     text.field("evicted_keys", 0);
     text.field("keyspace_hits", snapshot.sum(|row| row.keyspace_hits));
     text.field("keyspace_misses", snapshot.sum(|row| row.keyspace_misses));
-    text.field("pubsub_channels", 0);
-    text.field("pubsub_patterns", 0);
+    let [channels, patterns, shard_channels] = snapshot.subscribed;
+    text.field("pubsub_channels", channels);
+    text.field("pubsub_patterns", patterns);
+    text.field("pubsubshard_channels", shard_channels);
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);
     text.field("total_error_replies", snapshot.sum(|row| row.error_replies));

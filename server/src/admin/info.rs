@@ -40,6 +40,7 @@ impl Admin {
             steering: self.steering(),
             storage: parts.engine.figures(),
             commands: table::ALL.iter().map(|row| row.full_name).collect(),
+            subscribed: parts.engine.subscribed(),
             slowlog_dropped: parts.client.slow_dropped.load(Ordering::Relaxed),
         }
     }

@@ -23,6 +23,7 @@ fn messages_reach_the_clients_of_all_workers_in_order() {
         assert_eq!(client.ask("SUBSCRIBE news"), "*3 \"subscribe\" \"news\" :1");
     }
     let mut publishers = [server.connect(), server.connect(), server.connect()];
+    assert!(publishers[0].ask("INFO stats").contains("pubsub_channels:1"));
     for number in 0..200 {
         for (who, publisher) in publishers.iter_mut().enumerate() {
             let count = publisher.ask(&format!("PUBLISH news {who}:{number}"));
