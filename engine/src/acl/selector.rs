@@ -219,6 +219,9 @@ impl Selector {
                 }
             }
         }
+        if !self.allows_all_keys && matches!(spec.full_name, "sort" | "sort_ro") {
+            self.check_sort(args)?;
+        }
         if !self.allows_all_channels {
             let (range, is_pattern) = match spec.full_name {
                 "publish" | "spublish" => (1..2, false),
@@ -231,6 +234,24 @@ impl Selector {
                 if !self.allows_channel(channel, is_pattern) {
                     return Err(Denial::Channel(at));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys of SORT that no position tells: the target of STORE; and those that BY and GET make of
+    /// elements, which may be any, so that all keys must be allowed (as in Redis).
+    fn check_sort(&self, args: Args<'_>) -> Result<(), Denial> {
+        for (at, word) in args.iter().enumerate().skip(2) {
+            let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
+            let Some(operand) = args.get(at + 1) else { break };
+            let is_allowed = if is("store") {
+                self.allows_key(operand, false, true)
+            } else {
+                !((is("by") || is("get")) && operand.contains(&b'*'))
+            };
+            if !is_allowed {
+                return Err(Denial::Key(at + 1));
             }
         }
         Ok(())

@@ -63,6 +63,17 @@ fn keys_are_allowed_for_reading_for_writing_or_for_both() {
 }
 
 #[test]
+fn keys_that_sort_finds_by_its_options_are_checked() {
+    let user = user(&["+sort", "~a*", "%R~r*"]);
+    assert_eq!(check(&user, &["sort", "a", "LIMIT", "0", "5", "STORE", "a2"]), Ok(()));
+    assert_eq!(check(&user, &["sort", "a", "store", "b"]), Err(Denial::Key(3)));
+    assert_eq!(check(&user, &["sort", "a", "STORE", "r"]), Err(Denial::Key(3)));
+    assert_eq!(check(&user, &["sort", "a", "BY", "nosort", "GET", "#"]), Ok(()));
+    assert_eq!(check(&user, &["sort", "a", "by", "a*"]), Err(Denial::Key(3)));
+    assert_eq!(check(&user, &["sort", "a", "ALPHA", "GET", "x*"]), Err(Denial::Key(4)));
+}
+
+#[test]
 fn one_selector_has_to_allow_all_of_a_command() {
     let user = user(&["+get", "~a", "(+set ~b)"]);
     assert_eq!(check(&user, &["get", "a"]), Ok(()));

@@ -111,11 +111,11 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .tips(&["nondeterministic_output", "request_policy:special"])
         .docs("O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.", "Iterates over the key names in the database."),
     CommandSpec::new("sort", AtLeast(2), Group::Generic, "1.0.0", Handler::Fast(sort::sort))
-        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLEKEYS], &[Categories::SET, Categories::LIST, Categories::DANGEROUS])
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::MOVABLEKEYS], &[Categories::SET, Categories::SORTEDSET, Categories::LIST, Categories::DANGEROUS])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
         .docs("O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).", "Sorts the elements in a list, a set, or a sorted set, optionally storing the result."),
     CommandSpec::new("sort_ro", AtLeast(2), Group::Generic, "7.0.0", Handler::Fast(sort::sort_ro))
-        .flags(&[Flags::READONLY, Flags::MOVABLEKEYS], &[Categories::SET, Categories::LIST, Categories::DANGEROUS])
+        .flags(&[Flags::READONLY, Flags::MOVABLEKEYS], &[Categories::SET, Categories::SORTEDSET, Categories::LIST, Categories::DANGEROUS])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
         .docs("O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M the number of returned elements. When the elements are not sorted, complexity is O(N).", "Returns the sorted elements of a list, a set, or a sorted set."),
     CommandSpec::new("touch", AtLeast(2), Group::Generic, "3.2.1", Handler::Fast(keys::exists))
