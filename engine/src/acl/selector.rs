@@ -219,8 +219,12 @@ impl Selector {
                 }
             }
         }
-        if !self.allows_all_keys && matches!(spec.full_name, "sort" | "sort_ro") {
-            self.check_sort(args)?;
+        if !self.allows_all_keys {
+            match spec.full_name {
+                "sort" | "sort_ro" => self.check_options(args, &["by", "get"])?,
+                "georadius" | "georadiusbymember" => self.check_options(args, &[])?,
+                _ => {}
+            }
         }
         if !self.allows_all_channels {
             let (range, is_pattern) = match spec.full_name {
@@ -239,16 +243,16 @@ impl Selector {
         Ok(())
     }
 
-    /// Keys of SORT that no position tells: the target of STORE; and those that BY and GET make of
-    /// elements, which may be any, so that all keys must be allowed (as in Redis).
-    fn check_sort(&self, args: Args<'_>) -> Result<(), Denial> {
+    /// Keys that no position tells: the target of STORE and STOREDIST; and those that the `patterns`
+    /// of SORT make of elements, which may be any, so that all keys must be allowed (as in Redis).
+    fn check_options(&self, args: Args<'_>, patterns: &[&str]) -> Result<(), Denial> {
         for (at, word) in args.iter().enumerate().skip(2) {
             let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
             let Some(operand) = args.get(at + 1) else { break };
-            let is_allowed = if is("store") {
+            let is_allowed = if is("store") || is("storedist") {
                 self.allows_key(operand, false, true)
             } else {
-                !((is("by") || is("get")) && operand.contains(&b'*'))
+                !(patterns.iter().any(|option| is(option)) && operand.contains(&b'*'))
             };
             if !is_allowed {
                 return Err(Denial::Key(at + 1));

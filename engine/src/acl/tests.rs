@@ -70,6 +70,10 @@ fn keys_that_sort_finds_by_its_options_are_checked() {
     assert_eq!(check(&user, &["sort", "a", "STORE", "r"]), Err(Denial::Key(3)));
     assert_eq!(check(&user, &["sort", "a", "BY", "nosort", "GET", "#"]), Ok(()));
     assert_eq!(check(&user, &["sort", "a", "by", "a*"]), Err(Denial::Key(3)));
+    let near = |target| ["georadius", "a", "0", "0", "1", "km", "STOREDIST", target];
+    let places = self::user(&["+georadius", "~a*"]);
+    assert_eq!(check(&places, &near("a2")), Ok(()));
+    assert_eq!(check(&places, &near("b")), Err(Denial::Key(7)));
     assert_eq!(check(&user, &["sort", "a", "ALPHA", "GET", "x*"]), Err(Denial::Key(4)));
 }
 

@@ -125,7 +125,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     pair("keystep", reply);
     reply.int(i64::from(keys.step));
     pair("limit", reply);
-    reply.int(if keys.keyword.is_some() { 2 } else { 0 });
+    reply.int(if keys.keyword.is_some() && keys.last != 0 { 2 } else { 0 });
 }
 
 /// Without the `arguments`, which the table does not hold.

@@ -1,7 +1,11 @@
 //! What a row of the command table says.
 
+use std::iter::StepBy;
+use std::ops::Range;
+
 use coney_resp::Args;
 
+use super::option::is;
 use super::{FastHandler, SlowHandler};
 
 /// How many arguments a command takes, its name included.
@@ -131,6 +135,7 @@ impl Categories {
     pub(super) const TRANSACTION: Self = Self(1 << 16);
     pub(super) const PUBSUB: Self = Self(1 << 17);
     pub(super) const HYPERLOGLOG: Self = Self(1 << 18);
+    pub(super) const GEO: Self = Self(1 << 19);
 
     /// Every category that Redis has, in its order, with what belongs to it here.
     pub(super) const NAMES: [(Self, &'static str); 21] = [
@@ -144,7 +149,7 @@ impl Categories {
         (Self::STRING, "string"),
         (Self::BITMAP, "bitmap"),
         (Self::HYPERLOGLOG, "hyperloglog"),
-        (Self(0), "geo"),
+        (Self::GEO, "geo"),
         (Self::STREAM, "stream"),
         (Self::PUBSUB, "pubsub"),
         (Self::ADMIN, "admin"),
@@ -197,6 +202,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Places, in sorted sets.
+    Geo,
     /// Lists.
     List,
     /// Strings as arrays of bits.
@@ -224,6 +231,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Geo => "geo",
             Self::List => "list",
             Self::Bitmap => "bitmap",
             Self::Stream => "stream",
@@ -250,7 +258,7 @@ pub struct KeySpec {
     /// The argument `first` is the number of keys that follow it; `last` does not matter.
     pub is_counted: bool,
     /// The keys are the first half of what follows this word, which is looked for from argument
-    /// `first` on.
+    /// `first` on; if `last` is 0, the one argument that follows it, wherever it stands.
     pub keyword: Option<&'static str>,
     /// What the flags cannot say.
     pub notes: Option<&'static str>,
@@ -283,6 +291,15 @@ impl KeySpec {
         }
     }
 
+    /// The key behind a word that is an option.
+    pub(super) const fn option(
+        keyword: &'static str,
+        first: u8,
+        flags: &'static [&'static str],
+    ) -> Self {
+        Self { last: 0, ..Self::after(keyword, first, flags) }
+    }
+
     /// Whether only the arguments tell where the keys are.
     const fn is_movable(&self) -> bool {
         self.is_counted || self.keyword.is_some()
@@ -293,7 +310,19 @@ impl KeySpec {
     }
 
     /// The indexes of the keys among the arguments.
-    pub(crate) fn indexes(self, args: Args<'_>) -> impl Iterator<Item = usize> + use<> {
+    pub(crate) fn indexes<'a>(self, args: Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
+        // An option may be repeated, and its word may be a key: all that may be keys are.
+        let option = self.keyword.filter(|_| self.last == 0);
+        let optional = option.into_iter().flat_map(move |word| {
+            let is_it = move |at: &usize| args.get(*at).is_some_and(|arg| is(arg, word));
+            (usize::from(self.first)..args.len().saturating_sub(1)).filter(is_it).map(|at| at + 1)
+        });
+        let fixed = if option.is_some() { (0..0).step_by(1) } else { self.range(args) };
+        fixed.chain(optional)
+    }
+
+    /// The indexes of the keys, if they are one behind the other.
+    fn range(self, args: Args<'_>) -> StepBy<Range<usize>> {
         let (first, step) = (usize::from(self.first), usize::from(self.step));
         if let Some(keyword) = self.keyword {
             let is_it = |arg: &[u8]| arg.eq_ignore_ascii_case(keyword.as_bytes());

@@ -11,6 +11,7 @@ use super::{CommandError, Refusal};
 mod bitmap;
 mod connection;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
@@ -22,12 +23,13 @@ mod string;
 mod transaction;
 mod zset;
 
-const GROUPS: [&[CommandSpec]; 13] = [
+const GROUPS: [&[CommandSpec]; 14] = [
     string::ROWS,
     generic::ROWS,
     hash::ROWS,
     set::ROWS,
     zset::ROWS,
+    geo::ROWS,
     list::ROWS,
     bitmap::ROWS,
     stream::ROWS,
@@ -52,7 +54,7 @@ const ROWS_COUNT: usize = {
 pub static ALL: [CommandSpec; ROWS_COUNT] = numbered();
 
 /// Longest name of a command.
-const NAME_LEN_MAX: usize = 16;
+const NAME_LEN_MAX: usize = 20;
 /// Slots of the index, a power of two; mostly empty, so that few names collide.
 const SLOTS: usize = 1024;
 const EMPTY: u16 = u16::MAX;

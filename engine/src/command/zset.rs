@@ -16,6 +16,7 @@ use crate::score;
 
 pub(super) mod algebra;
 mod edit;
+pub(super) mod geo;
 mod number;
 pub(super) mod pop;
 pub(super) mod range;
@@ -142,7 +143,19 @@ fn add(
     let scores: Vec<f64> =
         pairs.iter().step_by(2).map(double).collect::<Option<_>>().ok_or(CommandError::NotFloat)?;
     let members = || pairs.iter().skip(1).step_by(2);
-    let mut edit = SortedEdit::open(ctx, &args[1])?;
+    add_scored(ctx, &args[1], members, scores, reply, options)
+}
+
+/// Gives members their scores, as far as the options want it.
+fn add_scored<'a, M: Iterator<Item = &'a [u8]>>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    members: impl Fn() -> M,
+    scores: Vec<f64>,
+    reply: &mut Reply<'_>,
+    options: AddOptions,
+) -> Done {
+    let mut edit = SortedEdit::open(ctx, key)?;
     edit.prepare(ctx, members())?;
     let (mut added, mut changed, mut last) = (0, 0, None);
     for (number, (member, given)) in members().zip(scores).enumerate() {
@@ -211,20 +224,30 @@ pub(super) fn zmscore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
 
 /// Replies with the score of each member.
 fn scores(ctx: &mut Context<'_>, key: &[u8], members: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    scores_with(ctx, key, members.iter(), &mut |score| match score {
+        Some(score) => reply.double(score),
+        None => reply.null(),
+    })
+}
+
+/// Hands the score of each member to `tell`.
+fn scores_with<'a>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    members: impl Iterator<Item = &'a [u8]> + Clone,
+    tell: &mut dyn FnMut(Option<f64>),
+) -> Done {
     let mut push = |stored: Option<&[u8]>| {
-        match stored.map(score_of).transpose()? {
-            Some(score) => reply.double(score),
-            None => reply.null(),
-        }
+        tell(stored.map(score_of).transpose()?);
         Ok::<_, CommandError>(())
     };
     let large = ctx.inspect(key, Kind::ZSet, |shape| match shape {
         Shape::Absent => {
-            members.iter().try_for_each(|_| push(None))?;
+            members.clone().try_for_each(|_| push(None))?;
             Ok(None)
         }
         Shape::Compact(compact) => {
-            for member in members.iter() {
+            for member in members.clone() {
                 push(compact.find(member)?.map(|entry| entry.value))?;
             }
             Ok(None)
@@ -232,7 +255,7 @@ fn scores(ctx: &mut Context<'_>, key: &[u8], members: Args<'_>, reply: &mut Repl
         Shape::Large(large) => Ok(Some(large)),
     })?;
     if let Some(large) = large {
-        for member in members.iter() {
+        for member in members {
             ctx.member(&large.prefix, member, &mut push)??;
         }
     }

@@ -7,11 +7,12 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 13] = [
     "bitmap",
     "command",
     "connection",
     "generic",
+    "geo",
     "hash",
     "hyperloglog",
     "list",

@@ -19,6 +19,7 @@ const ROUNDS: u64 = 60;
 /// Commands of a round.
 const COMMANDS: usize = 300;
 
+mod geo;
 mod redis;
 mod sorted;
 
@@ -275,9 +276,10 @@ impl Random {
         if self.below(12) == 0 {
             return self.sort_command();
         }
-        match self.below(3) {
-            0 => self.list_command(),
-            1 => self.sorted_command(),
+        match self.below(7) {
+            0 | 1 => self.list_command(),
+            2 | 3 => self.sorted_command(),
+            4 => self.geo_command(),
             _ => self.unordered_command(),
         }
     }

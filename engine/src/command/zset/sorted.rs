@@ -199,7 +199,7 @@ impl Sorted {
     }
 
     /// Hands members of a range, in order, to `visit`, as long as it wants more. Ranks: all.
-    fn walk(
+    pub(super) fn walk(
         &self,
         ctx: &mut Context<'_>,
         range: &Range,
