@@ -7,6 +7,7 @@ use coney_resp::Protocol;
 use crate::acl::user::User;
 use crate::acl::{Acl, DEFAULT_USER};
 use crate::pubsub::Subscriptions;
+use crate::stream::StreamId;
 use crate::transaction::Transaction;
 use crate::wait::Place;
 use crate::watch::Watch;
@@ -51,6 +52,8 @@ pub struct Client {
     pub(crate) watched: Vec<Arc<Watch>>,
     /// Its place in the queues of the keys that its blocking command waits for.
     pub(crate) waits: Option<Box<Place>>,
+    /// Behind which entries its XREAD waits, in the order of its keys.
+    pub(crate) stream_ends: Vec<StreamId>,
 }
 
 /// Whether replies are sent.
@@ -90,6 +93,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             watched: Vec::new(),
             waits: None,
+            stream_ends: Vec::new(),
         }
     }
 

@@ -161,6 +161,9 @@ impl Worker {
             Message::Kill(ids, reply) => {
                 reply.send(self.core.kill(&ids, &mut self.transports)).ok();
             }
+            Message::Unblock { client, with_error, answer } => {
+                answer.send(usize::from(self.core.unblock(client, with_error))).ok();
+            }
             Message::ListClients(reply) => {
                 reply.send(self.core.client_rows()).ok();
             }

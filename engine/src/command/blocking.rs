@@ -2,6 +2,7 @@
 
 use coney_resp::{Args, Reply};
 
+use super::option::int;
 use super::{CommandError, Context, Done, Stop};
 
 /// How long a blocking command may wait, in milliseconds; 0: for ever.
@@ -31,6 +32,14 @@ impl Timeout {
         )]
         let millis = millis.ceil() as u64;
         Ok(Self(millis))
+    }
+
+    /// Of whole milliseconds.
+    pub(super) fn millis(arg: &[u8]) -> Result<Self, CommandError> {
+        let millis = int(arg)
+            .map_err(|_nan| CommandError::Text("ERR timeout is not an integer or out of range"))?;
+        let negative = CommandError::Text("ERR timeout is negative");
+        u64::try_from(millis).map(Self).map_err(|_negative| negative)
     }
 }
 

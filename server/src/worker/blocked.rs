@@ -76,15 +76,30 @@ impl Core {
         self.executor.has_called()
     }
 
+    /// CLIENT UNBLOCK; `false`: the client does not wait, at least not here.
+    pub(crate) fn unblock(&mut self, client: u64, with_error: bool) -> bool {
+        let Some(&key) = self.by_client.get(&client) else { return false };
+        let error = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+        self.end_wait(key, |reply| if with_error { reply.error(error) } else { reply.null_array() })
+    }
+
     fn time_out(&mut self, key: SessionKey) {
-        let mut nothing = Vec::new();
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(parked) = session.parked.as_ref().filter(|parked| parked.wait.is_some()) else {
-            return;
-        };
+        self.end_wait(key, |reply| reply.null_array());
+    }
+
+    /// Ends a blocking command that waits with this reply; `false`: it does not wait.
+    fn end_wait(&mut self, key: SessionKey, write: impl FnOnce(&mut Reply<'_>)) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let Some(parked) = &session.parked else { return false };
+        let Some(wait) = parked.wait else { return false };
+        if let Some(until) = wait.until {
+            self.waits_until.remove(&(until, session.client.id));
+        }
         self.executor.give_up(&mut session.client, parked.args.as_args());
-        Reply::new(&mut nothing, session.client.protocol).null_array();
-        self.on_answer(key, &nothing, false);
+        let mut text = Vec::new();
+        write(&mut Reply::new(&mut text, session.client.protocol));
+        self.on_answer(key, &text, false);
+        true
     }
 
     /// Ends the session of a client that has gone while its command waited.

@@ -131,3 +131,38 @@ fn elements_that_move_on_serve_those_who_wait_there() {
     assert_eq!(next(&mut mover), "\"e\"");
     assert_eq!(next(&mut taker), "*2 \"to\" \"e\"");
 }
+
+#[test]
+fn readers_of_a_stream_all_get_what_is_added_behind_where_they_began() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    observer.ask("XADD s 1-1 a 1");
+    let mut readers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for reader in &mut readers {
+        block(reader, "XREAD BLOCK 0 STREAMS none s 0 $", &mut observer);
+    }
+    observer.ask("XADD s 1-2 b 2");
+    for reader in &mut readers {
+        assert_eq!(next(reader), "*1 *2 \"s\" *1 *2 \"1-2\" *2 \"b\" \"2\"");
+        assert_eq!(reader.ask("XREAD BLOCK 10 STREAMS s $"), "nilarray");
+    }
+}
+
+#[test]
+fn waiting_clients_are_unblocked() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    for at in 0..4 {
+        let mut client = server.connect();
+        let id = client.ask("CLIENT ID").replace(':', "");
+        assert_eq!(observer.ask(&format!("CLIENT UNBLOCK {id}")), ":0");
+        block(&mut client, "BLPOP k 100", &mut observer);
+        let (how, reply) =
+            [(" ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"), ("", "nilarray")]
+                [at % 2];
+        assert_eq!(observer.ask(&format!("CLIENT UNBLOCK {id}{how}")), ":1");
+        assert_eq!(next(&mut client), reply);
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+    assert_eq!(observer.info("blocked_clients"), 0);
+}
