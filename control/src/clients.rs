@@ -39,6 +39,8 @@ pub struct ClientRow {
     pub output_capacity: usize,
     /// Last command, subcommand included.
     pub command: &'static str,
+    /// It waits in a blocking command.
+    pub is_waiting: bool,
     /// It is about to be closed.
     pub is_closing: bool,
     /// RESP version.
@@ -74,6 +76,7 @@ impl ClientRow {
         for (is_set, flag) in [
             (self.is_subscriber(), 'P'),
             (self.queued.is_some(), 'x'),
+            (self.is_waiting, 'b'),
             (self.is_closing, 'c'),
             (self.no_evict, 'e'),
             (self.no_touch, 'T'),
@@ -295,6 +298,7 @@ mod tests {
             output_bytes: 0,
             output_capacity: 0,
             command: "client|list",
+            is_waiting: false,
             is_closing: false,
             resp: 2,
             no_evict: false,

@@ -24,6 +24,8 @@ pub struct WorkerRow {
     pub clients: usize,
     /// Clients whose command waits for something.
     pub waiting_clients: usize,
+    /// Clients in blocking commands that wait for elements.
+    pub blocked_clients: usize,
     pub query_buffer_max: usize,
     pub query_buffer_bytes: usize,
     pub output_buffer_max: usize,

@@ -7,7 +7,9 @@ use coney_resp::Protocol;
 use crate::acl::user::User;
 use crate::acl::{Acl, DEFAULT_USER};
 use crate::pubsub::Subscriptions;
+use crate::stream::StreamId;
 use crate::transaction::Transaction;
+use crate::wait::Place;
 use crate::watch::Watch;
 
 /// State of one client. The server owns it, and lends it to each command.
@@ -48,6 +50,10 @@ pub struct Client {
     pub subscriptions: Subscriptions,
     /// Since WATCH.
     pub(crate) watched: Vec<Arc<Watch>>,
+    /// Its place in the queues of the keys that its blocking command waits for.
+    pub(crate) waits: Option<Box<Place>>,
+    /// Behind which entries its XREAD waits, in the order of its keys.
+    pub(crate) stream_ends: Vec<StreamId>,
 }
 
 /// Whether replies are sent.
@@ -86,12 +92,19 @@ impl Client {
             transaction: None,
             subscriptions: Subscriptions::default(),
             watched: Vec::new(),
+            waits: None,
+            stream_ends: Vec::new(),
         }
     }
 
     /// Commands that wait for EXEC; `None`: no MULTI.
     pub fn queued(&self) -> Option<usize> {
         self.transaction.as_ref().map(|transaction| transaction.queue.len())
+    }
+
+    /// Whether its blocking command waits for elements.
+    pub fn is_waiting(&self) -> bool {
+        self.waits.is_some()
     }
 
     /// RESET: everything but identity and library back to the beginning.

@@ -29,6 +29,7 @@ use crate::stripe::Taken;
 
 mod acl;
 mod bitmap;
+mod blocking;
 pub(crate) mod collection;
 mod connection;
 mod dump;
@@ -75,6 +76,9 @@ pub(crate) enum Stop {
     Latch,
     /// Writes are stalled: try again.
     Stall,
+    /// There is nothing yet: wait for elements of the command's keys, for so many milliseconds, or
+    /// for ever (0).
+    Wait(u64),
 }
 
 impl From<StoreError> for CommandError {

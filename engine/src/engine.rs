@@ -12,6 +12,7 @@ use crate::limits::EncodingLimits;
 use crate::pubsub::PubSub;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::wait::Waits;
 use crate::watch::Watches;
 
 /// The database and what keeps the workers' ways to it in order.
@@ -22,6 +23,7 @@ pub struct Engine {
     pub(crate) counts: Counts,
     pub(crate) watches: Watches,
     pub(crate) pubsub: PubSub,
+    pub(crate) waits: Waits,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -59,6 +61,7 @@ impl Engine {
             counts,
             watches: Watches::new(),
             pubsub: PubSub::new(config.workers),
+            waits: Waits::new(config.workers),
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),

@@ -71,6 +71,12 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// Elements of its keys. It is to be executed again when its client is called
+    /// ([`Executor::take_called`]), or else ended after this time ([`Executor::give_up`]).
+    Wait {
+        /// Milliseconds from its first execution; 0: for ever.
+        timeout_ms: u64,
+    },
 }
 
 /// What became of the iteration's writes.
@@ -165,6 +171,8 @@ pub struct Executor {
     pub(crate) subscribers: Local,
     /// Messages that leave after the commit.
     pub(crate) published: Vec<Outgoing>,
+    /// Other workers with clients that were called.
+    pub(crate) called_workers: Vec<usize>,
     /// EXEC runs its commands.
     pub(crate) in_transaction: bool,
     /// A command asked for exclusive mode in this iteration.
@@ -240,6 +248,7 @@ impl Executor {
             emptied: Vec::new(),
             subscribers: Local::default(),
             published: Vec::new(),
+            called_workers: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
             holds_exclusive: false,
@@ -259,6 +268,29 @@ impl Executor {
 
     /// Executes one command. `attempt` counts the answers of the pool it has had.
     pub fn execute(
+        &mut self,
+        now: UnixMillis,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+        attempt: u32,
+    ) -> Outcome {
+        let outcome = self.try_execute(now, client, args, reply, attempt);
+        if client.is_waiting() && !matches!(outcome, Outcome::Park(_)) {
+            self.stop_waiting(client);
+        }
+        outcome
+    }
+
+    /// The client's blocking command, which still waits, ends with the reply for nothing.
+    pub fn give_up(&mut self, client: &mut Client, args: Args<'_>) {
+        self.stop_waiting(client);
+        if let Ok(spec) = command::table::find(args) {
+            self.count_call(spec, client);
+        }
+    }
+
+    fn try_execute(
         &mut self,
         now: UnixMillis,
         client: &mut Client,
@@ -429,6 +461,10 @@ impl Executor {
                 Park::Latch
             }
             Stop::Stall => Park::Stall,
+            Stop::Wait(timeout_ms) => {
+                self.wait(spec, client, args);
+                Park::Wait { timeout_ms }
+            }
             Stop::Fetch => {
                 self.stats.fetches += 1;
                 let mut keys: Vec<Vec<u8>> = spec
@@ -537,6 +573,7 @@ impl Executor {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
                 self.settle_published(true);
+                self.call_waiting(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
             }
@@ -545,6 +582,7 @@ impl Executor {
                 self.engine.note_failure(&error);
                 self.changes.clear();
                 self.settle_published(false);
+                self.call_waiting(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
             }

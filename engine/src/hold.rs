@@ -87,10 +87,11 @@ impl Executor {
         }
     }
 
-    /// The client is gone: its command, if one is on the pool, ends without effect, and it watches
-    /// nothing and is subscribed to nothing any more.
+    /// The client is gone: its command, if one is on the pool, ends without effect, and it watches,
+    /// awaits and is subscribed to nothing any more.
     pub fn release(&mut self, client: &mut Client) {
         self.end_hold(client);
+        self.stop_waiting(client);
         self.unwatch(client);
         self.unsubscribe_all(client);
     }

@@ -9,7 +9,7 @@
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
-//! - [`pubsub`]: publish and subscribe.
+//! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -42,6 +42,7 @@ pub mod stream;
 pub mod stripe;
 pub mod transaction;
 pub mod varint;
+mod wait;
 pub mod watch;
 
 pub use client::Client;

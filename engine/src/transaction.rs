@@ -106,9 +106,14 @@ impl Executor {
         }
     }
 
-    /// For EXEC: the client, as the pool needs it.
+    /// For EXEC, and for XREAD that waited: the client, as the pool needs it.
     pub(crate) fn state_for_pool(&self, client: &Client, purpose: &Purpose) -> Option<Box<Client>> {
-        client.transaction.as_ref()?;
+        if client.transaction.is_none() && !matches!(purpose, Purpose::Reply) {
+            return None;
+        }
+        if client.transaction.is_none() && !client.is_waiting() {
+            return None;
+        }
         let mut state = Box::new(client.clone());
         state.wrote_in_batch = None;
         // Whether they are as they were was asked here, under the latches that are held meanwhile.

@@ -4,7 +4,7 @@
 //! loop
 //!     inbox          answers of the I/O pool and the control plane
 //!     transports     receive a burst: TCP, RESP, commands (Core)
-//!     retry          parked commands
+//!     retry          parked commands, and blocking ones that were called
 //!     commit         one WriteBatch for all connections
 //!     messages       what was published to clients here
 //!     send           replies of all connections, one transmit kick
@@ -23,6 +23,7 @@ use coney_engine::Engine;
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+mod blocked;
 pub(crate) mod core;
 pub(crate) mod inbox;
 mod lookahead;
@@ -118,7 +119,9 @@ impl Worker {
             work += transport.poll(ingress.core.now, &mut ingress);
         }
         work += self.core.retry_parked();
+        work += self.core.resume_called();
         self.core.commit();
+        self.core.wake_called();
         work += self.core.deliver_messages();
         if self.core.awaits_disk() {
             self.core.on_durable(self.engine.durable_ticket());
@@ -158,6 +161,9 @@ impl Worker {
             Message::Kill(ids, reply) => {
                 reply.send(self.core.kill(&ids, &mut self.transports)).ok();
             }
+            Message::Unblock { client, with_error, answer } => {
+                answer.send(usize::from(self.core.unblock(client, with_error))).ok();
+            }
             Message::ListClients(reply) => {
                 reply.send(self.core.client_rows()).ok();
             }
@@ -196,7 +202,11 @@ impl Worker {
         }
         self.handle.waker().announce_sleep();
         // The last look, after the announcement: see `Waker`.
-        if self.messages.is_empty() && !self.is_durable_news() && !self.core.has_mail() {
+        if self.messages.is_empty()
+            && !self.is_durable_news()
+            && !self.core.has_mail()
+            && !self.core.has_called()
+        {
             self.sleep();
         }
         self.handle.waker().awake();
@@ -232,6 +242,7 @@ impl Worker {
         if self.runtime.idle_timeout().is_some() {
             at = at.min(self.next_idle_check);
         }
+        at = self.core.next_time_out().map_or(at, |time_out| at.min(time_out));
         self.stop_at.map_or(at, |stop| at.min(stop))
     }
 }

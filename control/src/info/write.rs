@@ -136,7 +136,7 @@ fn clients(snapshot: &Snapshot, text: &mut Text) {
     text.field("maxclients", snapshot.server.maxclients);
     text.field("client_recent_max_input_buffer", snapshot.max(|row| row.query_buffer_max));
     text.field("client_recent_max_output_buffer", snapshot.max(|row| row.output_buffer_max));
-    text.field("blocked_clients", 0);
+    text.field("blocked_clients", snapshot.sum_usize(|row| row.blocked_clients));
     text.field("tracking_clients", 0);
     text.field("clients_in_timeout_table", 0);
     text.field("waiting_clients", snapshot.sum_usize(|row| row.waiting_clients));

@@ -5,6 +5,7 @@
 
 use coney_resp::{Args, Reply};
 
+use super::blocking::{self, Timeout};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Stop};
 use edit::List;
@@ -157,7 +158,44 @@ fn pop_from(
     Ok(())
 }
 
+pub(super) fn blpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    pop_or_wait(ctx, args, reply, End::Left)
+}
+
+pub(super) fn brpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    pop_or_wait(ctx, args, reply, End::Right)
+}
+
+fn pop_or_wait(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: End) -> Done {
+    let timeout = Timeout::seconds(&args[args.len() - 1])?;
+    for key in blocking::keys_of(args) {
+        let list = List::open(ctx, key)?;
+        if list.len() > 0 {
+            reply.array(2);
+            reply.bulk(key);
+            return pop_from(ctx, list, end, 1, reply);
+        }
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null_array)
+}
+
+pub(super) fn blmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let timeout = Timeout::seconds(&args[1])?;
+    if pop_first(ctx, args.skip(1), reply)? {
+        return Ok(());
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null_array)
+}
+
 pub(super) fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if !pop_first(ctx, args, reply)? {
+        reply.null_array();
+    }
+    Ok(())
+}
+
+/// Pops from the first list that is there; `false`: there was none. The number of keys is `args[1]`.
+fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<bool, Stop> {
     let positive = |arg: &[u8], message| {
         let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
         number.filter(|number| *number > 0).ok_or(CommandError::Text(message))
@@ -182,34 +220,57 @@ pub(super) fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
             reply.array(2);
             reply.bulk(key);
             reply.array(usize::try_from(count.min(len)).unwrap_or(usize::MAX));
-            return pop_from(ctx, list, end, count, reply);
+            pop_from(ctx, list, end, count, reply)?;
+            return Ok(true);
         }
     }
-    reply.null_array();
-    Ok(())
+    Ok(false)
 }
 
 pub(super) fn lmove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
-    move_element(ctx, args, reply, from, to)
+    if !move_element(ctx, args, reply, from, to)? {
+        reply.null();
+    }
+    Ok(())
 }
 
 pub(super) fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    move_element(ctx, args, reply, End::Right, End::Left)
+    if !move_element(ctx, args, reply, End::Right, End::Left)? {
+        reply.null();
+    }
+    Ok(())
 }
 
+pub(super) fn blmove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
+    let timeout = Timeout::seconds(&args[5])?;
+    if move_element(ctx, args, reply, from, to)? {
+        return Ok(());
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null)
+}
+
+pub(super) fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let timeout = Timeout::seconds(&args[3])?;
+    if move_element(ctx, args, reply, End::Right, End::Left)? {
+        return Ok(());
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null)
+}
+
+/// `false`: there is nothing to move.
 fn move_element(
     ctx: &mut Context<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
     from: End,
     to: End,
-) -> Done {
+) -> Result<bool, Stop> {
     let mut source = List::open(ctx, &args[1])?;
     let len = source.len();
     if len == 0 {
-        reply.null();
-        return Ok(());
+        return Ok(false);
     }
     let target = if args[1] == args[2] { None } else { Some(List::open(ctx, &args[2])?) };
     let mut moved = Vec::new();
@@ -228,7 +289,7 @@ fn move_element(
     }
     source.finish(ctx);
     reply.bulk(&moved);
-    Ok(())
+    Ok(true)
 }
 
 pub(super) fn llen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {

@@ -338,8 +338,11 @@ impl KeySpec {
             let end = if end > args.len() { first + 1 } else { end };
             return (first + 1..end).step_by(step);
         }
-        let end =
-            usize::try_from(self.last).map_or(args.len(), |last| args.len().min(first + last + 1));
+        let end = match usize::try_from(self.last) {
+            Ok(last) => args.len().min(first + last + 1),
+            // -1 is the last argument.
+            Err(_negative) => (args.len() + 1).saturating_sub(self.last.unsigned_abs().into()),
+        };
         (first..end).step_by(step)
     }
 }

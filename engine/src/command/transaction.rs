@@ -152,7 +152,12 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
             )
             .into());
         }
-        Stop::TooLong | Stop::Latch | Stop::Stall | Stop::Error(_) | Stop::Close => {}
+        Stop::TooLong
+        | Stop::Latch
+        | Stop::Stall
+        | Stop::Wait(_)
+        | Stop::Error(_)
+        | Stop::Close => {}
     }
     Err(stop)
 }

@@ -94,6 +94,13 @@ pub(crate) fn execute(
                     }
                 }
             }
+            Err(Park::Wait { .. }) => {
+                // Nobody else is there who could add something.
+                executor.give_up(client, args);
+                let mut out = Vec::new();
+                Reply::new(&mut out, client.protocol).null_array();
+                return Done { reply: out, closes: false };
+            }
             Err(Park::Admin) => {
                 return Done { reply: b"-ERR no control plane\r\n".to_vec(), closes: false };
             }

@@ -1,4 +1,4 @@
-//! CLIENT LIST, CLIENT INFO and CLIENT KILL.
+//! CLIENT LIST, CLIENT INFO, CLIENT KILL and CLIENT UNBLOCK.
 
 use coney_control::clients::{ClientRow, Filter, FilterError};
 use coney_resp::Reply;
@@ -12,6 +12,7 @@ impl Admin {
             b"list" => self.client_list(request, args),
             b"info" => self.client_info(request),
             b"kill" => self.client_kill(request, args),
+            b"unblock" => self.client_unblock(request, args),
             _ => unknown(request, "CLIENT", sub),
         }
     }
@@ -64,6 +65,24 @@ impl Admin {
             }
             Err(problem) => error(request, &problem.to_string()),
         }
+    }
+
+    fn client_unblock(&self, request: &AdminRequest, args: &[&[u8]]) -> Answer {
+        let (id, with_error) = match args {
+            [id] => (id, false),
+            [id, how] if how.eq_ignore_ascii_case(b"timeout") => (id, false),
+            [id, how] if how.eq_ignore_ascii_case(b"error") => (id, true),
+            _ => {
+                return error(request, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+            }
+        };
+        let Some(id) = coney_resp::number::parse_i64(id) else {
+            return error(request, "ERR value is not an integer or out of range");
+        };
+        let client = u64::try_from(id).unwrap_or(0);
+        let count: usize =
+            self.ask(|answer| Message::Unblock { client, with_error, answer }).into_iter().sum();
+        Answer::Now(request.reply(|reply| reply.count(count)))
     }
 
     /// Ends the clients that `filter` means. Returns how many they were, and whether the one that

@@ -9,7 +9,7 @@
 //! is parked with its own copy of the arguments; its session executes nothing else meanwhile, so
 //! replies keep their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,7 +24,7 @@ use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
 use super::lookahead::Lookahead;
-use super::session::{Parked, Session, SessionKey, State};
+use super::session::{Parked, Session, SessionKey, State, Wait};
 use super::sessions::Sessions;
 use super::stats::Stats;
 use crate::admin::{AdminClient, AdminRequest};
@@ -57,9 +57,11 @@ pub(crate) struct Core {
     runtime: Arc<Runtime>,
     handle: Arc<WorkerHandle>,
     /// All workers, this one included, by their numbers.
-    peers: Vec<Arc<WorkerHandle>>,
+    pub(super) peers: Vec<Arc<WorkerHandle>>,
     /// Sessions by their clients' ids, for published messages.
-    by_client: BTreeMap<u64, SessionKey>,
+    pub(super) by_client: BTreeMap<u64, SessionKey>,
+    /// Until when clients wait in blocking commands, with their ids.
+    pub(super) waits_until: BTreeSet<(Instant, u64)>,
     pool: PoolClient,
     admin: AdminClient,
     sync: Arc<SyncHandle>,
@@ -128,6 +130,7 @@ impl Core {
             handle: parts.handle,
             peers: parts.peers,
             by_client: BTreeMap::new(),
+            waits_until: BTreeSet::new(),
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
@@ -212,6 +215,10 @@ impl Core {
             && session.state == State::Open
         {
             session.state = State::PeerClosed;
+            // Whoever has gone waits for nothing, and what it sent after it is not executed.
+            if session.is_waiting() {
+                self.end_waiting(key);
+            }
         }
         self.mark_dirty(key);
     }
@@ -227,6 +234,11 @@ impl Core {
     /// The connection is gone.
     pub(crate) fn on_close(&mut self, key: SessionKey, reason: CloseReason) {
         if let Some(mut session) = self.sessions.remove(key) {
+            if let Some(Wait { until: Some(until) }) =
+                session.parked.as_ref().and_then(|parked| parked.wait)
+            {
+                self.waits_until.remove(&(until, session.client.id));
+            }
             self.executor.release(&mut session.client);
             self.by_client.remove(&session.client.id);
             if session.is_counted {
@@ -253,6 +265,7 @@ impl Core {
     pub(crate) fn on_answer(&mut self, key: SessionKey, reply: &[u8], close: bool) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(parked) = session.parked.take() else { return };
+        self.executor.stop_waiting(&mut session.client);
         if session.client.take_reply_permission() {
             let start = session.outbox.end();
             session.outbox.buf_mut().extend_from_slice(reply);
@@ -509,7 +522,9 @@ impl Core {
                         let args = args.to_owned();
                         let since = self.now;
                         self.stats.parked += 1;
-                        self.park(key, Box::new(Parked { args, attempt: 0, since }), park);
+                        let parked =
+                            Parked { args, attempt: 0, since, wait: None, has_waited: false };
+                        self.park(key, Box::new(parked), park);
                     }
                     if self.executor.wants_commit() {
                         self.commit();
@@ -553,6 +568,10 @@ impl Core {
     fn park(&mut self, key: SessionKey, mut parked: Box<Parked>, park: Park) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let answer_will_come = match park {
+            Park::Wait { timeout_ms } => {
+                self.wait(key, parked, timeout_ms);
+                return;
+            }
             Park::Latch | Park::Stall => false,
             Park::Job(job) => {
                 let worker = Arc::clone(&self.handle);
@@ -572,9 +591,12 @@ impl Core {
     }
 
     /// Executes the session's parked command again, and what follows it if that worked.
-    fn run_parked(&mut self, key: SessionKey) {
+    pub(super) fn run_parked(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(parked) = session.parked.take() else { return };
+        let Some(mut parked) = session.parked.take() else { return };
+        if let Some(Wait { until: Some(until) }) = parked.wait.take() {
+            self.waits_until.remove(&(until, session.client.id));
+        }
         let args = parked.args.as_args();
         let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
         if let Some(park) = execute(&mut parts, session, self.unix_now, args, parked.attempt) {
@@ -601,7 +623,7 @@ impl Core {
         self.mark_dirty(key);
     }
 
-    fn mark_dirty(&mut self, key: SessionKey) {
+    pub(super) fn mark_dirty(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key) {
             self.due.mark_dirty(session);
         }
@@ -712,6 +734,9 @@ fn note_if_slow(
     admin: &AdminClient,
     (now, unix_now): (Instant, UnixMillis),
 ) {
+    if parked.has_waited {
+        return;
+    }
     let took = now.since(parked.since);
     if runtime.slower_than().is_some_and(|least| took >= least) {
         admin.note_slow(Entry {

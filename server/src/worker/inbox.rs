@@ -40,6 +40,16 @@ pub(crate) enum Message {
     /// Close these clients' connections and say how many there were; those of other workers are
     /// not found here.
     Kill(Vec<u64>, Sender<usize>),
+    /// End this client's blocking command, with an error or as if its time were over, and say whether
+    /// it waited in one (1) or not (0).
+    Unblock {
+        /// CLIENT ID.
+        client: u64,
+        /// With an error.
+        with_error: bool,
+        /// Who asks.
+        answer: Sender<usize>,
+    },
     /// Describe all clients.
     ListClients(Sender<Vec<ClientRow>>),
     /// Report counters.

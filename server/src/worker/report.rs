@@ -29,6 +29,7 @@ impl Session {
             output_bytes: self.outbox.pending_len(),
             output_capacity: self.outbox.capacity(),
             command: self.client.last_command,
+            is_waiting: self.client.is_waiting(),
             is_closing: matches!(self.state, State::Closing | State::Closed),
             resp: match self.client.protocol {
                 Protocol::Resp2 => 2,
@@ -62,6 +63,7 @@ impl Core {
         self.stats.fill(&mut row);
         for session in self.sessions.iter() {
             row.clients += usize::from(session.state != State::Closed);
+            row.blocked_clients += usize::from(session.client.is_waiting());
             row.waiting_clients += usize::from(session.parked.is_some());
             row.query_buffer_max = row.query_buffer_max.max(session.input.len());
             row.query_buffer_bytes += session.input.capacity();

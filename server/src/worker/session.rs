@@ -71,6 +71,17 @@ pub(crate) struct Parked {
     pub(crate) attempt: u32,
     /// When it was executed first.
     pub(crate) since: Instant,
+    /// It found nothing, and waits for its client to be called.
+    pub(crate) wait: Option<Wait>,
+    /// It did so before: how long it took says nothing of its speed.
+    pub(crate) has_waited: bool,
+}
+
+/// How long a blocking command waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// `None`: for ever.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Session {
@@ -107,6 +118,11 @@ impl Session {
     /// Whether the next command may be executed.
     pub(crate) fn may_execute(&self) -> bool {
         self.parked.is_none() && matches!(self.state, State::Open | State::PeerClosed)
+    }
+
+    /// Whether its blocking command waits to be called.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.parked.as_ref().is_some_and(|parked| parked.wait.is_some())
     }
 
     /// Keeps bytes that are not executed yet.

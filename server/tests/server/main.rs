@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod admin;
+mod blocking;
 mod commands;
 mod configuration;
 mod conversations;

@@ -1,5 +1,5 @@
-//! XREAD and XREADGROUP. With BLOCK they do not wait: where there is nothing, they reply so at
-//! once, as Redis does inside a transaction.
+//! XREAD and XREADGROUP. XREAD with BLOCK waits for entries. XREADGROUP does not: where there is
+//! nothing, it replies so at once, as Redis does inside a transaction.
 
 use coney_resp::{Args, Protocol, Reply};
 
@@ -7,6 +7,7 @@ use super::args::strict_id;
 use super::group::deliver;
 use super::open::{Ids, Stream};
 use super::{write_entries, write_entry, write_id};
+use crate::command::blocking::{self, Timeout};
 use crate::command::option::{int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::stream::{self, Group, Pending, StreamId};
@@ -21,16 +22,8 @@ struct Options<'a> {
     count: u64,
     group: Option<(&'a [u8], &'a [u8])>,
     is_noack: bool,
+    block: Option<Timeout>,
     streams: Vec<Wanted<'a>>,
-}
-
-fn check_timeout(text: &[u8]) -> Result<(), CommandError> {
-    let timeout = int(text)
-        .map_err(|_nan| CommandError::Text("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(CommandError::Text("ERR timeout is negative"));
-    }
-    Ok(())
 }
 
 fn streams_of<'a>(args: Args<'a>, is_group: bool) -> Result<Vec<Wanted<'a>>, CommandError> {
@@ -57,7 +50,7 @@ fn parse(args: Args<'_>, is_group: bool) -> Result<Options<'_>, CommandError> {
         let (value, second) = (args.get(at + 1), args.get(at + 2));
         match (value, second) {
             (Some(timeout), _) if is(option, "BLOCK") => {
-                check_timeout(timeout)?;
+                options.block = Some(Timeout::millis(timeout)?);
                 at += 1;
             }
             (Some(count), _) if is(option, "COUNT") => {
@@ -140,9 +133,14 @@ pub(in crate::command) fn xread(
 ) -> Done {
     let options = parse(args, false)?;
     let mut opened = Vec::with_capacity(options.streams.len());
-    for (key, id) in &options.streams {
+    let mut ends = Vec::new();
+    for (at, (key, id)) in options.streams.iter().enumerate() {
         let stream = Stream::read(ctx, key)?;
         let after = match *id {
+            // The end is where it was when the client began to wait.
+            b"$" if ctx.client.is_waiting() => {
+                ctx.client.stream_ends.get(at).copied().unwrap_or(StreamId::MIN)
+            }
             b"$" => stream.as_ref().map_or(StreamId::MIN, |stream| stream.info.last_id),
             b">" => {
                 return Err(CommandError::Text(
@@ -153,17 +151,27 @@ pub(in crate::command) fn xread(
             }
             id => strict_id(id, 0)?,
         };
+        ends.push(after);
         opened.push((stream, after));
     }
     let mut answer = Answer::new(reply.protocol());
     for (stream, after) in &opened {
         let (Some(stream), Some(start)) = (stream, after.next()) else { continue };
+        if start > stream.info.last_id {
+            continue;
+        }
         let before = (answer.bytes.len(), answer.streams);
         let mut out = answer.stream(stream.key);
         if write_entries(ctx, stream, &Ids::from(start), options.count, &mut out)? == 0 {
             answer.bytes.truncate(before.0);
             answer.streams = before.1;
         }
+    }
+    if answer.streams == 0
+        && let Some(timeout) = options.block
+    {
+        ctx.client.stream_ends = ends;
+        return blocking::wait(ctx, timeout, reply, Reply::null_array);
     }
     answer.finish(reply);
     Ok(())

@@ -125,6 +125,15 @@ pub(super) const ROWS: &[CommandSpec] = &[
     )
     .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
     .docs("O(1)", "Sets the connection name."),
+    CommandSpec::new("client|unblock", AtLeast(3), Group::Connection, "5.0.0", Handler::Admin)
+        .flags(
+            &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE],
+            &[Categories::CONNECTION],
+        )
+        .docs(
+            "O(log N) where N is the number of client connections",
+            "Unblocks a client blocked by a blocking command from a different connection.",
+        ),
     CommandSpec::new(
         "echo",
         Exactly(2),

@@ -5,6 +5,27 @@ use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
 
 pub(super) const ROWS: &[CommandSpec] = &[
+    CommandSpec::new("blmove", Exactly(6), Group::List, "6.2.0", Handler::Fast(list::blmove))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT, Flags::BLOCKING], &[Categories::LIST, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["RW", "insert"])])
+        .docs("O(1)", "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise. Deletes the list if the last element was moved."),
+    CommandSpec::new("blmpop", AtLeast(5), Group::List, "7.0.0", Handler::Fast(list::blmpop))
+        .flags(&[Flags::WRITE, Flags::BLOCKING], &[Categories::LIST, Categories::BLOCKING])
+        .keys(&[KeySpec::counted(2, 1, &["RW", "access", "delete"])])
+        .docs("O(N+M) where N is the number of provided keys and M is the number of elements returned.", "Pops the first element from one of multiple lists. Blocks until an element is available otherwise. Deletes the list if the last element was popped."),
+    CommandSpec::new("blpop", AtLeast(3), Group::List, "2.0.0", Handler::Fast(list::blpop))
+        .flags(&[Flags::WRITE, Flags::NOSCRIPT, Flags::BLOCKING], &[Categories::LIST, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, -2, 1, &["RW", "access", "delete"])])
+        .docs("O(N) where N is the number of provided keys.", "Removes and returns the first element in a list. Blocks until an element is available otherwise. Deletes the list if the last element was popped."),
+    CommandSpec::new("brpop", AtLeast(3), Group::List, "2.0.0", Handler::Fast(list::brpop))
+        .flags(&[Flags::WRITE, Flags::NOSCRIPT, Flags::BLOCKING], &[Categories::LIST, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, -2, 1, &["RW", "access", "delete"])])
+        .docs("O(N) where N is the number of provided keys.", "Removes and returns the last element in a list. Blocks until an element is available otherwise. Deletes the list if the last element was popped."),
+    CommandSpec::new("brpoplpush", Exactly(4), Group::List, "2.2.0", Handler::Fast(list::brpoplpush))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::NOSCRIPT, Flags::BLOCKING], &[Categories::LIST, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["RW", "insert"])])
+        .docs("O(1)", "Pops an element from a list, pushes it to another list and returns it. Block until an element is available otherwise. Deletes the list if the last element was popped.")
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments"),
     CommandSpec::new("lindex", Exactly(3), Group::List, "1.0.0", Handler::Fast(list::lindex))
         .flags(&[Flags::READONLY], &[Categories::LIST])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])

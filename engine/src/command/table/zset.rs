@@ -5,6 +5,18 @@ use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySp
 use crate::command::zset;
 
 pub(super) const ROWS: &[CommandSpec] = &[
+    CommandSpec::new("bzmpop", AtLeast(5), Group::SortedSet, "7.0.0", Handler::Fast(zset::pop::bzmpop))
+        .flags(&[Flags::WRITE, Flags::BLOCKING], &[Categories::SORTEDSET, Categories::BLOCKING])
+        .keys(&[KeySpec::counted(2, 1, &["RW", "access", "delete"])])
+        .docs("O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.", "Removes and returns a member by score from one or more sorted sets. Blocks until a member is available otherwise. Deletes the sorted set if the last element was popped."),
+    CommandSpec::new("bzpopmax", AtLeast(3), Group::SortedSet, "5.0.0", Handler::Fast(zset::pop::bzpopmax))
+        .flags(&[Flags::WRITE, Flags::NOSCRIPT, Flags::BLOCKING, Flags::FAST], &[Categories::SORTEDSET, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, -2, 1, &["RW", "access", "delete"])])
+        .docs("O(log(N)) with N being the number of elements in the sorted set.", "Removes and returns the member with the highest score from one or more sorted sets. Blocks until a member available otherwise. Deletes the sorted set if the last element was popped."),
+    CommandSpec::new("bzpopmin", AtLeast(3), Group::SortedSet, "5.0.0", Handler::Fast(zset::pop::bzpopmin))
+        .flags(&[Flags::WRITE, Flags::NOSCRIPT, Flags::BLOCKING, Flags::FAST], &[Categories::SORTEDSET, Categories::BLOCKING])
+        .keys(&[KeySpec::new(1, -2, 1, &["RW", "access", "delete"])])
+        .docs("O(log(N)) with N being the number of elements in the sorted set.", "Removes and returns the member with the lowest score from one or more sorted sets. Blocks until a member is available otherwise. Deletes the sorted set if the last element was popped."),
     CommandSpec::new("zadd", AtLeast(4), Group::SortedSet, "1.2.0", Handler::Fast(zset::zadd))
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::SORTEDSET])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])

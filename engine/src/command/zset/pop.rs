@@ -1,10 +1,11 @@
-//! Taking members from one end: ZPOPMIN, ZPOPMAX, ZMPOP.
+//! Taking members from one end: ZPOPMIN, ZPOPMAX, ZMPOP, and those of them that wait.
 
 use coney_resp::{Args, Protocol, Reply};
 
 use super::edit::SortedEdit;
 use super::sorted::{Range, Scored, Window};
 use super::tell;
+use crate::command::blocking::{self, Timeout};
 use crate::command::option::{int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 
@@ -62,6 +63,53 @@ pub(in super::super) fn zpopmax(
     pop(ctx, args, reply, true)
 }
 
+pub(in super::super) fn bzpopmin(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    pop_or_wait(ctx, args, reply, false)
+}
+
+pub(in super::super) fn bzpopmax(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    pop_or_wait(ctx, args, reply, true)
+}
+
+fn pop_or_wait(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    is_reverse: bool,
+) -> Done {
+    let timeout = Timeout::seconds(&args[args.len() - 1])?;
+    for key in blocking::keys_of(args) {
+        if let [only, ..] = take(ctx, key, 1, is_reverse)?.as_slice() {
+            reply.array(3);
+            reply.bulk(key);
+            reply.bulk(&only.member);
+            reply.double(only.score);
+            return Ok(());
+        }
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null_array)
+}
+
+pub(in super::super) fn bzmpop(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Done {
+    let timeout = Timeout::seconds(&args[1])?;
+    if pop_first(ctx, args.skip(1), reply)? {
+        return Ok(());
+    }
+    blocking::wait(ctx, timeout, reply, Reply::null_array)
+}
+
 /// A number from 1.
 fn positive(arg: &[u8], error: &'static str) -> Result<u64, CommandError> {
     let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
@@ -73,6 +121,15 @@ pub(in super::super) fn zmpop(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Done {
+    if !pop_first(ctx, args, reply)? {
+        reply.null_array();
+    }
+    Ok(())
+}
+
+/// Pops from the first sorted set that is there; `false`: there was none. The number of keys is
+/// `args[1]`.
+fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<bool, Stop> {
     let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
     let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
     let end = keys_count.saturating_add(2);
@@ -102,8 +159,7 @@ pub(in super::super) fn zmpop(
             reply.bulk(&scored.member);
             reply.double(scored.score);
         }
-        return Ok(());
+        return Ok(true);
     }
-    reply.null_array();
-    Ok(())
+    Ok(false)
 }

@@ -1,0 +1,117 @@
+//! Sessions whose blocking commands wait for elements.
+//!
+//! The engine knows who waits for what and calls clients ([`coney_engine::Executor::take_called`]);
+//! the worker keeps their commands parked, executes them again, and ends them when their time is
+//! over.
+
+use std::time::Duration;
+
+use coney_base::Instant;
+use coney_resp::Reply;
+
+use super::core::Core;
+use super::session::{Parked, SessionKey, State, Wait};
+
+impl Core {
+    /// Keeps a blocking command until its client is called or its time is over.
+    pub(super) fn wait(&mut self, key: SessionKey, mut parked: Box<Parked>, timeout_ms: u64) {
+        let until = (timeout_ms > 0).then(|| parked.since + Duration::from_millis(timeout_ms));
+        let now = self.now;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        parked.wait = Some(Wait { until });
+        parked.has_waited = true;
+        session.parked = Some(parked);
+        if session.state != State::Open {
+            self.end_waiting(key);
+        } else if let Some(until) = until {
+            if until <= now {
+                self.time_out(key);
+            } else {
+                let client = session.client.id;
+                self.waits_until.insert((until, client));
+            }
+        }
+    }
+
+    /// Executes the commands again whose clients were called, and ends those whose time is over.
+    /// Returns how many they were.
+    pub(crate) fn resume_called(&mut self) -> usize {
+        let called = self.executor.take_called();
+        for client in &called {
+            let Some(&key) = self.by_client.get(client) else { continue };
+            // A command that waits for something else meanwhile is executed again anyway.
+            if self.sessions.get_mut(key).is_some_and(|session| session.is_waiting()) {
+                self.run_parked(key);
+            }
+        }
+        let mut ended = 0;
+        while let Some(&(until, client)) = self.waits_until.first()
+            && until <= self.now
+        {
+            self.waits_until.pop_first();
+            ended += 1;
+            if let Some(&key) = self.by_client.get(&client) {
+                self.time_out(key);
+            }
+        }
+        called.len() + ended
+    }
+
+    /// Wakes the workers whose clients were called.
+    pub(crate) fn wake_called(&mut self) {
+        for worker in self.executor.take_called_workers() {
+            if let Some(peer) = self.peers.get(worker) {
+                peer.wake();
+            }
+        }
+    }
+
+    /// When the first blocking command ends by itself.
+    pub(crate) fn next_time_out(&self) -> Option<Instant> {
+        self.waits_until.first().map(|(until, _)| *until)
+    }
+
+    /// Whether clients were called whose commands are not executed again yet.
+    pub(crate) fn has_called(&self) -> bool {
+        self.executor.has_called()
+    }
+
+    /// CLIENT UNBLOCK; `false`: the client does not wait, at least not here.
+    pub(crate) fn unblock(&mut self, client: u64, with_error: bool) -> bool {
+        let Some(&key) = self.by_client.get(&client) else { return false };
+        let error = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+        self.end_wait(key, |reply| if with_error { reply.error(error) } else { reply.null_array() })
+    }
+
+    fn time_out(&mut self, key: SessionKey) {
+        self.end_wait(key, |reply| reply.null_array());
+    }
+
+    /// Ends a blocking command that waits with this reply; `false`: it does not wait.
+    fn end_wait(&mut self, key: SessionKey, write: impl FnOnce(&mut Reply<'_>)) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let Some(parked) = &session.parked else { return false };
+        let Some(wait) = parked.wait else { return false };
+        if let Some(until) = wait.until {
+            self.waits_until.remove(&(until, session.client.id));
+        }
+        self.executor.give_up(&mut session.client, parked.args.as_args());
+        let mut text = Vec::new();
+        write(&mut Reply::new(&mut text, session.client.protocol));
+        self.on_answer(key, &text, false);
+        true
+    }
+
+    /// Ends the session of a client that has gone while its command waited.
+    pub(super) fn end_waiting(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let client = session.client.id;
+        if let Some(Wait { until: Some(until) }) = session.parked.take().and_then(|it| it.wait) {
+            self.waits_until.remove(&(until, client));
+        }
+        session.input = Vec::new();
+        session.state = State::Closing;
+        self.executor.stop_waiting(&mut session.client);
+        self.mark_dirty(key);
+    }
+}

@@ -1,0 +1,168 @@
+//! Blocking commands, between connections that belong to different workers. What could break is that
+//! a client waits for ever, is served out of turn or twice, or keeps a place that it has left.
+
+use coney_conversation::script::{encode, words};
+
+use crate::support::{Client, Server, eventually};
+
+/// So many connections that every one of two workers has some.
+const CLIENTS: usize = 12;
+
+fn send(client: &mut Client, line: &str) {
+    client.send(&encode(&words(line).unwrap()));
+}
+
+fn next(client: &mut Client) -> String {
+    client.reply().expect("a reply").to_string()
+}
+
+/// Sends a blocking command, and sees that it waits.
+fn block(client: &mut Client, line: &str, observer: &mut Client) {
+    let before = observer.info("blocked_clients");
+    send(client, line);
+    eventually("it waits", || observer.info("blocked_clients") == before + 1);
+}
+
+#[test]
+fn clients_are_served_in_the_order_of_arrival() {
+    for workers in ["1", "2"] {
+        let server = Server::start(&["--workers", workers]);
+        let mut observer = server.connect();
+        for (wait, add) in [("BLPOP k 0", "RPUSH k"), ("BZPOPMIN k 0", "ZADD k")] {
+            let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+            for client in &mut clients {
+                block(client, wait, &mut observer);
+            }
+            let elements: Vec<String> = (0..CLIENTS)
+                .map(|at| if add == "ZADD k" { format!("{at} m{at}") } else { format!("m{at}") })
+                .collect();
+            // The first alone, the others by one command.
+            observer.ask(&format!("{add} {}", elements[0]));
+            assert!(next(&mut clients[0]).contains("\"k\" \"m0\""));
+            observer.ask(&format!("{add} {}", elements[1..].join(" ")));
+            for (at, client) in clients.iter_mut().enumerate().skip(1) {
+                let reply = next(client);
+                assert!(reply.contains(&format!("\"k\" \"m{at}\"")), "{at}: {reply}");
+            }
+            eventually("nobody waits", || observer.info("blocked_clients") == 0);
+            assert_eq!(observer.ask("EXISTS k"), ":0");
+        }
+    }
+}
+
+#[test]
+fn every_element_is_taken_once() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut takers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let rounds = 100;
+    let line = encode(&words("BRPOP a b 0").unwrap());
+    for taker in &mut takers {
+        taker.send(&line.repeat(rounds));
+    }
+    let mut givers: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    let total = CLIENTS * rounds;
+    for at in 0..total {
+        let key = ["a", "b"][at / 4 % 2];
+        send(&mut givers[at % 4], &format!("LPUSH {key} {at}"));
+    }
+    let mut taken: Vec<String> = Vec::new();
+    for taker in &mut takers {
+        taken.extend((0..rounds).map(|_| next(taker).rsplit('"').nth(1).unwrap().to_owned()));
+    }
+    taken.sort();
+    taken.dedup();
+    assert_eq!(taken.len(), total);
+    for (at, giver) in givers.iter_mut().enumerate() {
+        for _ in (at..total).step_by(4) {
+            next(giver);
+        }
+    }
+    assert_eq!(givers[0].ask("EXISTS a b"), ":0");
+}
+
+#[test]
+fn commands_end_when_their_time_is_over() {
+    let server = Server::start(&["--workers", "2"]);
+    for line in
+        ["BLPOP k 0.05", "BZPOPMAX k j 0.01", "BLMOVE k j LEFT LEFT 0.01", "BLMPOP 0.02 1 k LEFT"]
+    {
+        let mut client = server.connect();
+        send(&mut client, line);
+        send(&mut client, "PING");
+        assert_eq!(next(&mut client), "nilarray", "{line}");
+        assert_eq!(next(&mut client), "+PONG", "{line}");
+    }
+    let mut client = server.connect();
+    client.ask("RPUSH k x");
+    assert_eq!(client.ask("BLPOP k 0.05"), "*2 \"k\" \"x\"");
+    assert_eq!(client.info("blocked_clients"), 0);
+}
+
+#[test]
+fn whoever_disconnects_leaves_its_place_to_the_next() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    let mut waiting: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for client in &mut waiting {
+        block(client, "BLPOP k 0", &mut observer);
+    }
+    assert!(observer.ask_text("CLIENT LIST").contains("flags=b"));
+    let mut last = waiting.pop().unwrap();
+    drop(waiting);
+    eventually("one is left", || observer.info("blocked_clients") == 1);
+    observer.ask("RPUSH k x");
+    assert_eq!(next(&mut last), "*2 \"k\" \"x\"");
+}
+
+#[test]
+fn elements_that_move_on_serve_those_who_wait_there() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    let [mut mover, mut taker] = [server.connect(), server.connect()];
+    block(&mut taker, "BLPOP to 0", &mut observer);
+    block(&mut mover, "BLMOVE from to LEFT RIGHT 0", &mut observer);
+    // The wrong kind serves nobody.
+    observer.ask("ZADD from 1 x");
+    observer.ask("DEL from");
+    observer.ask("MULTI");
+    observer.ask("RPUSH from e");
+    observer.ask("BLPOP nothing 0");
+    assert_eq!(observer.ask("EXEC"), "*2 :1 nilarray");
+    assert_eq!(next(&mut mover), "\"e\"");
+    assert_eq!(next(&mut taker), "*2 \"to\" \"e\"");
+}
+
+#[test]
+fn readers_of_a_stream_all_get_what_is_added_behind_where_they_began() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    observer.ask("XADD s 1-1 a 1");
+    let mut readers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    for reader in &mut readers {
+        block(reader, "XREAD BLOCK 0 STREAMS none s 0 $", &mut observer);
+    }
+    observer.ask("XADD s 1-2 b 2");
+    for reader in &mut readers {
+        assert_eq!(next(reader), "*1 *2 \"s\" *1 *2 \"1-2\" *2 \"b\" \"2\"");
+        assert_eq!(reader.ask("XREAD BLOCK 10 STREAMS s $"), "nilarray");
+    }
+}
+
+#[test]
+fn waiting_clients_are_unblocked() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    for at in 0..4 {
+        let mut client = server.connect();
+        let id = client.ask("CLIENT ID").replace(':', "");
+        assert_eq!(observer.ask(&format!("CLIENT UNBLOCK {id}")), ":0");
+        block(&mut client, "BLPOP k 100", &mut observer);
+        let (how, reply) =
+            [(" ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"), ("", "nilarray")]
+                [at % 2];
+        assert_eq!(observer.ask(&format!("CLIENT UNBLOCK {id}{how}")), ":1");
+        assert_eq!(next(&mut client), reply);
+        assert_eq!(client.ask("PING"), "+PONG");
+    }
+    assert_eq!(observer.info("blocked_clients"), 0);
+}
