@@ -87,7 +87,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("xread", AtLeast(4), Group::Stream, "5.0.0", Handler::Fast(stream::read::xread))
         .flags(&[Flags::READONLY, Flags::BLOCKING], &[Categories::STREAM, Categories::BLOCKING])
         .keys(&[KeySpec::after("STREAMS", 1, &["RO", "access"])])
-        .docs("For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.", "Returns messages from multiple streams with IDs greater than the ones requested. Does not wait for new ones."),
+        .docs("For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.", "Returns messages from multiple streams with IDs greater than the ones requested."),
     CommandSpec::new("xreadgroup", AtLeast(7), Group::Stream, "5.0.0", Handler::Fast(stream::read::xreadgroup))
         .flags(&[Flags::WRITE, Flags::BLOCKING], &[Categories::STREAM, Categories::BLOCKING])
         .keys(&[KeySpec::after("STREAMS", 4, &["RO", "access"])])
