@@ -193,8 +193,8 @@ impl Acl {
     /// ACL SAVE: what [`Acl::load`] reads.
     pub fn to_text(&self) -> Vec<u8> {
         let mut text = Vec::new();
-        for user in self.all() {
-            text.extend_from_slice(&user.describe());
+        for line in self.describe() {
+            text.extend_from_slice(&line);
             text.push(b'\n');
         }
         text

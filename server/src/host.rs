@@ -95,10 +95,18 @@ pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], std::io::Error> {
     Ok(bytes)
 }
 
+/// Random hexadecimal digits, two for each byte.
+///
+/// # Errors
+/// See [`random`].
+pub(crate) fn random_hex<const LEN: usize>() -> Result<String, std::io::Error> {
+    Ok(random::<LEN>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Forty random hexadecimal digits: the id of this run.
 ///
 /// # Errors
 /// See [`random`].
 pub(crate) fn run_id() -> Result<String, std::io::Error> {
-    Ok(random::<20>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    random_hex::<20>()
 }

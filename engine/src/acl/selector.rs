@@ -154,7 +154,8 @@ impl Selector {
     fn apply_command(&mut self, is_allowed: bool, rule: &[u8]) -> Result<(), RuleError> {
         let text = std::str::from_utf8(rule).ok().ok_or(RuleError::UnknownCommand)?;
         if let Some(category) = text.strip_prefix('@') {
-            let category = Categories::named(category).ok_or(RuleError::UnknownCommand)?;
+            let category =
+                Categories::named(category.as_bytes()).ok_or(RuleError::UnknownCommand)?;
             for spec in table::ALL.iter().filter(|spec| spec.categories.intersects(category)) {
                 self.set(spec, is_allowed);
             }
@@ -219,12 +220,8 @@ impl Selector {
                 }
             }
         }
-        if !self.allows_all_keys {
-            match spec.full_name {
-                "sort" | "sort_ro" => self.check_options(args, &["by", "get"])?,
-                "georadius" | "georadiusbymember" => self.check_options(args, &[])?,
-                _ => {}
-            }
+        if !self.allows_all_keys && matches!(spec.full_name, "sort" | "sort_ro") {
+            self.check_sort(args)?;
         }
         if !self.allows_all_channels {
             let (range, is_pattern) = match spec.full_name {
@@ -243,16 +240,16 @@ impl Selector {
         Ok(())
     }
 
-    /// Keys that no position tells: the target of STORE and STOREDIST; and those that the `patterns`
-    /// of SORT make of elements, which may be any, so that all keys must be allowed (as in Redis).
-    fn check_options(&self, args: Args<'_>, patterns: &[&str]) -> Result<(), Denial> {
+    /// Keys of SORT that its row does not tell: the target of STORE; and those that BY and GET make
+    /// of elements, which may be any, so that all keys must be allowed (as in Redis).
+    fn check_sort(&self, args: Args<'_>) -> Result<(), Denial> {
         for (at, word) in args.iter().enumerate().skip(2) {
             let is = |option: &str| word.eq_ignore_ascii_case(option.as_bytes());
             let Some(operand) = args.get(at + 1) else { break };
-            let is_allowed = if is("store") || is("storedist") {
+            let is_allowed = if is("store") {
                 self.allows_key(operand, false, true)
             } else {
-                !(patterns.iter().any(|option| is(option)) && operand.contains(&b'*'))
+                !((is("by") || is("get")) && operand.contains(&b'*'))
             };
             if !is_allowed {
                 return Err(Denial::Key(at + 1));

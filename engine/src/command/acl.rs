@@ -229,7 +229,7 @@ pub(super) fn cat(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) ->
     if args.len() > 3 {
         return Err(unknown_subcommand(&args[1]).into());
     }
-    let Some(category) = category(name) else {
+    let Some(category) = Categories::named(name) else {
         let name = String::from_utf8_lossy(name);
         return Err(CommandError::Owned(format!("ERR Unknown category '{name}'")).into());
     };
@@ -246,9 +246,4 @@ fn unknown_subcommand(given: &[u8]) -> CommandError {
     CommandError::Owned(format!(
         "ERR unknown subcommand or wrong number of arguments for '{given}'. Try ACL HELP."
     ))
-}
-
-/// The category of this name.
-pub(super) fn category(name: &[u8]) -> Option<Categories> {
-    Categories::NAMES.iter().find(|(_, other)| is(name, other)).map(|(category, _)| *category)
 }

@@ -5,7 +5,7 @@ use coney_resp::{Args, Reply};
 
 use super::option::is;
 use super::spec::{Categories, CommandSpec, Flags, KeySpec};
-use super::{CommandError, Context, Done, acl, table};
+use super::{CommandError, Context, Done, table};
 
 /// COMMAND without a subcommand: all rows.
 pub(super) fn command(_: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -182,7 +182,7 @@ pub(super) fn list(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
             if is(by, "MODULE") {
                 Vec::new()
             } else if is(by, "ACLCAT") {
-                let category = acl::category(value).unwrap_or_default();
+                let category = Categories::named(value).unwrap_or_default();
                 rows.filter(|row| row.categories.intersects(category))
                     .map(|row| row.full_name)
                     .collect()

@@ -11,7 +11,7 @@ use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 use rocksdb::DBRawIterator;
 
-use super::option::{int, is};
+use super::option::{is, scan_count};
 use super::{CommandError, Context, Done, SlowContext};
 use crate::batch::Family;
 use crate::key::{META_PREFIX_LEN, MetaKey, SLOTS};
@@ -108,10 +108,7 @@ impl<'a> ScanOptions<'a> {
         while let Some(option) = args.get(at) {
             let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
             if is(option, "COUNT") {
-                options.count = u64::try_from(int(value)?)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(CommandError::Syntax)?;
+                options.count = scan_count(value)?;
             } else if is(option, "MATCH") {
                 options.pattern = Some(value).filter(|pattern| *pattern != b"*");
             } else if is(option, "TYPE") {

@@ -6,7 +6,7 @@
 use coney_resp::{Args, Reply};
 
 use super::blocking::{self, Timeout};
-use super::option::{int, is};
+use super::option::{int, is, pop_count};
 use super::{CommandError, Context, Done, Stop};
 use edit::List;
 use read::Wanted;
@@ -118,13 +118,7 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: End) -
     if args.len() > 3 {
         return Err(CommandError::WrongArity.into());
     }
-    let out_of_range = CommandError::Text("ERR value is out of range, must be positive");
-    let count = match args.get(2) {
-        None => None,
-        Some(count) => {
-            Some(int(count).ok().and_then(|count| u64::try_from(count).ok()).ok_or(out_of_range)?)
-        }
-    };
+    let count = args.get(2).map(pop_count).transpose()?;
     let list = List::open(ctx, &args[1])?;
     match (list.len(), count) {
         (0, None) => reply.null(),

@@ -16,6 +16,18 @@ pub(super) fn int(arg: &[u8]) -> Result<i64, CommandError> {
     parse_i64(arg).ok_or(CommandError::NotInteger)
 }
 
+/// How many elements a command pops.
+pub(super) fn pop_count(arg: &[u8]) -> Result<u64, CommandError> {
+    parse_i64(arg)
+        .and_then(|count| u64::try_from(count).ok())
+        .ok_or(CommandError::Text("ERR value is out of range, must be positive"))
+}
+
+/// COUNT of SCAN and its kin.
+pub(super) fn scan_count(arg: &[u8]) -> Result<u64, CommandError> {
+    u64::try_from(int(arg)?).ok().filter(|count| *count > 0).ok_or(CommandError::Syntax)
+}
+
 /// A count that may be negative: then elements may come more than once.
 pub(super) fn random_count(arg: &[u8]) -> Result<i64, CommandError> {
     match int(arg)? {

@@ -6,7 +6,7 @@ use coney_base::glob;
 use coney_resp::{Args, Reply};
 
 use super::collection::Shape;
-use super::option::{int, is};
+use super::option::{is, scan_count};
 use super::{CommandError, Context, Done, keyspace};
 use crate::compact::Entry;
 use crate::meta::Kind;
@@ -40,10 +40,7 @@ impl<'a> Options<'a> {
             let value = args.get(at).ok_or(CommandError::Syntax)?;
             at += 1;
             if is(option, "COUNT") {
-                options.count = u64::try_from(int(value)?)
-                    .ok()
-                    .filter(|count| *count > 0)
-                    .ok_or(CommandError::Syntax)?;
+                options.count = scan_count(value)?;
             } else if is(option, "MATCH") {
                 options.pattern = Some(value).filter(|pattern| *pattern != b"*");
             } else {

@@ -6,7 +6,7 @@ use coney_resp::{Args, Reply};
 use super::collection::Shape;
 use super::collection::edit::Form;
 use super::collection::members::Member;
-use super::option::{int, random_count};
+use super::option::{pop_count, random_count};
 use super::{CommandError, Context, Done, scan};
 use crate::compact::Entry;
 use crate::meta::Kind;
@@ -112,10 +112,7 @@ pub(super) fn spop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let count = match args.get(2) {
         None => None,
         Some(_) if args.len() > 3 => return Err(CommandError::Syntax.into()),
-        Some(count) => {
-            let out_of_range = CommandError::Text("ERR value is out of range, must be positive");
-            Some(int(count).ok().and_then(|count| u64::try_from(count).ok()).ok_or(out_of_range)?)
-        }
+        Some(count) => Some(pop_count(count)?),
     };
     let mut edit = ctx.edit(&args[1], Kind::Set)?;
     let wanted = count.unwrap_or(1);

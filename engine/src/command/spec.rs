@@ -167,9 +167,9 @@ impl Categories {
         self.0 & other.0 != 0
     }
 
-    /// The category of this name, in lower case.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(category, _)| *category)
+    /// The category of this name.
+    pub(crate) fn named(name: &[u8]) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| is(name, known)).map(|(category, _)| *category)
     }
 
     /// These and those that follow from flags (`setImplicitACLCategories` in Redis).

@@ -84,9 +84,8 @@ fn genpass(request: &AdminRequest, args: &[&[u8]]) -> Answer {
              positive number up to 4096",
         );
     };
-    match host::random::<{ GENPASS_BITS_MAX / 8 }>() {
-        Ok(bytes) => {
-            let mut digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    match host::random_hex::<{ GENPASS_BITS_MAX / 8 }>() {
+        Ok(mut digits) => {
             digits.truncate(bits.div_ceil(4));
             Answer::Now(request.reply(|reply| reply.bulk(digits.as_bytes())))
         }

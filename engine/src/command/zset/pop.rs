@@ -6,7 +6,7 @@ use super::edit::SortedEdit;
 use super::sorted::{Range, Scored, Window};
 use super::tell;
 use crate::command::blocking::{self, Timeout};
-use crate::command::option::{int, is};
+use crate::command::option::{int, is, pop_count};
 use crate::command::{CommandError, Context, Done, Stop};
 
 /// Removes and returns at most `count` members, the lowest first, or the highest.
@@ -29,10 +29,7 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, is_reverse:
     let count = match args.get(2) {
         None => None,
         Some(_) if args.len() > 3 => return Err(CommandError::Syntax.into()),
-        Some(count) => {
-            let out_of_range = CommandError::Text("ERR value is out of range, must be positive");
-            Some(int(count).ok().and_then(|count| u64::try_from(count).ok()).ok_or(out_of_range)?)
-        }
+        Some(count) => Some(pop_count(count)?),
     };
     let members = take(ctx, &args[1], count.unwrap_or(1), is_reverse)?;
     match members.first() {
