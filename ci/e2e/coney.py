@@ -139,6 +139,10 @@ class Server:
                        "--datapath", datapath, "--interface", self.namespaces.interface]
         else:
             command += ["--bind", "127.0.0.1", "--datapath", "kernel"]
+        return self.launch(command, ready)
+
+    def launch(self, command, ready):
+        """Starts `command` and waits for its ready file."""
         with open(self.directory / "log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS_MAX

@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import time
 
 import pytest
 
-from coney import BINARY, START_SECONDS_MAX, Namespaces, NotPermitted, Server, connect, run
+from coney import BINARY, Namespaces, NotPermitted, Server, connect, run
 
 EAL = "--no-pci --no-huge -m 256 --no-telemetry"
 
@@ -20,15 +19,7 @@ class DpdkServer(Server):
                    "--ready-file", str(ready), "--workers", "1", "--set", "protected-mode=false", "--datapath", "dpdk",
                    "--eal", f"{EAL} --vdev={device}", "--bind", "127.0.0.1",
                    "--bind", self.namespaces.server_ip, "--bind", self.namespaces.server_ip6, *self.extra]
-        with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not ready.exists():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"{' '.join(command)} did not start:\n{(self.directory / 'log').read_text()}")
-            time.sleep(0.01)
-        self.port = 6379
-        return self
+        return self.launch(command, ready)
 
 
 @pytest.fixture(params=["net_af_packet0,iface=coney0", "net_af_xdp0,iface=coney0,force_copy=1"], ids=["af_packet", "af_xdp"])
