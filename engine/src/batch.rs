@@ -64,6 +64,8 @@ const BUFFER_BYTES_KEPT: usize = 16 * 1024 * 1024;
 pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
+    /// Where the first record of a range lies.
+    first_range: Option<usize>,
     overlay: HashTable<Latest>,
     hasher: RandomState,
     /// The meta keys in the overlay, in order of their first write.
@@ -121,6 +123,7 @@ impl Batch {
         Self {
             bytes: vec![0; HEADER_LEN],
             count: 0,
+            first_range: None,
             overlay: HashTable::new(),
             hasher: RandomState::new(),
             keys: Vec::new(),
@@ -156,6 +159,7 @@ impl Batch {
             self.bytes.shrink_to(BUFFER_BYTES_KEPT);
         }
         self.count = 0;
+        self.first_range = None;
         self.forget();
     }
 
@@ -257,6 +261,16 @@ impl Batch {
         })
     }
 
+    /// The ranges of meta keys that the batch removes.
+    pub(crate) fn emptied_ranges(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        // Mostly there is none, and then nothing is looked through.
+        let start = self.first_range.unwrap_or(self.bytes.len());
+        self.parts_since(start).filter_map(|(tag, family, begin, end)| {
+            let is_range = tag == RECORD_DELETE_RANGE && family == Family::Meta;
+            is_range.then(|| (begin, end.unwrap_or_default()))
+        })
+    }
+
     fn parts_since(&self, start: usize) -> impl Iterator<Item = Parts<'_>> {
         let mut rest = self.bytes.get(start..).unwrap_or_default();
         std::iter::from_fn(move || {
@@ -285,6 +299,7 @@ impl Batch {
             self.keys.retain(|key| !is_hidden(key_of(key)));
         }
         self.elements.retain(|(other, key)| *other != family || !is_hidden(key_of(key)));
+        self.first_range.get_or_insert(self.bytes.len());
         self.record(RECORD_DELETE_RANGE, family, &[begin]);
         self.slice(&[end]);
     }

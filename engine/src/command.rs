@@ -59,6 +59,7 @@ mod zset;
 pub use error::CommandError;
 pub(crate) use spec::Handler;
 pub use spec::{Arity, Categories, CommandSpec, Flags, Group, KeySpec};
+pub(crate) use stream::read::group_of as group_of_xreadgroup;
 
 /// Why a handler stopped before its reply was complete.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ pub(crate) enum Stop {
     /// Writes are stalled: try again.
     Stall,
     /// There is nothing yet: wait for elements of the command's keys, for so many milliseconds, or
-    /// for ever (0).
+    /// for ever (0). What was written stays.
     Wait(u64),
 }
 

@@ -12,6 +12,10 @@
 //! looks until after it has entered, so another worker's write is either committed before that, or
 //! begins after it and finds the entry. One that only reads is called at once when it has entered,
 //! and so looks again.
+//!
+//! Who reads a stream without a group is called for all that is added: entries are not used up. Of
+//! those who read for a group only the first is called, who calls the next; and they are called too
+//! when the stream is gone or has become something else, because then their commands fail.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,25 +23,47 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coney_resp::Args;
 
+use crate::batch::Pending;
 use crate::client::Client;
-use crate::command::{CommandSpec, Flags};
+use crate::command::{self, CommandSpec, Flags};
 use crate::executor::Executor;
 use crate::key;
-use crate::meta::Kind;
+use crate::meta::{Header, Kind};
+
+/// What a client waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Need {
+    /// What its keys must hold to serve it.
+    kind: Kind,
+    /// The group of a stream that it reads for.
+    group: Option<Vec<u8>>,
+}
+
+impl Need {
+    /// Whether what serves one that waits for this is gone for the others.
+    fn uses_up(&self) -> bool {
+        self.kind != Kind::Stream || self.group.is_some()
+    }
+
+    /// Whether a client is to look again at a key that holds this now.
+    fn is_concerned(&self, kind: Option<Kind>) -> bool {
+        kind == Some(self.kind) || self.group.is_some()
+    }
+}
 
 /// A client in the queue of a key.
 #[derive(Debug)]
 struct Waiter {
     worker: usize,
     client: u64,
-    kind: Kind,
+    need: Need,
 }
 
 /// The place of one client, as it keeps it itself.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     ticket: u64,
-    kind: Kind,
+    need: Need,
     meta_keys: Vec<Vec<u8>>,
 }
 
@@ -82,16 +108,16 @@ impl Waits {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, worker: usize, client: u64, kind: Kind, meta_keys: Vec<Vec<u8>>) -> Place {
+    fn enter(&self, worker: usize, client: u64, need: Need, meta_keys: Vec<Vec<u8>>) -> Place {
         self.count.fetch_add(1, Ordering::SeqCst);
         let mut queues = self.queues();
         queues.last_ticket += 1;
         let ticket = queues.last_ticket;
         for meta_key in &meta_keys {
             let queue = queues.by_key.entry(meta_key.clone()).or_default();
-            queue.insert(ticket, Waiter { worker, client, kind });
+            queue.insert(ticket, Waiter { worker, client, need: need.clone() });
         }
-        Place { ticket, kind, meta_keys }
+        Place { ticket, need, meta_keys }
     }
 
     /// Takes a client out of its queues, and calls the next of each. Returns their workers.
@@ -103,34 +129,51 @@ impl Waits {
             queue.remove(&place.ticket);
             if queue.is_empty() {
                 queues.by_key.remove(meta_key);
-            } else {
-                self.call_from(queue, place.kind, &mut workers);
+            } else if place.need.uses_up()
+                && let Some(next) = queue.values().find(|waiter| waiter.need == place.need)
+            {
+                self.call_client(next.worker, next.client, &mut workers);
             }
         }
         self.count.fetch_sub(1, Ordering::SeqCst);
         workers
     }
 
-    /// There are elements of this kind at a key: calls the first who waits for such. Adds the
-    /// workers of those called to `workers`.
-    pub(crate) fn call(&self, meta_key: &[u8], kind: Kind, workers: &mut Vec<usize>) {
+    /// A key holds this now: calls those whom that concerns. Adds their workers to `workers`.
+    fn call(&self, meta_key: &[u8], kind: Option<Kind>, workers: &mut Vec<usize>) {
         if let Some(queue) = self.queues().by_key.get(meta_key) {
-            self.call_from(queue, kind, workers);
+            self.call_from(queue, |need| need.is_concerned(kind), workers);
         }
     }
 
-    fn call_from(&self, queue: &BTreeMap<u64, Waiter>, kind: Kind, workers: &mut Vec<usize>) {
-        // Entries of a stream are not used up by whoever reads them.
-        let most = if kind == Kind::Stream { usize::MAX } else { 1 };
-        for waiter in queue.values().filter(|waiter| waiter.kind == kind).take(most) {
-            self.call_client(waiter.worker, waiter.client);
-            if !workers.contains(&waiter.worker) {
-                workers.push(waiter.worker);
+    /// All keys from `begin` to before `end` are gone.
+    fn call_range(&self, begin: &[u8], end: &[u8], workers: &mut Vec<usize>) {
+        for queue in
+            self.queues().by_key.range(begin.to_vec()..end.to_vec()).map(|(_, queue)| queue)
+        {
+            self.call_from(queue, |need| need.is_concerned(None), workers);
+        }
+    }
+
+    fn call_from(
+        &self,
+        queue: &BTreeMap<u64, Waiter>,
+        is_concerned: impl Fn(&Need) -> bool,
+        workers: &mut Vec<usize>,
+    ) {
+        let mut served: Vec<&Need> = Vec::new();
+        for Waiter { worker, client, need } in queue.values() {
+            if !is_concerned(need) || served.contains(&need) {
+                continue;
             }
+            if need.uses_up() {
+                served.push(need);
+            }
+            self.call_client(*worker, *client, workers);
         }
     }
 
-    fn call_client(&self, worker: usize, client: u64) {
+    fn call_client(&self, worker: usize, client: u64, workers: &mut Vec<usize>) {
         let mailbox = &self.mailboxes[worker];
         let mut called = mailbox.called.lock().unwrap_or_else(PoisonError::into_inner);
         // At most one entry for each client that waits.
@@ -138,15 +181,24 @@ impl Waits {
             called.push(client);
         }
         mailbox.has_some.store(true, Ordering::SeqCst);
+        if !workers.contains(&worker) {
+            workers.push(worker);
+        }
     }
 }
 
-/// What the keys of a blocking command must hold to serve it.
-fn kind_of(spec: &CommandSpec) -> Kind {
-    match spec.full_name.as_bytes() {
-        [b'b', b'z', ..] => Kind::ZSet,
-        [b'x', ..] => Kind::Stream,
-        _ => Kind::List,
+impl Need {
+    fn of(spec: &CommandSpec, args: Args<'_>) -> Self {
+        let kind = match spec.full_name.as_bytes() {
+            [b'b', b'z', ..] => Kind::ZSet,
+            [b'x', ..] => Kind::Stream,
+            _ => Kind::List,
+        };
+        let group = match spec.full_name {
+            "xreadgroup" => command::group_of_xreadgroup(args).map(<[u8]>::to_vec),
+            _ => None,
+        };
+        Self { kind, group }
     }
 }
 
@@ -167,11 +219,12 @@ impl Executor {
         }
         meta_keys.sort_unstable();
         meta_keys.dedup();
-        let place = self.engine.waits.enter(self.id, client.id, kind_of(spec), meta_keys);
+        let need = Need::of(spec, args);
+        let place = self.engine.waits.enter(self.id, client.id, need, meta_keys);
         client.waits = Some(Box::new(place));
         client.last_command = spec.full_name;
         if spec.flags.contains(Flags::READONLY) {
-            self.engine.waits.call_client(self.id, client.id);
+            self.engine.waits.call_client(self.id, client.id, &mut Vec::new());
         }
     }
 
@@ -191,25 +244,30 @@ impl Executor {
         }
     }
 
-    /// Calls those who wait for what the batch has put; after a failed commit, for all that it
-    /// touched, because they may have been passed over for its sake.
+    /// Calls those who wait for what the batch has put, or lose what they wait for; after a failed
+    /// commit, all that wait for what it touched, because they may have been passed over for its
+    /// sake.
     pub(crate) fn call_waiting(&mut self, is_committed: bool) {
         if self.engine.waits.is_empty() {
             return;
         }
         let mut workers = Vec::new();
+        let waits = &self.engine.waits;
         for (meta_key, pending) in self.batch.all_pending() {
             if !is_committed {
                 for kind in [Kind::List, Kind::ZSet, Kind::Stream] {
-                    self.engine.waits.call(meta_key, kind, &mut workers);
+                    waits.call(meta_key, Some(kind), &mut workers);
                 }
                 continue;
             }
-            if let crate::batch::Pending::Put(value) = pending
-                && let Ok((header, _)) = crate::meta::Header::parse(value)
-            {
-                self.engine.waits.call(meta_key, header.kind, &mut workers);
-            }
+            let kind = match pending {
+                Pending::Put(value) => Header::parse(value).ok().map(|(header, _)| header.kind),
+                Pending::Deleted => None,
+            };
+            waits.call(meta_key, kind, &mut workers);
+        }
+        for (begin, end) in self.batch.emptied_ranges() {
+            waits.call_range(begin, end, &mut workers);
         }
         for worker in workers {
             self.note_called(worker);

@@ -166,3 +166,84 @@ fn waiting_clients_are_unblocked() {
     }
     assert_eq!(observer.info("blocked_clients"), 0);
 }
+
+#[test]
+fn entries_go_to_one_consumer_of_each_group_in_the_order_of_arrival() {
+    for workers in ["1", "2"] {
+        let server = Server::start(&["--workers", workers]);
+        let mut observer = server.connect();
+        observer.ask("XGROUP CREATE s g $ MKSTREAM");
+        observer.ask("XGROUP CREATE s h $");
+        let mut consumers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+        for (at, consumer) in consumers.iter_mut().enumerate() {
+            let line = format!("XREADGROUP GROUP g c{at} BLOCK 0 COUNT 1 STREAMS s >");
+            block(consumer, &line, &mut observer);
+        }
+        let mut other = server.connect();
+        block(&mut other, "XREADGROUP BLOCK 0 GROUP h c NOACK STREAMS s >", &mut observer);
+        let mut reader = server.connect();
+        block(&mut reader, "XREAD BLOCK 0 STREAMS s $", &mut observer);
+        // They exist although they have read nothing.
+        assert_eq!(observer.ask("XGROUP CREATECONSUMER s g c3"), ":0");
+        observer.ask("XADD s 1-1 f 0");
+        let first = "*1 *2 \"s\" *1 *2 \"1-1\" *2 \"f\" \"0\"";
+        for client in [&mut consumers[0], &mut other, &mut reader] {
+            assert_eq!(next(client), first);
+        }
+        for at in 1..CLIENTS {
+            send(&mut observer, &format!("XADD s 1-{} f {at}", at + 1));
+        }
+        for _ in 1..CLIENTS {
+            next(&mut observer);
+        }
+        for (at, consumer) in consumers.iter_mut().enumerate().skip(1) {
+            let entry = format!("*1 *2 \"s\" *1 *2 \"1-{}\" *2 \"f\" \"{at}\"", at + 1);
+            assert_eq!(next(consumer), entry);
+        }
+        let summary = observer.ask("XPENDING s g");
+        assert!(summary.starts_with(&format!("*4 :{CLIENTS} \"1-1\"")), "{summary}");
+        assert!(observer.ask("XPENDING s h").starts_with("*4 :0"));
+        eventually("nobody waits", || observer.info("blocked_clients") == 0);
+    }
+}
+
+#[test]
+fn consumers_that_lose_their_group_or_stream_are_told() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut observer = server.connect();
+    let no_group = "-NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option";
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+    for (loss, error) in [
+        ("XGROUP DESTROY s g", no_group),
+        ("DEL s", no_group),
+        ("RENAME s t", no_group),
+        ("PEXPIRE s 1", no_group),
+        ("FLUSHDB", no_group),
+        ("SET s x", wrong),
+    ] {
+        observer.ask("DEL s");
+        observer.ask("XGROUP CREATE s g $ MKSTREAM");
+        let mut consumers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+        for (at, consumer) in consumers.iter_mut().enumerate() {
+            let line = format!("XREADGROUP GROUP g c{at} BLOCK 0 STREAMS s >");
+            block(consumer, &line, &mut observer);
+        }
+        observer.ask(loss);
+        for consumer in &mut consumers {
+            assert_eq!(next(consumer), error, "{loss}");
+        }
+    }
+    assert_eq!(observer.info("blocked_clients"), 0);
+}
+
+#[test]
+fn a_consumer_with_a_history_never_waits() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut client = server.connect();
+    client.ask("XGROUP CREATE s g $ MKSTREAM");
+    assert_eq!(client.ask("XREADGROUP GROUP g c BLOCK 0 STREAMS s 0"), "*1 *2 \"s\" *0");
+    assert_eq!(client.ask("XREADGROUP GROUP g c BLOCK 20 STREAMS s >"), "nilarray");
+    client.ask("MULTI");
+    client.ask("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    assert_eq!(client.ask("EXEC"), "*1 nilarray");
+}

@@ -277,6 +277,8 @@ pub(in crate::command) fn destroy(
         remove_under(ctx, &mut stream, &prefix)?;
     }
     stream.remove(stream::group(name));
+    // Its waiting readers are called by the meta entry.
+    stream.rewrite_meta();
     stream.finish(ctx);
     reply.int(1);
     Ok(())

@@ -29,6 +29,8 @@ pub(super) struct Stream<'k> {
     pub(super) info: StreamInfo,
     /// Elements with their new values, or removed.
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The meta entry is written although nothing in it has changed.
+    rewrites_meta: bool,
 }
 
 /// What becomes of an entry that is read: its id and its value.
@@ -70,7 +72,16 @@ impl<'k> Stream<'k> {
             stored = Some((large.prefix, version));
         }
         let (length, info) = before;
-        Ok(Self { key, old, stored, before, length, info, changes: BTreeMap::new() })
+        Ok(Self {
+            key,
+            old,
+            stored,
+            before,
+            length,
+            info,
+            changes: BTreeMap::new(),
+            rewrites_meta: false,
+        })
     }
 
     /// Whether it was there.
@@ -245,9 +256,14 @@ impl<'k> Stream<'k> {
         Ok(found)
     }
 
+    /// [`Stream::finish`] will write the meta entry even if nothing in it has changed.
+    pub(super) fn rewrite_meta(&mut self) {
+        self.rewrites_meta = true;
+    }
+
     /// Writes what has changed.
     pub(super) fn finish(self, ctx: &mut Context<'_>) {
-        let Self { key, old, stored, before, length, info, changes } = self;
+        let Self { key, old, stored, before, length, info, changes, rewrites_meta } = self;
         let is_new = stored.is_none();
         let table = ctx.table();
         ctx.exec.look_at(table, key);
@@ -263,7 +279,7 @@ impl<'k> Stream<'k> {
                 None => ctx.exec.batch.delete_element(Family::Data, &prefix, element),
             }
         }
-        if is_new || before != (length, info) {
+        if is_new || rewrites_meta || before != (length, info) {
             let body =
                 LargeBody { encoding: Encoding::Stream, count: length, extra: info.to_bytes() };
             let mut bytes = Vec::new();

@@ -1,5 +1,4 @@
-//! XREAD and XREADGROUP. XREAD with BLOCK waits for entries. XREADGROUP does not: where there is
-//! nothing, it replies so at once, as Redis does inside a transaction.
+//! XREAD and XREADGROUP. With BLOCK they wait for entries.
 
 use coney_resp::{Args, Protocol, Reply};
 
@@ -232,11 +231,25 @@ pub(in crate::command) fn xreadgroup(
         let reader = Reader { group: group_name, consumer, options: &options };
         reader.read(ctx, stream, after, &mut answer)?;
     }
-    for stream in opened.into_iter().flatten() {
-        stream.finish(ctx);
+    let waits_for = options.block.filter(|_| answer.streams == 0);
+    // Whoever looked again for nothing leaves everything as it was.
+    if waits_for.is_none() || !ctx.client.is_waiting() {
+        for stream in opened.into_iter().flatten() {
+            stream.finish(ctx);
+        }
     }
-    answer.finish(reply);
-    Ok(())
+    match waits_for {
+        Some(timeout) => blocking::wait(ctx, timeout, reply, Reply::null_array),
+        None => {
+            answer.finish(reply);
+            Ok(())
+        }
+    }
+}
+
+/// The group that XREADGROUP with these arguments reads for.
+pub(crate) fn group_of(args: Args<'_>) -> Option<&[u8]> {
+    parse(args, true).ok()?.group.map(|(group, _)| group)
 }
 
 /// A consumer that reads.

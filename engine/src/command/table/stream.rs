@@ -91,7 +91,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("xreadgroup", AtLeast(7), Group::Stream, "5.0.0", Handler::Fast(stream::read::xreadgroup))
         .flags(&[Flags::WRITE, Flags::BLOCKING], &[Categories::STREAM, Categories::BLOCKING])
         .keys(&[KeySpec::after("STREAMS", 4, &["RO", "access"])])
-        .docs("For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.", "Returns new or historical messages from a stream for a consumer in a group. Does not wait for new ones."),
+        .docs("For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.", "Returns new or historical messages from a stream for a consumer in a group. With BLOCK, waits for new ones."),
     CommandSpec::new("xrevrange", AtLeast(4), Group::Stream, "5.0.0", Handler::Fast(stream::xrevrange))
         .flags(&[Flags::READONLY], &[Categories::STREAM])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
