@@ -3,10 +3,10 @@
 //! ```text
 //! [type u8][value][RDB version u16][CRC-64 of all before u64]      (little endian)
 //! ```
-//! Source: `rdb.c` and `createDumpPayload` of Redis. What is read: strings, hashes and sets in every
-//! encoding up to Redis 7.2, compressed or not ([`read`], [`packed`]). What is written: the plain
-//! encodings, not compressed, which every version of Redis reads. A kind is added with its variant
-//! in [`Value`], its types in [`load`] and a function like [`save_string`].
+//! Source: `rdb.c` and `createDumpPayload` of Redis. What is read: every kind in all encodings that
+//! Redis 6 to 7.2 write, compressed or not ([`read`], [`packed`], [`stream`]). What is written: the
+//! plain encodings, not compressed, which every version of Redis reads, and of streams those of Redis
+//! 7.0 ([`write`]). A kind is added with its variant in [`Value`] and its types in [`load`].
 
 use crc::{CRC_64_REDIS, Crc, Table};
 
@@ -14,6 +14,8 @@ use self::read::Reader;
 
 mod packed;
 mod read;
+pub(crate) mod stream;
+pub(crate) mod write;
 
 const CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 /// The version that is written: that of Redis 7.0.
@@ -23,12 +25,25 @@ const VERSION_MAX: u16 = 12;
 const FOOTER_LEN: usize = 10;
 
 const TYPE_STRING: u8 = 0;
+const TYPE_LIST: u8 = 1;
 const TYPE_SET: u8 = 2;
+/// Scores as text.
+const TYPE_ZSET: u8 = 3;
 const TYPE_HASH: u8 = 4;
+/// Scores as IEEE 754 bits.
+const TYPE_ZSET_2: u8 = 5;
+const TYPE_LIST_ZIPLIST: u8 = 10;
 const TYPE_SET_INTSET: u8 = 11;
+const TYPE_ZSET_ZIPLIST: u8 = 12;
 const TYPE_HASH_ZIPLIST: u8 = 13;
+const TYPE_LIST_QUICKLIST: u8 = 14;
+const TYPE_STREAM: u8 = 15;
 const TYPE_HASH_LISTPACK: u8 = 16;
+const TYPE_ZSET_LISTPACK: u8 = 17;
+const TYPE_LIST_QUICKLIST_2: u8 = 18;
+const TYPE_STREAM_2: u8 = 19;
 const TYPE_SET_LISTPACK: u8 = 20;
+const TYPE_STREAM_3: u8 = 21;
 
 /// Bytes that are no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -51,13 +66,18 @@ pub(crate) enum RdbError {
 type Pair = (Vec<u8>, Vec<u8>);
 
 /// A value.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Value {
     String(Vec<u8>),
     /// Members, each once.
     Set(Vec<Vec<u8>>),
     /// Fields, each once, and their values.
     Hash(Vec<Pair>),
+    /// Elements in order.
+    List(Vec<Vec<u8>>),
+    /// Members, each once, and their scores, none of them NaN.
+    ZSet(Vec<(Vec<u8>, f64)>),
+    Stream(stream::Stream),
 }
 
 /// The value of a payload, without version and checksum, if these are right.
@@ -100,6 +120,29 @@ pub(crate) fn load(bytes: &[u8], string_len_max: u64) -> Result<Value, RdbError>
                 .collect::<Result<_, _>>()?;
             hash(pairs)
         }
+        TYPE_LIST => {
+            let count = reader.len()?;
+            list((0..count).map(|_| reader.string()).collect::<Result<_, _>>()?)
+        }
+        TYPE_LIST_ZIPLIST => list(packed::ziplist(&reader.string()?)?),
+        TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => quicklist(&mut reader, kind),
+        TYPE_ZSET | TYPE_ZSET_2 => {
+            let count = reader.len()?;
+            let scored = (0..count)
+                .map(|_| {
+                    let member = reader.string()?;
+                    let score =
+                        if kind == TYPE_ZSET { reader.text_double()? } else { reader.double()? };
+                    Ok((member, score))
+                })
+                .collect::<Result<_, _>>()?;
+            zset(scored)
+        }
+        TYPE_ZSET_ZIPLIST => zset(scored(packed::ziplist(&reader.string()?)?)?),
+        TYPE_ZSET_LISTPACK => zset(scored(packed::listpack(&reader.string()?)?)?),
+        TYPE_STREAM => stream::load(&mut reader, stream::Version::V1),
+        TYPE_STREAM_2 => stream::load(&mut reader, stream::Version::V2),
+        TYPE_STREAM_3 => stream::load(&mut reader, stream::Version::V3),
         TYPE_HASH_LISTPACK => hash(pairs(packed::listpack(&reader.string()?)?)?),
         TYPE_HASH_ZIPLIST => hash(pairs(packed::ziplist(&reader.string()?)?)?),
         other => Err(RdbError::UnknownType(other)),
@@ -113,6 +156,30 @@ fn pairs(elements: Vec<Vec<u8>>) -> Result<Vec<Pair>, RdbError> {
         pairs.push((name, elements.next().ok_or(RdbError::Malformed)?));
     }
     Ok(pairs)
+}
+
+/// Nodes, each with what it is in front from the second version on: one element that is longer
+/// than a node (1), or a listpack (2).
+fn quicklist(reader: &mut Reader<'_>, kind: u8) -> Result<Value, RdbError> {
+    const PLAIN: u64 = 1;
+    const PACKED: u64 = 2;
+    let mut elements = Vec::new();
+    for _ in 0..reader.len()? {
+        let container = if kind == TYPE_LIST_QUICKLIST_2 { Some(reader.len()?) } else { None };
+        let node = reader.string()?;
+        match container {
+            None => elements.extend(packed::ziplist(&node)?),
+            Some(PLAIN) => elements.push(node),
+            Some(PACKED) => elements.extend(packed::listpack(&node)?),
+            Some(_) => return Err(RdbError::Malformed),
+        }
+    }
+    list(elements)
+}
+
+fn scored(elements: Vec<Vec<u8>>) -> Result<Vec<(Vec<u8>, f64)>, RdbError> {
+    let pairs = pairs(elements)?.into_iter();
+    pairs.map(|(member, score)| Ok((member, read::parse_double(&score)?))).collect()
 }
 
 /// Refuses names that come twice, and nothing at all, as Redis does.
@@ -133,65 +200,16 @@ fn hash(pairs: Vec<Pair>) -> Result<Value, RdbError> {
     Ok(Value::Hash(pairs))
 }
 
-/// A string as a value.
-pub(crate) fn save_string(body: &[u8]) -> Vec<u8> {
-    let mut out = vec![TYPE_STRING];
-    write_string(&mut out, body);
-    out
+fn list(elements: Vec<Vec<u8>>) -> Result<Value, RdbError> {
+    if elements.is_empty() { Err(RdbError::Malformed) } else { Ok(Value::List(elements)) }
 }
 
-/// So many members, each written by [`write_string`], as a value.
-pub(crate) fn save_set(count: usize, members: &[u8]) -> Vec<u8> {
-    let mut out = vec![TYPE_SET];
-    write_len(&mut out, count);
-    out.extend_from_slice(members);
-    out
-}
-
-/// So many fields, each with its value and both written by [`write_string`], as a value.
-pub(crate) fn save_hash(count: usize, pairs: &[u8]) -> Vec<u8> {
-    let mut out = vec![TYPE_HASH];
-    write_len(&mut out, count);
-    out.extend_from_slice(pairs);
-    out
-}
-
-fn write_len(out: &mut Vec<u8>, len: usize) {
-    let bytes = (len as u64).to_be_bytes();
-    let [.., third, second, high, low] = bytes;
-    match len {
-        0..0x40 => out.push(low),
-        0x40..0x4000 => out.extend_from_slice(&[0x40 | high, low]),
-        _ if u32::try_from(len).is_ok() => {
-            out.extend_from_slice(&[0x80, third, second, high, low]);
-        }
-        _ => {
-            out.push(0x81);
-            out.extend_from_slice(&bytes);
-        }
+fn zset(scored: Vec<(Vec<u8>, f64)>) -> Result<Value, RdbError> {
+    check_names(scored.iter().map(|(member, _)| member.as_slice()))?;
+    if scored.iter().any(|(_, score)| score.is_nan()) {
+        return Err(RdbError::Malformed);
     }
-}
-
-/// Appends a string: as an integer if it is a short one, as Redis does.
-pub(crate) fn write_string(out: &mut Vec<u8>, body: &[u8]) {
-    const INTEGER_LEN_MAX: usize = 11;
-    let number = Some(body).filter(|body| body.len() <= INTEGER_LEN_MAX);
-    let number = number.and_then(coney_resp::number::parse_i64);
-    if let Some(number) = number.and_then(|number| i32::try_from(number).ok()) {
-        if let Ok(number) = i8::try_from(number) {
-            out.push(0xc0);
-            out.extend_from_slice(&number.to_le_bytes());
-        } else if let Ok(number) = i16::try_from(number) {
-            out.push(0xc1);
-            out.extend_from_slice(&number.to_le_bytes());
-        } else {
-            out.push(0xc2);
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        return;
-    }
-    write_len(out, body.len());
-    out.extend_from_slice(body);
+    Ok(Value::ZSet(scored))
 }
 
 #[cfg(test)]

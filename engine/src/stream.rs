@@ -65,13 +65,24 @@ impl StreamId {
         bytes
     }
 
+    /// Takes what [`StreamId::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`MetaError`] for another number of bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MetaError> {
+        let mut take = Take(bytes);
+        let id = take.id()?;
+        take.end()?;
+        Ok(id)
+    }
+
     /// The id at the end of an element.
     ///
     /// # Errors
     /// [`MetaError`] if it is too short.
     pub fn of_element(element: &[u8]) -> Result<Self, MetaError> {
         let id = element.last_chunk::<ID_LEN>().ok_or(MetaError::Body)?;
-        Take(id).id()
+        Self::from_bytes(id)
     }
 }
 

@@ -5,49 +5,76 @@ use coney_resp::{Args, Reply};
 
 use super::hash::{stored, value_of};
 use super::option::{int, is};
-use super::{CommandError, Context, Done, string_body};
+use super::{CommandError, Context, Done, Stop, list, stream, string_body, zset};
 use crate::compact::Entry;
 use crate::meta::{Header, Kind};
 use crate::rdb::{self, Value};
 
 pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (table, key) = (ctx.table(), &args[1]);
-    let kind = ctx.peek(table, key, |found| found.map(|(header, _)| header.kind))?;
-    let (mut count, mut elements) = (0, Vec::new());
-    let mut payload = match kind {
-        None | Some(Kind::String) => {
-            let saved = ctx.read(key, |found| Ok(string_body(found)?.map(rdb::save_string)))?;
-            let saved: Result<Option<Vec<u8>>, CommandError> = saved;
-            let Some(saved) = saved? else {
-                reply.null();
-                return Ok(());
-            };
-            saved
+    let found =
+        ctx.peek(table, key, |found| found.map(|(header, body)| (header.kind, body.len())))?;
+    let saved = match found {
+        None | Some((Kind::String, _)) => {
+            ctx.spend(found.map_or(0, |(_, len)| len))?;
+            ctx.read(key, |found| {
+                Ok::<_, CommandError>(string_body(found)?.map(rdb::write::string))
+            })??
         }
-        Some(Kind::Set) => {
-            ctx.visit(key, Kind::Set, |entry| {
-                count += 1;
-                rdb::write_string(&mut elements, entry.name);
-                Ok(true)
-            })?;
-            rdb::save_set(count, &elements)
+        Some((Kind::Stream, _)) => stream::save::dump(ctx, key)?,
+        Some((kind @ (Kind::Hash | Kind::List | Kind::Set | Kind::ZSet), _)) => {
+            Some(collection(ctx, key, kind)?)
         }
-        Some(Kind::Hash) => {
-            ctx.visit(key, Kind::Hash, |entry| {
-                count += 1;
-                rdb::write_string(&mut elements, entry.name);
-                rdb::write_string(&mut elements, value_of(entry.value)?);
-                Ok(true)
-            })?;
-            rdb::save_hash(count, &elements)
-        }
-        Some(Kind::List | Kind::ZSet | Kind::Stream) => {
-            return Err(CommandError::Text("ERR DUMP does not serve values of this type").into());
-        }
+    };
+    let Some(mut payload) = saved else {
+        reply.null();
+        return Ok(());
     };
     rdb::close(&mut payload);
     reply.bulk(&payload);
     Ok(())
+}
+
+fn collection(ctx: &mut Context<'_>, key: &[u8], kind: Kind) -> Result<Vec<u8>, Stop> {
+    let (mut count, mut elements) = (0, Vec::new());
+    let head = match kind {
+        Kind::Set => {
+            ctx.visit(key, kind, |entry| {
+                count += 1;
+                rdb::write::write_string(&mut elements, entry.name);
+                Ok(true)
+            })?;
+            rdb::write::set
+        }
+        Kind::Hash => {
+            ctx.visit(key, kind, |entry| {
+                count += 1;
+                rdb::write::write_string(&mut elements, entry.name);
+                rdb::write::write_string(&mut elements, value_of(entry.value)?);
+                Ok(true)
+            })?;
+            rdb::write::hash
+        }
+        Kind::List => {
+            list::visit(ctx, key, &mut |element| {
+                count += 1;
+                rdb::write::write_string(&mut elements, element);
+            })?;
+            rdb::write::list
+        }
+        // Backwards as in Redis: it reads fastest what comes in front of all before.
+        Kind::ZSet => {
+            zset::visit_backwards(ctx, key, &mut |member, score| {
+                count += 1;
+                rdb::write::write_scored(&mut elements, member, score);
+            })?;
+            rdb::write::zset
+        }
+        Kind::String | Kind::Stream => unreachable!("{kind:?} is no collection of elements"),
+    };
+    let mut payload = head(count);
+    payload.append(&mut elements);
+    Ok(payload)
 }
 
 #[derive(Default)]
@@ -105,6 +132,8 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     }
     let ttl = u64::try_from(int(&args[2])?)
         .map_err(|_negative| CommandError::Text("ERR Invalid TTL value, must be >= 0"))?;
+    // What is large is not for a worker.
+    ctx.spend(payload.len())?;
     let value = rdb::open(payload).map_err(|_wrong_footer| {
         CommandError::Text("ERR DUMP payload version or checksum are wrong")
     })?;
@@ -120,30 +149,31 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
         }
         return Ok(());
     }
-    let kind = match &value {
+    match value {
         Value::String(body) => {
-            ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[body]);
+            ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[&body]);
             return Ok(());
         }
-        Value::Set(_) => Kind::Set,
-        Value::Hash(_) => Kind::Hash,
-    };
-    let mut edit = ctx.edit_new(key, kind)?;
-    // The deadline of what is new.
-    edit.old.live = Some(Header { kind, expire_at, version: None });
-    match &value {
-        Value::String(_) => {}
         Value::Set(members) => {
+            let mut edit = ctx.edit_new(key, Kind::Set)?;
             for (number, name) in members.iter().enumerate() {
                 ctx.edit_set(&mut edit, number, Entry { name, value: b"" });
             }
+            ctx.edit_finish(edit);
         }
         Value::Hash(pairs) => {
+            let mut edit = ctx.edit_new(key, Kind::Hash)?;
             for (number, (name, value)) in pairs.iter().enumerate() {
                 ctx.edit_set(&mut edit, number, Entry { name, value: &stored(value) });
             }
+            ctx.edit_finish(edit);
         }
+        Value::List(elements) => list::replace(ctx, key, &elements)?,
+        Value::ZSet(members) => zset::replace(ctx, key, members)?,
+        Value::Stream(loaded) => stream::save::restore(ctx, key, loaded)?,
     }
-    ctx.edit_finish(edit);
+    if let Some(at) = expire_at {
+        super::expire::set_deadline(ctx, key, at)?;
+    }
     Ok(())
 }

@@ -108,6 +108,16 @@ fn set(
     Ok(())
 }
 
+/// Gives a key that the command has just written a deadline, which lies in the future.
+pub(super) fn set_deadline(ctx: &mut Context<'_>, key: &[u8], at: UnixMillis) -> Done {
+    let old = ctx.load_for_write(key)?;
+    if let Some(header) = old.live {
+        let table = ctx.table();
+        ctx.put_loaded(table, key, old, &Header { expire_at: Some(at), ..header }, b"");
+    }
+    Ok(())
+}
+
 pub(super) fn persist(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
     let old = ctx.load_for_write(key)?;

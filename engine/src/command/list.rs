@@ -64,6 +64,15 @@ pub(super) fn load(
     Ok(values)
 }
 
+/// Hands the elements of a list to `visit`, from the first to the last.
+pub(super) fn visit(ctx: &mut Context<'_>, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Done {
+    let plan = |len: Option<u64>| Ok(Wanted { range: 0..len.unwrap_or(0), is_reverse: false });
+    read::visit(ctx, key, plan, &mut |value| {
+        visit(value);
+        Ok(true)
+    })
+}
+
 /// Makes a list the new value of a key; an empty one removes it. Stops only before it has written.
 pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], values: &[Vec<u8>]) -> Done {
     let mut list = List::open_new(ctx, key)?;

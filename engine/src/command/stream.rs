@@ -2,7 +2,8 @@
 //!
 //! [`open`] is a stream that a command has opened, [`args`] what clients write. Here are the commands
 //! on entries; [`read`] has XREAD and XREADGROUP, [`group`] what changes groups, [`pending`] what
-//! becomes of delivered entries, [`info`] XINFO. Bytes: [`crate::stream`].
+//! becomes of delivered entries, [`info`] XINFO, [`save`] whole streams for DUMP and RESTORE. Bytes:
+//! [`crate::stream`].
 
 use coney_resp::{Args, Reply};
 
@@ -18,6 +19,7 @@ pub(super) mod info;
 mod open;
 pub(super) mod pending;
 pub(super) mod read;
+pub(super) mod save;
 
 /// Entries of a block: an approximate trimming removes whole ones. Redis's
 /// `stream-node-max-entries`.

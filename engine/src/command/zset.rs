@@ -31,6 +31,26 @@ fn score_of(stored: &[u8]) -> Result<f64, MetaError> {
     score::from_bytes(stored).ok_or(MetaError::Body)
 }
 
+/// Hands the members of a sorted set, from the last to the first, with their scores to `visit`.
+pub(super) fn visit_backwards(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    visit: &mut dyn FnMut(&[u8], f64),
+) -> Done {
+    let sorted = Sorted::read(ctx, key)?;
+    sorted.walk(ctx, &sorted::Range::Rank(0, -1), true, &mut |score, member| {
+        visit(member, score);
+        true
+    })
+}
+
+/// Makes members, all of them different, with their scores the new value of a latched key.
+pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>) -> Done {
+    let scored = |(member, score)| Scored { score, member };
+    let members: Vec<Scored> = members.into_iter().map(scored).collect();
+    edit::replace(ctx, key, &members)
+}
+
 /// Replies with members and, if wanted, their scores.
 fn tell(members: &[Scored], has_scores: bool, reply: &mut Reply<'_>) {
     let is_nested = has_scores && reply.protocol() == Protocol::Resp3;

@@ -88,20 +88,105 @@ pub(super) fn listpack(bytes: &[u8]) -> Elements {
             0xff => break,
             _ => return Err(RdbError::Malformed),
         };
-        let len = before - rest.len();
-        let back_len = match len {
-            0..=127 => 1,
-            128..16_383 => 2,
-            16_383..2_097_151 => 3,
-            2_097_151..268_435_455 => 4,
-            _ => 5,
-        };
+        let back_len = back_len(before - rest.len());
         take_len(&mut rest, back_len)?;
         elements.push(element);
     }
     // The count is not known above 65534.
     let is_counted = count == u16::MAX || usize::from(count) == elements.len();
     if is_counted && rest.is_empty() { Ok(elements) } else { Err(RdbError::Malformed) }
+}
+
+/// Bytes of the length at the end of an element of a listpack.
+fn back_len(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..16_383 => 2,
+        16_383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
+}
+
+/// A listpack that is written.
+#[derive(Debug, Default)]
+pub(super) struct ListpackWriter {
+    count: usize,
+    elements: Vec<u8>,
+}
+
+impl ListpackWriter {
+    /// Bytes of the elements.
+    pub(super) fn len(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// Appends an element: as a number if it is one, as Redis does.
+    pub(super) fn word(&mut self, word: &[u8]) {
+        if let Some(number) = coney_resp::number::parse_i64(word) {
+            return self.number(number);
+        }
+        let start = self.elements.len();
+        let len = u32::try_from(word.len()).expect("a request is below 4 GiB");
+        let [low, middle, ..] = len.to_le_bytes();
+        match len {
+            0..0x40 => self.elements.push(0x80 | low),
+            0x40..0x1000 => self.elements.extend_from_slice(&[0xe0 | middle, low]),
+            _ => {
+                self.elements.push(0xf0);
+                self.elements.extend_from_slice(&len.to_le_bytes());
+            }
+        }
+        self.elements.extend_from_slice(word);
+        self.end_element(start);
+    }
+
+    /// Appends a number.
+    pub(super) fn number(&mut self, number: i64) {
+        let start = self.elements.len();
+        let bytes = number.to_le_bytes();
+        let [low, high, ..] = bytes;
+        let (tag, len) = match number {
+            0..=127 => (None, 1),
+            -4096..=4095 => {
+                self.elements.extend_from_slice(&[0xc0 | (high & 0x1f), low]);
+                (None, 0)
+            }
+            -0x8000..=0x7fff => (Some(0xf1), 2),
+            -0x80_0000..=0x7f_ffff => (Some(0xf2), 3),
+            -0x8000_0000..=0x7fff_ffff => (Some(0xf3), 4),
+            _ => (Some(0xf4), 8),
+        };
+        self.elements.extend(tag);
+        self.elements.extend(bytes.into_iter().take(len));
+        self.end_element(start);
+    }
+
+    fn end_element(&mut self, start: usize) {
+        let len = self.elements.len() - start;
+        let groups = back_len(len);
+        for group in (0..groups).rev() {
+            // Read from the end: all groups but the first one say that another comes before.
+            let [bits, ..] = (len >> (7 * group) & 0x7f).to_le_bytes();
+            let is_first = group == groups - 1;
+            self.elements.push(if is_first { bits } else { bits | 0x80 });
+        }
+        self.count += 1;
+    }
+
+    /// The whole listpack, of these elements and then those of `rest`.
+    pub(super) fn finish(&self, rest: &Self) -> Vec<u8> {
+        let total = 4 + 2 + self.elements.len() + rest.elements.len() + 1;
+        let total = u32::try_from(total).expect("a listpack is below 4 GiB");
+        // 65535 stands for more than can be said.
+        let count = u16::try_from(self.count + rest.count).unwrap_or(u16::MAX);
+        let mut out = total.to_le_bytes().to_vec();
+        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&self.elements);
+        out.extend_from_slice(&rest.elements);
+        out.push(0xff);
+        out
+    }
 }
 
 /// `[bytes u32][last u32][count u16]`, elements, 0xff. An element begins with the length of the one

@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], RdbError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], RdbError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(RdbError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
@@ -59,6 +59,22 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An IEEE 754 number, little endian.
+    pub(super) fn double(&mut self) -> Result<f64, RdbError> {
+        Ok(f64::from_le_bytes(self.array()?))
+    }
+
+    /// A number as text with its length in front, or one of three lengths that stand for what has no
+    /// digits.
+    pub(super) fn text_double(&mut self) -> Result<f64, RdbError> {
+        match self.byte()? {
+            253 => Ok(f64::NAN),
+            254 => Ok(f64::INFINITY),
+            255 => Ok(f64::NEG_INFINITY),
+            len => parse_double(self.take(u64::from(len))?),
+        }
+    }
+
     /// A string in any encoding.
     pub(super) fn string(&mut self) -> Result<Vec<u8>, RdbError> {
         let number = match self.any_len()? {
@@ -80,6 +96,12 @@ impl<'a> Reader<'a> {
         };
         Ok(number.to_string().into_bytes())
     }
+}
+
+/// A score as `strtod` reads it.
+pub(super) fn parse_double(text: &[u8]) -> Result<f64, RdbError> {
+    let text = std::str::from_utf8(text).map_err(|_not_text| RdbError::Malformed)?;
+    text.parse().map_err(|_no_number| RdbError::Malformed)
 }
 
 /// Unpacks LZF: `000lllll` is l+1 bytes as they are; `lllooooo oooooooo` l+2 bytes from o+1 back,

@@ -64,6 +64,13 @@ impl<'k> Stream<'k> {
         Self::new(ctx, key, old, found?)
     }
 
+    /// Latches a key whose value, of any kind, is overwritten: the stream is empty.
+    pub(super) fn write_new(ctx: &mut Context<'_>, key: &'k [u8]) -> Result<Self, Stop> {
+        let old = ctx.for_write(key)?;
+        // A new value has no deadline.
+        Self::new(ctx, key, Old { live: None, ..old }, None)
+    }
+
     fn new(ctx: &Context<'_>, key: &'k [u8], old: Old, found: Found) -> Result<Self, Stop> {
         let (mut stored, mut before) = (None, (0, StreamInfo::default()));
         if let Some((body, version)) = found {

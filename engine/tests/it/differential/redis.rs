@@ -9,7 +9,7 @@ use coney_conversation::Value;
 use tempfile::TempDir;
 
 /// A redis-server of our own, reached by a socket in a directory of its own.
-pub(super) struct Redis {
+pub(crate) struct Redis {
     process: Child,
     stream: UnixStream,
     _dir: TempDir,
@@ -23,7 +23,7 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let program = Path::new("/usr/bin/redis-server");
         if !program.exists() {
             return None;
@@ -52,7 +52,7 @@ impl Redis {
         Some(Self { process, stream, _dir: dir })
     }
 
-    pub(super) fn ask(&mut self, words: &[Vec<u8>]) -> Value {
+    pub(crate) fn ask(&mut self, words: &[Vec<u8>]) -> Value {
         self.stream.write_all(&coney_conversation::script::encode(words)).unwrap();
         let mut received = Vec::new();
         let mut buffer = [0; 4096];
