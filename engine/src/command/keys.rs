@@ -4,8 +4,10 @@ use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 
 use super::collection::copy::CopiedElement;
+use super::collection::{ElementRange, Large};
 use super::option::{int, is, table};
 use super::{CommandError, Context, Done, Old, Stop};
+use crate::batch::Family;
 use crate::cache::ENTRY_OVERHEAD_BYTES;
 use crate::compact::Encoding;
 use crate::element::LargeBody;
@@ -220,21 +222,60 @@ pub(super) fn object_freq(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     })
 }
 
-/// What the key takes in the hot-key cache; on disk it takes less. Options (SAMPLES) change
-/// nothing, because nothing is sampled.
+/// Elements that MEMORY USAGE looks at, if it does not say SAMPLES.
+const SAMPLES_DEFAULT: u64 = 5;
+
+/// What the key takes in the hot-key cache, and the elements of a large collection with their keys:
+/// as many as SAMPLES says, for the average of all; 0: every one. Compressed on disk it takes less.
 pub(super) fn memory_usage(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let key = &args[2];
-    let is_well_formed = match args.get(3) {
-        None => true,
-        Some(option) => args.len() == 5 && is(option, "SAMPLES") && int(&args[4])? >= 0,
+    let (table, key) = (ctx.table(), &args[2]);
+    let samples = match args.get(3) {
+        None => Some(SAMPLES_DEFAULT),
+        Some(option) if args.len() == 5 && is(option, "SAMPLES") => {
+            u64::try_from(int(&args[4])?).ok()
+        }
+        Some(_) => None,
     };
-    if !is_well_formed {
-        return Err(CommandError::Syntax.into());
+    let samples = samples.ok_or(CommandError::Syntax)?;
+    let found = ctx.peek(table, key, |found| {
+        let Some((header, body)) = found else { return Ok(None) };
+        let large = match header.version {
+            Some(version) => Some((LargeBody::parse(body)?, version)),
+            None => None,
+        };
+        Ok::<_, CommandError>(Some((header.kind, body.len(), large)))
+    })??;
+    let Some((kind, body_len, large)) = found else {
+        reply.null();
+        return Ok(());
+    };
+    let entry = key.len() + body_len + META_PREFIX_LEN + HEADER_LEN_MAX + ENTRY_OVERHEAD_BYTES;
+    let mut bytes = entry as u64;
+    if let Some((body, version)) = large {
+        let large = ctx.large(body, version);
+        bytes = bytes.saturating_add(elements_bytes(ctx, &large, Family::Data, samples)?);
+        if kind == Kind::ZSet {
+            bytes = bytes.saturating_add(elements_bytes(ctx, &large, Family::Score, samples)?);
+        }
     }
-    about(ctx, key, reply, |_, body, reply| {
-        let fixed = META_PREFIX_LEN + HEADER_LEN_MAX + ENTRY_OVERHEAD_BYTES;
-        reply.count(key.len() + body.len() + fixed);
-    })
+    reply.int(i64::try_from(bytes).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// Bytes of the elements of a large collection in a family, from so many of them.
+fn elements_bytes(
+    ctx: &mut Context<'_>,
+    large: &Large,
+    family: Family,
+    samples: u64,
+) -> Result<u64, Stop> {
+    let (mut seen, mut bytes) = (0_u64, 0_u64);
+    ctx.walk(family, &large.prefix, &ElementRange::default(), &mut |element, value| {
+        seen += 1;
+        bytes += (large.prefix.len() + element.len() + value.len()) as u64;
+        Ok(seen != samples)
+    })?;
+    Ok(if seen == samples { bytes.saturating_mul(large.body.count) / seen } else { bytes })
 }
 
 /// Replies what `tell` says of a key, or null if it is absent; does not count a hit or a miss.

@@ -49,6 +49,27 @@ fn a_restored_collection_is_the_dumped_one() {
     }
 }
 
+// What could break: an estimate that does not see the elements, or sees them once for both families.
+#[test]
+fn memory_usage_counts_the_elements_of_large_collections() {
+    let mut peer = EnginePeer::new();
+    let usage = |peer: &mut EnginePeer, words: &str| -> u64 {
+        let reply = peer.ask(&format!("MEMORY USAGE {words}"));
+        reply.trim_start_matches(':').trim_end().parse().unwrap()
+    };
+    for at in 0..2000 {
+        peer.ask(&format!("HSET h field{at:04} value"));
+        peer.ask(&format!("ZADD z {at} member{at:04}"));
+        peer.ask(&format!("RPUSH l element{at:04}"));
+    }
+    for (key, least) in [("h", 2000 * 14), ("z", 2000 * 36), ("l", 2000 * 19)] {
+        let all = usage(&mut peer, &format!("{key} SAMPLES 0"));
+        assert!(all > least && all < 4 * least + 4096, "{key}: {all}");
+        let sampled = usage(&mut peer, key);
+        assert!(sampled.abs_diff(all) * 10 < all, "{key}: {sampled} against {all}");
+    }
+}
+
 fn words(line: &str) -> Vec<Vec<u8>> {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
