@@ -110,7 +110,7 @@ impl ClientRow {
                 self.idle_secs,
                 self.table,
                 self.query_buffer_bytes,
-                self.query_buffer_capacity - self.query_buffer_bytes,
+                self.query_buffer_capacity.saturating_sub(self.query_buffer_bytes),
                 self.argument_bytes,
                 self.output_capacity,
                 self.output_bytes,

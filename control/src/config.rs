@@ -131,11 +131,12 @@ pub struct EncodingLimits {
     pub zset_entries: i64,
     pub zset_value: i64,
     pub list_size: i64,
+    pub stream_node_entries: i64,
 }
 
 impl EncodingLimits {
     /// Each limit by its name in CONFIG.
-    pub fn named(&self) -> [(&'static str, i64); 8] {
+    pub fn named(&self) -> [(&'static str, i64); 9] {
         [
             ("hash-max-listpack-entries", self.hash_entries),
             ("hash-max-listpack-value", self.hash_value),
@@ -145,6 +146,7 @@ impl EncodingLimits {
             ("zset-max-listpack-entries", self.zset_entries),
             ("zset-max-listpack-value", self.zset_value),
             ("list-max-listpack-size", self.list_size),
+            ("stream-node-max-entries", self.stream_node_entries),
         ]
     }
 }
@@ -160,6 +162,7 @@ impl Default for EncodingLimits {
             zset_entries: 128,
             zset_value: 64,
             list_size: -2,
+            stream_node_entries: 100,
         }
     }
 }

@@ -339,7 +339,7 @@ impl Executor {
                     stopped.is_none() && spec.flags.contains(Flags::READONLY) && self.may_be_torn();
                 if is_torn { Some(Stop::TooLong) } else { stopped }
             }
-            Handler::Slow(_) if client.wrote_in_batch == Some(self.batch_number) => {
+            Handler::Slow(_) if self.has_uncommitted(client) => {
                 // It reads committed data only, and must see what this client wrote before it.
                 // What others write meanwhile does not keep it waiting.
                 self.commit_requested = true;
@@ -393,7 +393,8 @@ impl Executor {
         self.stats.calls[spec.index()] += 1;
         client.commands += 1;
         client.last_command = spec.full_name;
-        if !client.take_reply_permission() {
+        // Subscriptions are pushed, like messages: a client that switched replies off gets them.
+        if !client.take_reply_permission() && !command::pubsub::is_subscription(spec) {
             reply.truncate(start);
         }
         outcome
@@ -438,7 +439,7 @@ impl Executor {
             }
             // It reads committed data only, and must see what this client wrote before it: also keys
             // that it does not latch (SORT).
-            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
+            Stop::TooLong if self.has_uncommitted(client) => {
                 self.commit_requested = true;
                 Park::Latch
             }
@@ -517,7 +518,8 @@ impl Executor {
 
     /// Whether `client` has uncommitted writes.
     pub(crate) fn has_uncommitted(&self, client: &Client) -> bool {
-        client.wrote_in_batch == Some(self.batch_number)
+        // What the pool built may be empty (SORT without STORE), and then no commit comes.
+        !self.batch.is_empty() && client.wrote_in_batch == Some(self.batch_number)
     }
 
     /// What the open transaction emptied was taken back.

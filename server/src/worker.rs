@@ -39,6 +39,9 @@ use crate::runtime::Runtime;
 
 /// Messages handled in one iteration; the rest is handled in the next.
 const MESSAGES_PER_ITERATION_MAX: usize = 256;
+/// Blocking commands may call others (BLMOVE). So many times in a row that happens within an iteration;
+/// what is called then waits for the next one.
+const CALLED_ROUNDS_MAX: usize = 16;
 /// How often a worker looks for idle clients.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A parked command that waits for a latch or a stalled write is tried again at least this often.
@@ -121,6 +124,15 @@ impl Worker {
         work += self.core.retry_parked();
         work += self.core.resume_called();
         self.core.commit();
+        // Who was called gets its elements before the replies of this iteration leave: a client that
+        // has read the reply to its push finds them taken.
+        for _ in 0..CALLED_ROUNDS_MAX {
+            if !self.core.has_called() {
+                break;
+            }
+            work += self.core.resume_called();
+            self.core.commit();
+        }
         self.core.wake_called();
         work += self.core.deliver_messages();
         if self.core.awaits_disk() {

@@ -423,6 +423,7 @@ pub static KEYS: &[Key] = &[
     encoding_limit!("zset-max-listpack-entries", in_file: true, zset_entries, 0, i64::MAX),
     encoding_limit!("zset-max-listpack-value", in_file: true, zset_value, 0, i64::MAX),
     encoding_limit!("list-max-listpack-size", in_file: true, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
+    encoding_limit!("stream-node-max-entries", in_file: true, stream_node_entries, 0, i64::MAX),
     Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
@@ -490,6 +491,7 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("save", ""),
     // Memory is bounded by the caches and buffers above; nothing is ever evicted.
     ("maxmemory", "0"),
+    ("maxmemory-clients", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
     ("activedefrag", "no"),
@@ -534,10 +536,21 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("slaveof", ""),
     ("stop-writes-on-bgsave-error", "yes"),
     ("stream-node-max-bytes", "4096"),
-    ("stream-node-max-entries", "100"),
     ("supervised", "no"),
     ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
+];
+
+/// Those of [`ECHOED`] that a running Redis refuses to change: whoever tries shall know that nothing
+/// happened.
+pub const ECHOED_IMMUTABLE: &[&str] = &[
+    "cluster-enabled",
+    "daemonize",
+    "logfile",
+    "pidfile",
+    "set-proc-title",
+    "supervised",
+    "unixsocket",
 ];
 
 #[cfg(test)]

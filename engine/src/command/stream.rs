@@ -21,9 +21,6 @@ pub(super) mod pending;
 pub(super) mod read;
 pub(super) mod save;
 
-/// Entries of a block: an approximate trimming removes whole ones. Redis's
-/// `stream-node-max-entries`.
-const BLOCK_ENTRIES: u64 = 100;
 /// Longest entry, fields and values together.
 const ENTRY_BYTES_MAX: usize = 1 << 30;
 
@@ -119,6 +116,7 @@ pub(super) fn xadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 /// Removes entries from the beginning and returns how many. May stop.
 fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64, Stop> {
     let length = stream.length;
+    let node_entries = ctx.exec.engine.encoding_limits().stream_node_entries();
     let rounded = |eligible: u64| {
         let is_limited = how.limit > 0 && how.limit < eligible;
         // The last block may be smaller.
@@ -126,7 +124,7 @@ fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64
             return eligible;
         }
         let most = if is_limited { how.limit } else { eligible };
-        most - most % BLOCK_ENTRIES
+        most - most % node_entries
     };
     let (wanted, end) = match how.strategy {
         Strategy::MaxLen(count) => (rounded(length.saturating_sub(count)), StreamId::MAX),

@@ -111,7 +111,8 @@ pub(crate) fn execute(
 
 /// Commits, and waits for stalls to end.
 pub(crate) fn commit(executor: &mut Executor) {
-    loop {
+    // As a worker does: a command that waits for a commit although there is nothing to commit hangs.
+    while executor.has_writes() {
         match executor.commit() {
             CommitOutcome::Nothing | CommitOutcome::Committed { .. } => return,
             CommitOutcome::Stalled => std::thread::yield_now(),

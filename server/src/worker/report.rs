@@ -13,6 +13,9 @@ use super::stats::Stats;
 impl Session {
     /// The session as CLIENT LIST shows it.
     pub(crate) fn row(&self, worker: usize, now: Instant) -> ClientRow {
+        // A parked command is one that was received and not executed: in Redis it is in the buffer still.
+        let parked_bytes =
+            self.parked.as_ref().map_or(0, |parked| parked.args.as_args().request_len());
         ClientRow {
             id: self.client.id,
             addr: self.peer,
@@ -23,7 +26,7 @@ impl Session {
             created: self.created,
             idle_secs: now.since(self.last_active).as_secs(),
             table: self.client.table,
-            query_buffer_bytes: self.input.len(),
+            query_buffer_bytes: self.input.len() + parked_bytes,
             query_buffer_capacity: self.input.capacity(),
             argument_bytes: self.parked.as_ref().map_or(0, |parked| parked.args.heap_bytes()),
             output_bytes: self.outbox.pending_len(),

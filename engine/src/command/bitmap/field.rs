@@ -241,7 +241,7 @@ fn change(
     last: u64,
     reply: &mut Reply<'_>,
 ) -> Done {
-    let old = load_up_to(ctx, key, last)?;
+    let (old, mut changes) = load_up_to(ctx, key, last)?;
     reply.array(steps.len());
     let body = &mut ctx.exec.value;
     for step in steps {
@@ -259,14 +259,17 @@ fn change(
         };
         match (after, shown) {
             (Some(after), Some(shown)) => {
+                changes |= matches!(step.action, Action::Increment(..)) || after != before;
                 save(body, step.kind, step.offset, after);
                 reply.int(shown);
             }
             (None, _) | (_, None) => reply.null(),
         }
     }
-    let table = ctx.table();
-    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    if changes {
+        let table = ctx.table();
+        ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    }
     Ok(())
 }
 
