@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Tell what works on this host: kernel, privileges, interfaces, limits, data directory
     Check(CheckArgs),
+    /// Measure a server, this one or any that speaks Redis's protocol
+    Bench(Box<coney_load::BenchArgs>),
     /// Print the commented configuration file with every setting's default
     Config,
 }
