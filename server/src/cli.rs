@@ -15,6 +15,7 @@ use crate::settings::{Flag, SettingsError};
     arg_required_else_help = true,
     after_help = "Start here:\n  coney serve                     serve on 127.0.0.1:6379, data in ./data\n  \
                   coney check                     what this host can do, and what is missing\n  \
+                  coney bench                     how fast is the server that runs here\n  \
                   coney config > coney.toml       every setting with its default and its meaning"
 )]
 pub(crate) struct Cli {

@@ -11,7 +11,8 @@ use crate::results::{Interval, Results};
 const SIZE: (u32, u32) = (1200, 480);
 /// Points of a latency curve.
 const POINTS: u32 = 200;
-/// The curve ends here: six nines.
+/// The curve ends with the last of these.
+const NINES: [&str; 7] = ["all", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
 const NINES_MAX: f64 = 6.0;
 
 type Failure = Box<dyn std::error::Error>;
@@ -45,18 +46,20 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 /// The x axis counts nines: 1 is p90, 2 is p99.
 fn latencies(area: &Area<'_>, plan: &Plan, results: &Results) -> Result<(), Failure> {
-    let longest = as_millis(results.total().max()).max(0.001);
+    let all = results.total();
+    let shortest = as_millis(all.min()).max(0.001);
+    let longest = as_millis(all.max()).max(shortest);
     let mut chart = ChartBuilder::on(area)
         .caption("latency in ms, by percentile", ("sans-serif", 15))
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..NINES_MAX, (0.001..longest * 1.2).log_scale())?;
+        .build_cartesian_2d(0.0..NINES_MAX, (shortest / 1.2..longest * 1.2).log_scale())?;
     chart
         .configure_mesh()
-        .x_label_formatter(&|nines| match nines.round() {
-            nines if nines < 0.5 => "0".to_owned(),
-            nines => format!("{}", 100.0 * (1.0 - 10_f64.powf(-nines))),
+        .x_label_formatter(&|nines| {
+            let at = (0..).zip(NINES).find(|(at, _)| (nines - f64::from(*at)).abs() < 0.5);
+            at.map_or_else(String::new, |(_, label)| label.to_owned())
         })
         .x_labels(7)
         .draw()?;
@@ -77,25 +80,21 @@ fn latencies(area: &Area<'_>, plan: &Plan, results: &Results) -> Result<(), Fail
 }
 
 fn course(area: &Area<'_>, intervals: &[Interval]) -> Result<(), Failure> {
-    let mut before = 0.0;
-    let points: Vec<(f64, f64)> = intervals
-        .iter()
-        .map(|it| {
-            let until = it.until.as_secs_f64();
-            let seconds = (until - std::mem::replace(&mut before, until)).max(1e-9);
-            #[expect(clippy::cast_precision_loss, reason = "operations of one interval")]
-            let rate = it.latency.len() as f64 / seconds;
-            (until, rate)
-        })
-        .collect();
+    let points: Vec<(f64, f64)> =
+        intervals.iter().map(|it| (it.until.as_secs_f64(), it.rate())).collect();
+    let end = points.last().map_or(1.0, |(until, _)| *until);
     let highest = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption("operations a second, over time", ("sans-serif", 15))
         .margin(10)
         .x_label_area_size(30)
         .y_label_area_size(80)
-        .build_cartesian_2d(0.0..before.max(0.001), 0.0..highest * 1.1)?;
-    chart.configure_mesh().x_desc("seconds").draw()?;
+        .build_cartesian_2d(0.0..end, 0.0..highest * 1.1)?;
+    chart
+        .configure_mesh()
+        .x_desc("seconds")
+        .y_label_formatter(&|rate| format!("{rate:.0}"))
+        .draw()?;
     chart.draw_series(LineSeries::new(points, BLUE.stroke_width(2)))?;
     Ok(())
 }

@@ -48,7 +48,7 @@ pub(crate) fn table(plan: &Plan, server: &str, results: &Results) -> String {
             format!("loop       open: {rate} operations a second, whatever the server does")
         }
     });
-    line(format!("keys       {}, {:?}, values of {values}", args.keys, plan.distribution));
+    line(format!("keys       {}, {}, values of {values}", args.keys, distribution(plan)));
     line(format!(
         "measured   {} s after {} s of warm-up",
         plan.measured.as_secs_f64(),
@@ -80,6 +80,10 @@ pub(crate) fn table(plan: &Plan, server: &str, results: &Results) -> String {
         line(format!("\n{warning}"));
     }
     out
+}
+
+fn distribution(plan: &Plan) -> String {
+    format!("{:?}", plan.distribution).to_lowercase()
 }
 
 /// What would mislead a reader who looks at the numbers alone.
@@ -156,7 +160,7 @@ pub(crate) fn json(plan: &Plan, server: &str, results: &Results, intervals: &[In
         "resp": args.resp,
         "rate": args.rate,
         "keys": args.keys,
-        "distribution": format!("{:?}", plan.distribution).to_lowercase(),
+        "distribution": distribution(plan),
         "value_bytes": [plan.value_bytes.0, plan.value_bytes.1],
         "seed": args.seed,
         "seconds": plan.measured.as_secs_f64(),

@@ -86,6 +86,16 @@ impl Results {
 pub(crate) struct Interval {
     /// Its end, from the start of the measurement.
     pub(crate) until: Duration,
+    /// Its length.
+    pub(crate) length: Duration,
     /// Operations finished.
     pub(crate) latency: Histogram<u64>,
+}
+
+impl Interval {
+    /// Operations a second.
+    #[expect(clippy::cast_precision_loss, reason = "operations of one interval")]
+    pub(crate) fn rate(&self) -> f64 {
+        self.latency.len() as f64 / self.length.as_secs_f64().max(1e-9)
+    }
 }

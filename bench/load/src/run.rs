@@ -96,10 +96,10 @@ pub fn run(args: &BenchArgs) -> Result<String, BenchError> {
     let task = Task::Measure { from, until, pipeline: args.pipeline };
     let show = |intervals: &[Interval]| {
         let Some(last) = intervals.last() else { return String::new() };
-        let ops = intervals.iter().rev().take(4).map(|it| it.latency.len()).sum::<u64>();
+        let ops = last.rate();
         let phase = if clock.now() < from { "warming up" } else { "measuring" };
         let p99 = last.latency.value_at_quantile(0.99);
-        format!("{phase}: {ops} operations a second, p99 {}", report::millis(p99))
+        format!("{phase}: {ops:.0} operations a second, p99 {}", report::millis(p99))
     };
     let (results, intervals, _) = phase(&plan, &shared, task, streams, &show)?;
     let warm_up = plan.warm_up;
@@ -215,7 +215,9 @@ fn watch(
         }
         let now = shared.clock.now();
         let latency = std::mem::replace(&mut pending, histogram());
-        intervals.push(Interval { until: now.since(start), latency });
+        let until = now.since(start);
+        let before = intervals.last().map_or(Duration::ZERO, |it: &Interval| it.until);
+        intervals.push(Interval { until, length: until.saturating_sub(before), latency });
         let mut stderr = std::io::stderr().lock();
         // Progress is no result: whoever closed standard error does not want it.
         if is_terminal {
