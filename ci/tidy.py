@@ -16,10 +16,11 @@ LAYERS = {
     "coney-dpdk": set(),
     "coney-datapath": {"coney-base", "coney-dpdk", "coney-xdp-prog"},
     "coney-memtable": set(),
+    "coney-load": {"coney-base"},
     "coney-spdk-env": {"coney-base"},
     "coney-engine": {"coney-base", "coney-resp", "coney-memtable"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
-    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},
+    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-load", "coney-xdp-prog"},
 }
 LINES_MAX = 900
 

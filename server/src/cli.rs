@@ -15,6 +15,7 @@ use crate::settings::{Flag, SettingsError};
     arg_required_else_help = true,
     after_help = "Start here:\n  coney serve                     serve on 127.0.0.1:6379, data in ./data\n  \
                   coney check                     what this host can do, and what is missing\n  \
+                  coney bench                     how fast is the server that runs here\n  \
                   coney config > coney.toml       every setting with its default and its meaning"
 )]
 pub(crate) struct Cli {
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Tell what works on this host: kernel, privileges, interfaces, limits, data directory
     Check(CheckArgs),
+    /// Measure a server, this one or any that speaks Redis's protocol
+    Bench(Box<coney_load::BenchArgs>),
     /// Print the commented configuration file with every setting's default
     Config,
 }

@@ -57,6 +57,17 @@ fn main() -> ExitCode {
             print(&check::report(&args.dir, args.json));
             ExitCode::SUCCESS
         }
+        Command::Bench(args) => match coney_load::run(&args) {
+            Ok(report) => {
+                print(&report);
+                ExitCode::SUCCESS
+            }
+            Err(problem) => {
+                complain(&problem);
+                let is_usage = matches!(problem, coney_load::BenchError::Option(_));
+                if is_usage { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+            }
+        },
         Command::Config => {
             print(coney_control::config::EXAMPLE_FILE);
             ExitCode::SUCCESS
