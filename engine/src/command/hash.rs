@@ -13,6 +13,8 @@ use super::{CommandError, Context, Done, Stop, scan};
 use crate::compact::Entry;
 use crate::meta::{Kind, MetaError};
 
+pub(super) mod range;
+
 /// Flags of a value without a deadline.
 const PLAIN: u8 = 0;
 
