@@ -22,6 +22,8 @@ use std::ops::Range;
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+use crate::bucket;
+
 /// Column families by their numbers in the batch. RocksDB numbers them in the order of creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -355,6 +357,19 @@ impl Batch {
             let key = &self.bytes[key.start as usize..key.end as usize];
             Some((key, self.pending(key)?))
         })
+    }
+
+    /// All pages of sorted sets ([`crate::bucket`]) in the batch and what it says of them.
+    pub fn pending_pages(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
+        self.elements.iter().filter(|(family, _)| *family == Family::Score).filter_map(
+            |(_, key)| {
+                let key = &self.bytes[key.start as usize..key.end as usize];
+                if !bucket::is_page_key(key) {
+                    return None;
+                }
+                Some((key, self.find(Family::Score, key)?))
+            },
+        )
     }
 
     /// Starts a record and returns where its key lies.

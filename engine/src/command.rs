@@ -246,6 +246,11 @@ impl<'a> Context<'a> {
         Self { exec, client, now, source: Source::Pool(frozen), budget: collection::Budget::POOL }
     }
 
+    /// Whether it is a worker that must not wait.
+    pub(crate) fn is_on_worker(&self) -> bool {
+        matches!(self.source, Source::Worker(_))
+    }
+
     /// The client's table.
     pub(crate) fn table(&self) -> u16 {
         self.client.table

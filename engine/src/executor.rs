@@ -24,6 +24,8 @@ use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
 
+mod page;
+
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
 /// the load throws them out that fast, and then a command must still end.
@@ -604,20 +606,27 @@ impl Executor {
                 self.engine.stripes.invalidate_all();
             }
         }
+        let mut epoch_of = |key: &[u8]| {
+            if !self.is_shared {
+                return 0;
+            }
+            // The batch holds the latch, and saw this version when it took it.
+            let stripe = stripe_of(key);
+            let version = self.engine.stripes.version(stripe, self.id);
+            self.known.epoch(stripe, version.unwrap_or_default())
+        };
         for (meta_key, pending) in self.batch.all_pending() {
             match pending {
                 Pending::Put(value) if committed => {
-                    let epoch = if self.is_shared {
-                        // The batch holds the latch, and saw this version when it took it.
-                        let stripe = stripe_of(meta_key);
-                        let version = self.engine.stripes.version(stripe, self.id);
-                        self.known.epoch(stripe, version.unwrap_or_default())
-                    } else {
-                        0
-                    };
-                    self.cache.put(meta_key, value, epoch);
+                    self.cache.put(meta_key, value, epoch_of(meta_key));
                 }
                 Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
+            }
+        }
+        for (key, pending) in self.batch.pending_pages() {
+            match pending {
+                Pending::Put(value) if committed => self.cache.put_page(key, value, epoch_of(key)),
+                Pending::Put(_) | Pending::Deleted => self.cache.remove_page(key),
             }
         }
         let earliest = std::mem::replace(&mut self.earliest_deadline_ms, u64::MAX);
@@ -678,14 +687,8 @@ impl Executor {
                 return Ok(f(frozen.get(Family::Meta, meta_key)?.as_deref()));
             }
         };
-        let epoch = if self.is_shared {
-            let stripe = stripe_of(meta_key);
-            let version = self.engine.stripes.version(stripe, self.id);
-            self.seen.push((stripe, version));
-            version.map(|version| self.known.epoch(stripe, version))
-        } else {
-            Some(0)
-        };
+        let epoch = self.see(stripe_of(meta_key));
+        let meta_key = self.meta_key.as_slice();
         if let Some(epoch) = epoch
             && let Some(value) = self.cache.get(meta_key, epoch)
         {

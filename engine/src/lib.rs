@@ -19,7 +19,9 @@ use std::path::PathBuf;
 
 pub mod acl;
 pub mod batch;
+pub mod bucket;
 pub mod cache;
+pub mod check;
 pub mod client;
 pub mod command;
 pub mod compact;

@@ -164,6 +164,32 @@ impl Context<'_> {
         result
     }
 
+    /// The same for a page of a sorted set, which the cache may have.
+    pub(crate) fn page<R>(
+        &mut self,
+        prefix: &[u8],
+        page_key: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        let mut key = std::mem::take(&mut self.exec.index_key);
+        key.clear();
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(page_key);
+        let tier = match (self.exec.batch.pending_element(Family::Score, &key), self.source) {
+            (None, Source::Worker(tier)) => Some(tier),
+            (_, Source::Worker(_) | Source::Pool(_)) => None,
+        };
+        let result = match tier {
+            Some(tier) => {
+                self.exec.element_reads += 1;
+                self.exec.committed_page(&key, tier, f)
+            }
+            None => self.element_at(Family::Score, &key, f),
+        };
+        self.exec.index_key = key;
+        result
+    }
+
     fn element_at<R>(
         &mut self,
         family: Family,

@@ -17,6 +17,7 @@ use crate::field::FieldValue;
 use crate::meta::Kind;
 
 pub(crate) mod expire;
+pub(super) mod range;
 
 /// A field out of what is stored, if anything is and it has not ended.
 fn live(stored: Option<&[u8]>, now: UnixMillis) -> Result<Option<FieldValue<'_>>, CommandError> {

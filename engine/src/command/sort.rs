@@ -9,7 +9,7 @@ use std::ops::Range;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Stop, hash, list, string_body};
+use super::{CommandError, Context, Done, Stop, hash, list, string_body, zset};
 use crate::meta::Kind;
 
 /// Options of SORT.
@@ -119,8 +119,13 @@ fn sorted(
         // What is stored has to be the same everywhere.
         (is_sorted, is_alpha, by) = (true, true, None);
     }
+    let mut is_cut = false;
     let mut elements = match kind {
         None => Vec::new(),
+        Some(Kind::ZSet) if !is_sorted => {
+            is_cut = true;
+            zset::load(ctx, key, options.is_descending, |len| options.wanted(len))?
+        }
         Some(Kind::List) => list::load(ctx, key, !is_sorted && options.is_descending)?,
         Some(kind @ (Kind::Set | Kind::ZSet)) => {
             let mut members = Vec::new();
@@ -145,7 +150,7 @@ fn sorted(
         });
         elements = weighted.into_iter().map(|(_, element)| element).collect();
     }
-    let wanted = options.wanted(elements.len());
+    let wanted = if is_cut { 0..elements.len() } else { options.wanted(elements.len()) };
     let elements = elements.drain(wanted);
     if options.get.is_empty() {
         return Ok(elements.map(Some).collect());

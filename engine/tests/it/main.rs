@@ -20,6 +20,8 @@ mod large;
 mod lists;
 mod model;
 mod peer;
+mod places;
+mod ranks;
 mod slow;
 mod sorted;
 mod streams;
