@@ -13,6 +13,7 @@ use crate::executor::Executor;
 use crate::executor::Source;
 use crate::key;
 use crate::meta::Header;
+use crate::notify::Class;
 use crate::reclaim;
 use crate::store::{StoreError, Tier};
 
@@ -107,6 +108,7 @@ impl Executor {
                         let mark = self.batch.mark();
                         self.remove(&header);
                         self.touch_watched(mark);
+                        self.notify(meta.table, Class::Expired, "expired", meta.user_key);
                         self.stats.expired_keys += 1;
                     }
                 }

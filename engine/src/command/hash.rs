@@ -12,6 +12,7 @@ use super::option::{int, is, random_count};
 use super::{CommandError, Context, Done, Stop, scan};
 use crate::compact::Entry;
 use crate::meta::{Kind, MetaError};
+use crate::notify::Class;
 
 /// Flags of a value without a deadline.
 const PLAIN: u8 = 0;
@@ -193,6 +194,7 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize, Stop> {
         created += usize::from(!was_there);
     }
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hset", &args[1]);
     Ok(created)
 }
 
@@ -204,6 +206,9 @@ pub(super) fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
         ctx.edit_set(&mut edit, 0, Entry { name, value: &stored(&args[3]) });
     }
     ctx.edit_finish(edit);
+    if is_new {
+        ctx.notify(Class::Hash, "hset", &args[1]);
+    }
     reply.int(i64::from(is_new));
     Ok(())
 }
@@ -215,6 +220,9 @@ pub(super) fn hdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let mut count = 0;
     for (number, name) in names.iter().enumerate() {
         count += usize::from(ctx.edit_remove(&mut edit, number, name));
+    }
+    if count > 0 {
+        ctx.notify(Class::Hash, "hdel", &args[1]);
     }
     ctx.edit_finish(edit);
     reply.count(count);
@@ -236,6 +244,7 @@ pub(super) fn hincrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     edit.assume_present(usize::from(number.is_some()));
     ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hincrby", &args[1]);
     reply.int(sum);
     Ok(())
 }
@@ -266,6 +275,7 @@ pub(super) fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Re
     edit.assume_present(usize::from(number.is_some()));
     ctx.edit_set(&mut edit, 0, Entry { name, value: &stored(text.as_bytes()) });
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hincrbyfloat", &args[1]);
     reply.bulk(text.as_bytes());
     Ok(())
 }
