@@ -4,14 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use coney_base::UnixMillis;
+
 use crate::EngineConfig;
 use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
+use crate::mail::Mailboxes;
+use crate::monitor::Monitors;
+use crate::notify::Notified;
+use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::roster::Roster;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::tracking::Trackers;
 use crate::wait::Waits;
 use crate::watch::Watches;
 
@@ -24,6 +32,12 @@ pub struct Engine {
     pub(crate) watches: Watches,
     pub(crate) pubsub: PubSub,
     pub(crate) waits: Waits,
+    pub(crate) notified: Notified,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) monitors: Monitors,
+    pub(crate) trackers: Trackers,
+    pub(crate) roster: Roster,
+    pub(crate) pause: Pause,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -60,8 +74,14 @@ impl Engine {
             stripes: Stripes::new(config.workers),
             counts,
             watches: Watches::new(),
-            pubsub: PubSub::new(config.workers),
+            pubsub: PubSub::default(),
             waits: Waits::new(config.workers),
+            notified: Notified::default(),
+            mailboxes: Mailboxes::new(config.workers),
+            monitors: Monitors::new(config.workers),
+            trackers: Trackers::new(config.workers),
+            roster: Roster::default(),
+            pause: Pause::default(),
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
@@ -108,6 +128,21 @@ impl Engine {
     /// Changes the longest string value.
     pub fn set_value_len_max(&self, bytes: u64) {
         self.value_len_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes how many keys are remembered for CLIENT TRACKING; 0: any number.
+    pub fn set_tracked_keys_max(&self, count: usize) {
+        self.trackers.set_keys_max(count);
+    }
+
+    /// Whether CLIENT PAUSE is in force.
+    pub fn is_paused(&self, now: UnixMillis) -> bool {
+        self.pause.until(now).is_some()
+    }
+
+    /// Changes which events of keys are notified: the letters of `notify-keyspace-events`.
+    pub fn set_notified(&self, letters: &str) {
+        self.notified.set(letters);
     }
 
     /// Counts a written batch and returns its ticket.

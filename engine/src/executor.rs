@@ -5,6 +5,7 @@
 //! have to wait comes back as [`Park`], with nothing written. [`Executor::commit`] brings the
 //! iteration's writes to the log and makes them visible, all or none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
@@ -20,9 +21,15 @@ use crate::engine::Engine;
 use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
-use crate::pubsub::{Local, Outgoing};
+use crate::mail::Outgoing;
+use crate::pubsub::Local;
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+use crate::tracking::{self, Tracked};
+
+mod stats;
+
+pub use stats::{CacheUsage, ExecutorStats};
 
 mod page;
 
@@ -73,6 +80,8 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// The end of CLIENT PAUSE ([`Executor::paused_until`]): try again then.
+    Paused,
     /// Elements of its keys. It is to be executed again when its client is called
     /// ([`Executor::take_called`]), or else ended after this time ([`Executor::give_up`]).
     Wait {
@@ -95,42 +104,6 @@ pub enum CommitOutcome {
     Stalled,
     /// They are gone.
     Failed(StoreError),
-}
-
-/// What an executor counts.
-#[derive(Debug, Default, Clone)]
-pub struct ExecutorStats {
-    /// Commands executed.
-    pub commands: u64,
-    /// Commands that replied an error.
-    pub errors: u64,
-    /// Commands refused before they ran: unknown, wrong number of arguments, not authenticated.
-    pub rejected: u64,
-    /// Reads that found their key.
-    pub keyspace_hits: u64,
-    /// Reads that did not.
-    pub keyspace_misses: u64,
-    /// Keys removed because their deadline passed.
-    pub expired_keys: u64,
-    /// Fields of hashes removed because their deadline passed.
-    pub expired_fields: u64,
-    /// Commands that had to fetch keys from the device.
-    pub fetches: u64,
-    /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
-    pub blocking_reads: u64,
-    /// Commands that only read and were executed on the pool, because they read too much or
-    /// ranges that were not in memory.
-    pub pool_reads: u64,
-    /// Commands that write and were executed on the pool for the same reasons.
-    pub holds: u64,
-    /// Commands parked for a latch.
-    pub latch_waits: u64,
-    /// Calls, by the command's index in the table.
-    pub calls: Vec<u64>,
-    /// Calls that replied an error.
-    pub failed_calls: Vec<u64>,
-    /// Calls refused before they ran.
-    pub rejected_calls: Vec<u64>,
 }
 
 /// See the module page.
@@ -173,8 +146,16 @@ pub struct Executor {
     pub(crate) emptied: Vec<std::ops::Range<u16>>,
     /// Who of this worker's clients is subscribed to what.
     pub(crate) subscribers: Local,
-    /// Messages that leave after the commit.
-    pub(crate) published: Vec<Outgoing>,
+    /// Mail that leaves after the commit.
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Clients of this worker that are in MONITOR.
+    pub(crate) monitors: BTreeSet<u64>,
+    /// What this worker's clients keep.
+    pub(crate) tracked: Tracked,
+    /// Who wrote the keys of the batch, while anybody tracks: the one client, or 0 for several.
+    pub(crate) writers: BTreeMap<Vec<u8>, u64>,
+    /// The command that ended last, and whether it may have taken long.
+    last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
     pub(crate) called_workers: Vec<usize>,
     /// EXEC runs its commands.
@@ -204,12 +185,7 @@ impl Executor {
         let workers = engine.config.workers;
         assert!(id < workers, "the engine was opened for {workers} workers");
         let commands = command::table::ALL.len();
-        let stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
+        let stats = ExecutorStats::of(commands);
         let seed = engine.config.seed.wrapping_add(id as u64);
         let cache = Cache::new(engine.config.hot_cache_bytes / workers as u64);
         let mut executor = Self::with(engine, id, cache, Place::Worker, seed);
@@ -251,7 +227,11 @@ impl Executor {
             empties_tables: false,
             emptied: Vec::new(),
             subscribers: Local::default(),
-            published: Vec::new(),
+            outgoing: Vec::new(),
+            monitors: BTreeSet::new(),
+            tracked: Tracked::default(),
+            writers: BTreeMap::new(),
+            last_call: None,
             called_workers: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
@@ -286,11 +266,47 @@ impl Executor {
         outcome
     }
 
+    /// The command that has ended since the last look, by its place in the table, and whether it may
+    /// have taken long. One that is only queued, or refused, is none.
+    pub fn take_last_call(&mut self) -> Option<(usize, bool)> {
+        self.last_call.take()
+    }
+
+    /// The client has connected: others find it by its id until [`Executor::release`].
+    pub fn admit(&self, client: &Client) {
+        self.engine.roster.enter(client.id, self.id);
+    }
+
+    /// When the present CLIENT PAUSE ends; `None`: there is none.
+    pub fn paused_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.engine.pause.until(now)
+    }
+
+    /// Lets all workers look at what they share.
+    pub(crate) fn call_all_workers(&mut self) {
+        (0..self.engine.config.workers).for_each(|worker| self.note_called(worker));
+    }
+
     /// The client's blocking command, which still waits, ends with the reply for nothing.
-    pub fn give_up(&mut self, client: &mut Client, args: Args<'_>) {
+    pub fn give_up(
+        &mut self,
+        now: UnixMillis,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        let ticket = client.awaited_ticket;
         self.stop_waiting(client);
         if let Ok(spec) = command::table::find(args) {
-            self.count_call(spec, client);
+            match spec.full_name {
+                "wait" => reply.int(0),
+                "waitaof" => {
+                    let is_local = ticket.is_none_or(|it| self.engine.durable_ticket() >= it);
+                    command::node::acknowledged(is_local, reply);
+                }
+                _ => reply.null_array(),
+            }
+            self.end_call(now, spec, client, args);
         }
     }
 
@@ -320,19 +336,24 @@ impl Executor {
         if !self.holds.is_empty()
             && let Some(built) = self.take_built(client, spec)
         {
-            self.finish_built(spec, client, built, reply);
+            self.finish_built(now, spec, client, args, built, reply);
             return Outcome::Done;
+        }
+        if self.engine.pause.holds(now, spec, client) {
+            return Outcome::Park(Park::Paused);
         }
         if client.transaction.is_some() && !command::transaction::is_immediate(spec) {
             self.queue(spec, client, args, reply);
             return Outcome::Done;
         }
+        self.remember_keys(client, spec, args);
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
         self.element_reads = 0;
         let mark = self.batch.mark();
         let batch_before = self.batch.count();
+        let outgoing_before = self.outgoing.len();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
@@ -348,11 +369,11 @@ impl Executor {
                 Some(Stop::Latch)
             }
             Handler::Slow(_) => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(self.park_on_pool(spec, client, now, args, Purpose::Reply));
             }
             Handler::Admin => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(Park::Admin);
             }
             Handler::Container => {
@@ -380,21 +401,22 @@ impl Executor {
                 let may_write = matches!(stop, Stop::Wait(_));
                 assert!(!has_written || may_write, "{} wrote and then parked", spec.full_name);
                 if has_written {
-                    self.touch_watched(mark);
+                    self.touch(mark, client.id);
                     client.wrote_in_batch = Some(self.batch_number);
+                }
+                // It will be executed again, and tell of everything again.
+                if !may_write {
+                    self.outgoing.truncate(outgoing_before);
                 }
                 reply.truncate(start);
                 return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
         if self.batch.count() != batch_before {
-            self.touch_watched(mark);
+            self.touch(mark, client.id);
             client.wrote_in_batch = Some(self.batch_number);
         }
-        self.stats.commands += 1;
-        self.stats.calls[spec.index()] += 1;
-        client.commands += 1;
-        client.last_command = spec.full_name;
+        self.end_call(now, spec, client, args);
         // Subscriptions are pushed, like messages: a client that switched replies off gets them.
         if !client.take_reply_permission() && !command::pubsub::is_subscription(spec) {
             reply.truncate(start);
@@ -405,8 +427,10 @@ impl Executor {
     /// Ends a command that the pool has built.
     fn finish_built(
         &mut self,
+        now: UnixMillis,
         spec: &'static CommandSpec,
         client: &mut Client,
+        args: Args<'_>,
         built: Built,
         reply: &mut Reply<'_>,
     ) {
@@ -415,10 +439,10 @@ impl Executor {
         self.stats.errors += u64::from(built.is_error);
         self.stats.failed_calls[spec.index()] += u64::from(built.is_error);
         if let Some(after) = built.client_after {
-            self.end_transaction(client, *after);
+            self.end_transaction(now, client, *after);
         }
         client.wrote_in_batch = Some(self.batch_number);
-        self.count_call(spec, client);
+        self.end_call(now, spec, client, args);
         if !client.take_reply_permission() {
             reply.truncate(start);
         }
@@ -459,7 +483,7 @@ impl Executor {
             }
             Stop::TooLong => {
                 self.stats.pool_reads += 1;
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 self.park_on_pool(spec, client, now, args, Purpose::Reply)
             }
             Stop::Latch => {
@@ -530,7 +554,17 @@ impl Executor {
         self.empties_tables = false;
     }
 
-    fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
+    /// The client's command is over, or its end is no longer up to this worker.
+    fn end_call(
+        &mut self,
+        now: UnixMillis,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        args: Args<'_>,
+    ) {
+        self.feed_monitors(now, client, spec, args);
+        self.last_call = Some((spec.index(), spec.may_be_long(args)));
+        tracking::end_command(client, spec);
         self.stats.commands += 1;
         self.stats.calls[spec.index()] += 1;
         client.commands += 1;
@@ -567,7 +601,7 @@ impl Executor {
     pub fn commit(&mut self) -> CommitOutcome {
         self.commit_requested = false;
         if self.batch.is_empty() {
-            self.settle_published(true);
+            self.settle_mail(true);
             self.finish(false);
             return CommitOutcome::Nothing;
         }
@@ -579,7 +613,8 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
-                self.settle_published(true);
+                self.settle_mail(true);
+                self.invalidate_written();
                 self.call_waiting(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
@@ -588,7 +623,8 @@ impl Executor {
             Err(error) => {
                 self.engine.note_failure(&error);
                 self.changes.clear();
-                self.settle_published(false);
+                self.settle_mail(false);
+                self.writers.clear();
                 self.call_waiting(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
@@ -778,7 +814,7 @@ impl Executor {
 
     /// The batch as it was built on the pool, and what belongs to it.
     pub(crate) fn into_parts(self) -> (Batch, Changes, u64, Vec<Outgoing>) {
-        (self.batch, self.changes, self.earliest_deadline_ms, self.published)
+        (self.batch, self.changes, self.earliest_deadline_ms, self.outgoing)
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
@@ -841,41 +877,10 @@ impl Executor {
         Ok((self.engine.count(table).keys + self.changes.of(table).keys).max(0))
     }
 
-    /// Bytes and entries in the cache, hits and misses.
-    pub fn cache_usage(&self) -> CacheUsage {
-        let (bytes, entries) = self.cache.usage();
-        CacheUsage { bytes, entries, hits: self.cache.hits, misses: self.cache.misses }
-    }
-
     /// Changes the size of all workers' caches together.
     pub fn set_hot_cache_bytes(&mut self, bytes: u64) {
         self.cache.set_capacity(bytes / self.engine.config.workers as u64);
     }
-
-    /// Sets the counters back to zero.
-    pub fn reset_stats(&mut self) {
-        let commands = self.stats.calls.len();
-        self.stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
-        (self.cache.hits, self.cache.misses) = (0, 0);
-    }
-}
-
-/// See [`Executor::cache_usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheUsage {
-    /// Bytes in use.
-    pub bytes: u64,
-    /// Entries.
-    pub entries: usize,
-    /// Lookups that found a valid entry.
-    pub hits: u64,
-    /// Lookups that did not.
-    pub misses: u64,
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {

@@ -1,8 +1,8 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, integer, memory, networks, output_limits, pin_cores, show_binds,
-    show_networks, show_output_limits, show_pin_cores, word, yes_no,
+    BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
+    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
 use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
 
@@ -425,6 +425,24 @@ pub static KEYS: &[Key] = &[
     encoding_limit!("list-max-listpack-size", in_file: true, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
     encoding_limit!("stream-node-max-entries", in_file: true, stream_node_entries, 0, i64::MAX),
     Key {
+        name: "notify-keyspace-events",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.notify_keyspace_events.clone(),
+        set: |config, text| event_classes(text).map(|value| config.notify_keyspace_events = value),
+    },
+    Key {
+        name: "tracking-table-max-keys",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tracking_table_max_keys.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.tracking_table_max_keys = value)
+        },
+    },
+    Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
         in_file: true,
@@ -441,6 +459,16 @@ pub static KEYS: &[Key] = &[
         form: Form::Number,
         get: |config| config.slowlog_max_len.to_string(),
         set: |config, text| integer(text, 0, 1_000_000).map(|value| config.slowlog_max_len = value),
+    },
+    Key {
+        name: "latency-monitor-threshold",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.latency_monitor_threshold.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.latency_monitor_threshold = value)
+        },
     },
     Key {
         name: "log-level",
@@ -504,7 +532,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("dbfilename", "dump.rdb"),
     ("hll-sparse-max-bytes", "3000"),
     ("hz", "10"),
-    ("latency-monitor-threshold", "0"),
     ("latency-tracking", "yes"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),
@@ -518,7 +545,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("masterauth", ""),
     ("min-replicas-to-write", "0"),
     ("no-appendfsync-on-rewrite", "no"),
-    ("notify-keyspace-events", ""),
     ("pidfile", ""),
     ("rdb-key-save-delay", "0"),
     ("rdbcompression", "yes"),
@@ -537,7 +563,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("stop-writes-on-bgsave-error", "yes"),
     ("stream-node-max-bytes", "4096"),
     ("supervised", "no"),
-    ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
 ];
 

@@ -6,6 +6,7 @@ use super::super::option::{int, is};
 use super::super::{CommandError, Context, Done, string_body};
 use super::{bit_offset, load_up_to};
 use crate::meta::Header;
+use crate::notify::Class;
 
 /// The type of an integer: `i8`, `u63`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,6 +270,7 @@ fn change(
     if changes {
         let table = ctx.table();
         ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+        ctx.notify(Class::String, "setbit", key);
     }
     Ok(())
 }
