@@ -14,6 +14,7 @@ use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
+use crate::command::collection::members::Candidates;
 use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
@@ -23,6 +24,10 @@ use crate::key::{self, MetaKey};
 use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+
+mod stats;
+
+pub use stats::{CacheUsage, ExecutorStats};
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -95,42 +100,6 @@ pub enum CommitOutcome {
     Failed(StoreError),
 }
 
-/// What an executor counts.
-#[derive(Debug, Default, Clone)]
-pub struct ExecutorStats {
-    /// Commands executed.
-    pub commands: u64,
-    /// Commands that replied an error.
-    pub errors: u64,
-    /// Commands refused before they ran: unknown, wrong number of arguments, not authenticated.
-    pub rejected: u64,
-    /// Reads that found their key.
-    pub keyspace_hits: u64,
-    /// Reads that did not.
-    pub keyspace_misses: u64,
-    /// Keys removed because their deadline passed.
-    pub expired_keys: u64,
-    /// Fields of hashes removed because their deadline passed.
-    pub expired_fields: u64,
-    /// Commands that had to fetch keys from the device.
-    pub fetches: u64,
-    /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
-    pub blocking_reads: u64,
-    /// Commands that only read and were executed on the pool, because they read too much or
-    /// ranges that were not in memory.
-    pub pool_reads: u64,
-    /// Commands that write and were executed on the pool for the same reasons.
-    pub holds: u64,
-    /// Commands parked for a latch.
-    pub latch_waits: u64,
-    /// Calls, by the command's index in the table.
-    pub calls: Vec<u64>,
-    /// Calls that replied an error.
-    pub failed_calls: Vec<u64>,
-    /// Calls refused before they ran.
-    pub rejected_calls: Vec<u64>,
-}
-
 /// See the module page.
 #[derive(Debug)]
 pub struct Executor {
@@ -183,10 +152,18 @@ pub struct Executor {
     /// The meta key looked at last.
     pub(crate) meta_key: Vec<u8>,
     pub(crate) index_key: Vec<u8>,
+    /// An element below a prefix.
+    pub(crate) element: Vec<u8>,
+    /// A buffer for the next prefix of elements.
+    pub(crate) prefix: Vec<u8>,
+    /// A buffer for what an edit knows of its elements.
+    pub(crate) are_known: Vec<bool>,
     /// For handlers that need a value while they write.
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
+    /// Members that SPOP takes next.
+    pub(crate) candidates: Candidates,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -256,8 +233,12 @@ impl Executor {
             holds_exclusive: false,
             meta_key: Vec::new(),
             index_key: Vec::new(),
+            element: Vec::new(),
+            prefix: Vec::new(),
+            are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
+            candidates: Candidates::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -330,7 +311,7 @@ impl Executor {
         self.seen.clear();
         self.element_reads = 0;
         let mark = self.batch.mark();
-        let batch_before = self.batch.count();
+        let writes_before = self.batch.writes();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
@@ -363,8 +344,8 @@ impl Executor {
             Some(Stop::Close) => outcome = Outcome::Close,
             Some(Stop::Error(error)) => {
                 assert_eq!(
-                    self.batch.count(),
-                    batch_before,
+                    self.batch.writes(),
+                    writes_before,
                     "{} wrote and then failed",
                     spec.full_name
                 );
@@ -374,7 +355,7 @@ impl Executor {
                 error.write(reply, spec.full_name);
             }
             Some(stop) => {
-                let has_written = self.batch.count() != batch_before;
+                let has_written = self.batch.writes() != writes_before;
                 let may_write = matches!(stop, Stop::Wait(_));
                 assert!(!has_written || may_write, "{} wrote and then parked", spec.full_name);
                 if has_written {
@@ -385,7 +366,7 @@ impl Executor {
                 return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
-        if self.batch.count() != batch_before {
+        if self.batch.writes() != writes_before {
             self.touch_watched(mark);
             client.wrote_in_batch = Some(self.batch_number);
         }
@@ -543,9 +524,9 @@ impl Executor {
         mixed ^ (mixed >> 31)
     }
 
-    /// Records in the open batch.
-    pub fn write_count(&self) -> u32 {
-        self.batch.count()
+    /// Writes in the open batch.
+    pub fn write_count(&self) -> u64 {
+        self.batch.writes()
     }
 
     /// Whether [`Executor::commit`] has something to do.
@@ -622,7 +603,11 @@ impl Executor {
         if committed {
             self.engine.lower_expiry_floor(earliest);
         }
+        if !committed && !self.batch.is_empty() {
+            self.batch.edges.clear();
+        }
         self.batch.clear();
+        self.candidates.clear();
         self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {
@@ -702,6 +687,17 @@ impl Executor {
             Found::Absent => Ok(f(None)),
             Found::NeedsDevice => Err(Stop::Fetch),
         }
+    }
+
+    /// The epoch of what this worker knows of a key, whose meta key or elements begin like this;
+    /// `None`: somebody else writes there.
+    pub(crate) fn epoch_of(&mut self, meta_key: &[u8]) -> Option<u32> {
+        if !self.is_shared {
+            return Some(0);
+        }
+        let stripe = stripe_of(meta_key);
+        let version = self.engine.stripes.version(stripe, self.id)?;
+        Some(self.known.epoch(stripe, version))
     }
 
     /// Says that commands with these keys come next ([`key::meta_prefix`] of each): see
@@ -858,19 +854,6 @@ impl Executor {
         };
         (self.cache.hits, self.cache.misses) = (0, 0);
     }
-}
-
-/// See [`Executor::cache_usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheUsage {
-    /// Bytes in use.
-    pub bytes: u64,
-    /// Entries.
-    pub entries: usize,
-    /// Lookups that found a valid entry.
-    pub hits: u64,
-    /// Lookups that did not.
-    pub misses: u64,
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {

@@ -7,7 +7,8 @@
 //!   [`stream`]: the elements of streams;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`acl`]: users and what they may do.
-//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
+//!   where large sorted sets begin and end.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
 //! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
@@ -24,6 +25,7 @@ pub mod client;
 pub mod command;
 pub mod compact;
 pub mod counts;
+mod edges;
 pub mod element;
 pub mod engine;
 pub mod executor;

@@ -12,8 +12,9 @@
 // million entries; whole keys are compared only where digests are equal.
 //
 // What all keys of a node share follows from its bounds, the keys around it in its parent: a key
-// between two that begin alike begins like them. A node at the edge of the tree has a bound on one
-// side only, and takes its digests from the beginning of keys.
+// between two that begin alike begins like them. A node at an edge of the tree (the root is one) has
+// no bound on one side: its prefix is what its present keys share, a search first compares it with
+// what is searched for, and a new key that begins otherwise makes it shorter.
 //
 // **Readers.** Each node has a version, which is odd while the writer changes the node. A reader
 // notes the version, searches, and looks at it again; if it has changed, it begins anew at the root.
@@ -66,6 +67,8 @@ constexpr size_t kHeightMax = 40;
 // The digests of a node are made anew if its keys share so many more bytes than they skip: until
 // then, four of the eight bytes tell keys apart.
 constexpr size_t kSkipStep = 4;
+// Once a node at an edge has so many keys, what they share is skipped.
+constexpr uint32_t kEdgeKeys = 8;
 // How often a reader looks at a node that changes before it lets other threads run.
 constexpr unsigned kSpins = 64;
 
@@ -117,6 +120,8 @@ struct Node {
   std::atomic<uint32_t> count{0};
   // Bytes in front of the digests.
   std::atomic<uint32_t> skip{0};
+  // It has no bound on one side.
+  std::atomic<bool> is_edge{true};
   const bool is_leaf;
   // Where the last entry was inserted. The writer's own.
   uint32_t last_at = kFanout;
@@ -129,9 +134,18 @@ struct Node {
   // The number of keys from `first` on that come before `key`, plus `first`.
   uint32_t LowerBound(uint32_t first, const Key& key) const {
     const uint32_t end = count.load(kAcquire);
-    const uint64_t digest = key.Digest(skip.load(kRelaxed));
+    if (end <= first) return first;
+    const size_t prefix_len = skip.load(kRelaxed);
+    if (is_edge.load(kRelaxed) && prefix_len > 0) {
+      const Key any(keys[first].load(kAcquire));
+      const size_t compared = std::min({key.len, prefix_len, any.len});
+      const int order = memcmp(key.data, any.data, compared);
+      if (order < 0 || (order == 0 && key.len < prefix_len)) return first;
+      if (order > 0) return end;
+    }
+    const uint64_t digest = key.Digest(prefix_len);
     uint32_t low = first;
-    for (uint32_t len = end > first ? end - first : 0; len > 0;) {
+    for (uint32_t len = end - first; len > 0;) {
       const uint32_t half = len / 2;
       const bool is_before = digests[low + half].load(kRelaxed) < digest;
       low = is_before ? low + half + 1 : low;
@@ -150,7 +164,11 @@ struct Node {
     return low;
   }
 
-  void MakeDigests(uint32_t first, size_t new_skip) {
+  // The first key that is used.
+  uint32_t First() const { return is_leaf ? 0 : 1; }
+
+  void MakeDigests(size_t new_skip) {
+    const uint32_t first = First();
     skip.store(static_cast<uint32_t>(new_skip), kRelaxed);
     for (uint32_t at = first; at < count.load(kRelaxed); at++) {
       digests[at].store(Key(keys[at].load(kRelaxed)).Digest(new_skip), kRelaxed);
@@ -329,6 +347,12 @@ class TreeMemtable : public MemTableRep {
   // Makes room at `at` of a node with less than all places taken, and puts a key there.
   static void InsertAt(Node* node, uint32_t at, const char* entry, const Key& key) {
     const uint32_t count = node->count.load(kRelaxed);
+    if (node->is_edge.load(kRelaxed)) {
+      const uint32_t first = node->First();
+      const size_t shared =
+          count > first ? CommonPrefix(key, Key(node->keys[first].load(kRelaxed))) : key.len;
+      if (shared < node->skip.load(kRelaxed)) node->MakeDigests(shared);
+    }
     for (uint32_t to = count; to > at; to--) {
       node->digests[to].store(node->digests[to - 1].load(kRelaxed), kRelaxed);
       node->keys[to].store(node->keys[to - 1].load(kRelaxed), kRelease);
@@ -337,6 +361,7 @@ class TreeMemtable : public MemTableRep {
     node->keys[at].store(entry, kRelease);
     node->count.store(count + 1, kRelease);
     node->last_at = at;
+    if (count + 1 == kEdgeKeys && node->is_edge.load(kRelaxed)) NarrowEdge(node);
   }
 
   static void InsertChild(Inner* node, uint32_t at, const char* separator, Node* child) {
@@ -347,13 +372,26 @@ class TreeMemtable : public MemTableRep {
     InsertAt(node, at, separator, Key(separator));
   }
 
-  // Makes the digests of a node with new bounds anew, if that is worth it.
+  // Makes the digests of a node with new bounds anew, if that is worth it, or if what its keys share
+  // was no more than chance.
   static void Narrow(Node* node, const char* low, const char* high) {
-    if (low == nullptr || high == nullptr) return;
-    const size_t shared = CommonPrefix(Key(low), Key(high));
-    if (shared >= node->skip.load(kRelaxed) + kSkipStep) {
-      node->MakeDigests(node->is_leaf ? 0 : 1, shared);
+    if (low == nullptr || high == nullptr) {
+      NarrowEdge(node);
+      return;
     }
+    const size_t shared = CommonPrefix(Key(low), Key(high));
+    const size_t skip = node->skip.load(kRelaxed);
+    node->is_edge.store(false, kRelaxed);
+    if (shared < skip || shared >= skip + kSkipStep) node->MakeDigests(shared);
+  }
+
+  static void NarrowEdge(Node* node) {
+    const uint32_t first = node->First();
+    const uint32_t count = node->count.load(kRelaxed);
+    if (count < first + 2) return;
+    const size_t shared =
+        CommonPrefix(Key(node->keys[first].load(kRelaxed)), Key(node->keys[count - 1].load(kRelaxed)));
+    if (shared >= node->skip.load(kRelaxed) + kSkipStep) node->MakeDigests(shared);
   }
 
   // Moves what is at `from` and after it to an empty node, which readers do not know yet.
@@ -368,6 +406,7 @@ class TreeMemtable : public MemTableRep {
       }
     }
     right->skip.store(node->skip.load(kRelaxed), kRelaxed);
+    right->is_edge.store(node->is_edge.load(kRelaxed), kRelaxed);
     right->count.store(count - from, kRelaxed);
     node->count.store(from, kRelease);
   }

@@ -97,10 +97,12 @@ proptest! {
             let expected = value.as_deref().map_or(Pending::Deleted, Pending::Put);
             prop_assert_eq!(joined.pending_element(Family::Data, key), Some(expected));
         }
-        let found = joined.pending_under(Family::Data, &prefix);
+        let end = crate::element::prefix_end(&prefix);
+        joined.sort_elements();
+        let found: Vec<_> = joined.pending_range(Family::Data, &prefix, &end).collect();
         let expected: Vec<(&[u8], Pending<'_>)> = model
             .iter()
-            .filter(|(key, _)| key.starts_with(&prefix))
+            .filter(|(key, _)| prefix.as_slice() <= key.as_slice() && **key < end)
             .map(|(key, value)| (&key[..], value.as_deref().map_or(Pending::Deleted, Pending::Put)))
             .collect();
         prop_assert_eq!(found, expected);

@@ -41,7 +41,7 @@ impl<'k> SortedEdit<'k> {
                 self.known.push(super::score_in(ctx, large, member)?);
             }
         }
-        self.edit.assume(self.known.iter().map(Option::is_some).collect());
+        self.edit.assume(self.known.iter().map(Option::is_some));
         Ok(())
     }
 
@@ -56,6 +56,12 @@ impl<'k> SortedEdit<'k> {
         let stored = match &self.edit.form {
             Form::Compact(compact) => compact.find(member).map(|entry| entry.value),
             Form::Large(large) => {
+                if let [only] = self.known.as_slice()
+                    && number == 0
+                {
+                    // Nothing was written since.
+                    return Ok(*only);
+                }
                 let mut element = Vec::new();
                 element::write_member(&mut element, member);
                 let key = [&large.prefix[..], &element].concat();
@@ -81,13 +87,13 @@ impl<'k> SortedEdit<'k> {
         ctx.edit_set(&mut self.edit, number, Entry { name: member, value: &score::to_bytes(new) });
         // It may just have become large, with the old score.
         if let Form::Large(large) = &self.edit.form {
-            let mut element = Vec::new();
+            let element = &mut ctx.exec.element;
             if let Some(old) = old {
-                score::write_element(&mut element, old, member);
-                ctx.exec.batch.delete_element(Family::Score, &large.prefix, &element);
+                score::write_element(element, old, member);
+                ctx.exec.batch.delete_element(Family::Score, &large.prefix, element);
             }
-            score::write_element(&mut element, new, member);
-            ctx.exec.batch.put_element(Family::Score, &large.prefix, &element, b"");
+            score::write_element(element, new, member);
+            ctx.exec.batch.put_element(Family::Score, &large.prefix, element, b"");
         }
     }
 
@@ -101,9 +107,9 @@ impl<'k> SortedEdit<'k> {
     ) {
         ctx.edit_remove(&mut self.edit, number, member);
         if let Form::Large(large) = &self.edit.form {
-            let mut element = Vec::new();
-            score::write_element(&mut element, score, member);
-            ctx.exec.batch.delete_element(Family::Score, &large.prefix, &element);
+            let element = &mut ctx.exec.element;
+            score::write_element(element, score, member);
+            ctx.exec.batch.delete_element(Family::Score, &large.prefix, element);
         }
     }
 
