@@ -60,9 +60,10 @@ pub use coney_resp::REDIS_VERSION;
 /// Which structure RocksDB keeps new entries in until they are flushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
-    /// Ordered.
+    /// RocksDB's own, for all families.
     SkipList,
-    /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    /// For keys a hash table that is sorted when somebody iterates, for elements a B+tree: see
+    /// [`coney_memtable`].
     #[default]
     Hash,
 }
@@ -84,7 +85,7 @@ pub struct EngineConfig {
     pub background_jobs: i32,
     /// Executors that there will be.
     pub workers: usize,
-    /// Memtable of the meta family.
+    /// Memtables of keys and elements.
     pub memtable: Memtable,
     /// Seed of RANDOMKEY's choices.
     pub seed: u64,

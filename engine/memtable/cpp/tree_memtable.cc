@@ -67,7 +67,7 @@ constexpr size_t kHeightMax = 40;
 // The digests of a node are made anew if its keys share so many more bytes than they skip: until
 // then, four of the eight bytes tell keys apart.
 constexpr size_t kSkipStep = 4;
-// Once a node at an edge has so many keys, what they share is skipped.
+// Once a leaf at an edge has so many keys, what they share is skipped.
 constexpr uint32_t kEdgeKeys = 8;
 // How often a reader looks at a node that changes before it lets other threads run.
 constexpr unsigned kSpins = 64;
@@ -185,6 +185,8 @@ struct Inner : Node {
   uint32_t ChildFor(const Key& key, bool is_before) const {
     const uint32_t at = LowerBound(1, key);
     if (is_before || at >= count.load(kAcquire)) return at - 1;
+    // Only a separator with the same digest can be the key itself.
+    if (digests[at].load(kRelaxed) != key.Digest(skip.load(kRelaxed))) return at - 1;
     const Key separator(keys[at].load(kAcquire));
     return key.Before(separator) ? at - 1 : at;
   }
@@ -370,6 +372,7 @@ class TreeMemtable : public MemTableRep {
     }
     node->children[at].store(child, kRelease);
     InsertAt(node, at, separator, Key(separator));
+    if (node->is_edge.load(kRelaxed)) NarrowEdge(node);
   }
 
   // Makes the digests of a node with new bounds anew, if that is worth it, or if what its keys share

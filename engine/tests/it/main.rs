@@ -20,6 +20,7 @@ mod large;
 mod lists;
 mod model;
 mod peer;
+mod queues;
 mod slow;
 mod sorted;
 mod streams;
