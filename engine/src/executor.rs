@@ -15,6 +15,7 @@ use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
+use crate::command::collection::members::Candidates;
 use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
@@ -166,10 +167,18 @@ pub struct Executor {
     /// The meta key looked at last.
     pub(crate) meta_key: Vec<u8>,
     pub(crate) index_key: Vec<u8>,
+    /// An element below a prefix.
+    pub(crate) element: Vec<u8>,
+    /// A buffer for the next prefix of elements.
+    pub(crate) prefix: Vec<u8>,
+    /// A buffer for what an edit knows of its elements.
+    pub(crate) are_known: Vec<bool>,
     /// For handlers that need a value while they write.
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
+    /// Members that SPOP takes next.
+    pub(crate) candidates: Candidates,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -238,8 +247,12 @@ impl Executor {
             holds_exclusive: false,
             meta_key: Vec::new(),
             index_key: Vec::new(),
+            element: Vec::new(),
+            prefix: Vec::new(),
+            are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
+            candidates: Candidates::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -352,7 +365,7 @@ impl Executor {
         self.seen.clear();
         self.element_reads = 0;
         let mark = self.batch.mark();
-        let batch_before = self.batch.count();
+        let writes_before = self.batch.writes();
         let outgoing_before = self.outgoing.len();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
@@ -386,8 +399,8 @@ impl Executor {
             Some(Stop::Close) => outcome = Outcome::Close,
             Some(Stop::Error(error)) => {
                 assert_eq!(
-                    self.batch.count(),
-                    batch_before,
+                    self.batch.writes(),
+                    writes_before,
                     "{} wrote and then failed",
                     spec.full_name
                 );
@@ -397,7 +410,7 @@ impl Executor {
                 error.write(reply, spec.full_name);
             }
             Some(stop) => {
-                let has_written = self.batch.count() != batch_before;
+                let has_written = self.batch.writes() != writes_before;
                 let may_write = matches!(stop, Stop::Wait(_));
                 assert!(!has_written || may_write, "{} wrote and then parked", spec.full_name);
                 if has_written {
@@ -412,7 +425,7 @@ impl Executor {
                 return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
-        if self.batch.count() != batch_before {
+        if self.batch.writes() != writes_before {
             self.touch(mark, client.id);
             client.wrote_in_batch = Some(self.batch_number);
         }
@@ -581,9 +594,9 @@ impl Executor {
         mixed ^ (mixed >> 31)
     }
 
-    /// Records in the open batch.
-    pub fn write_count(&self) -> u32 {
-        self.batch.count()
+    /// Writes in the open batch.
+    pub fn write_count(&self) -> u64 {
+        self.batch.writes()
     }
 
     /// Whether [`Executor::commit`] has something to do.
@@ -669,7 +682,11 @@ impl Executor {
         if committed {
             self.engine.lower_expiry_floor(earliest);
         }
+        if !committed && !self.batch.is_empty() {
+            self.batch.edges.clear();
+        }
         self.batch.clear();
+        self.candidates.clear();
         self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {
@@ -743,6 +760,17 @@ impl Executor {
             Found::Absent => Ok(f(None)),
             Found::NeedsDevice => Err(Stop::Fetch),
         }
+    }
+
+    /// The epoch of what this worker knows of a key, whose meta key or elements begin like this;
+    /// `None`: somebody else writes there.
+    pub(crate) fn epoch_of(&mut self, meta_key: &[u8]) -> Option<u32> {
+        if !self.is_shared {
+            return Some(0);
+        }
+        let stripe = stripe_of(meta_key);
+        let version = self.engine.stripes.version(stripe, self.id)?;
+        Some(self.known.epoch(stripe, version))
     }
 
     /// Says that commands with these keys come next ([`key::meta_prefix`] of each): see

@@ -200,6 +200,21 @@ impl Executor {
     pub(crate) fn store(&mut self, old: Option<&Header>, new: &Header, body: &[&[u8]]) {
         let (header, header_len) = new.to_bytes();
         let header = &header[..header_len];
+        // A transaction may be taken back to what was there before it, and those who watch the key
+        // are to see each write.
+        let is_same_life = old == Some(new);
+        if is_same_life && !self.in_transaction && self.engine.watches.is_empty() {
+            let is_overwritten = match body {
+                [body] => self.batch.overwrite_meta(&self.meta_key, &[header, body]),
+                [first, second] => {
+                    self.batch.overwrite_meta(&self.meta_key, &[header, first, second])
+                }
+                _ => false,
+            };
+            if is_overwritten {
+                return;
+            }
+        }
         match body {
             [body] => self.batch.put_meta(&self.meta_key, &[header, body]),
             [first, second] => self.batch.put_meta(&self.meta_key, &[header, first, second]),

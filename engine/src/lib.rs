@@ -7,7 +7,8 @@
 //!   [`stream`]: the elements of streams;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
 //! - [`acl`]: users and what they may do.
-//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
+//!   where large sorted sets begin and end.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
 //! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
@@ -29,6 +30,7 @@ pub mod client;
 pub mod command;
 pub mod compact;
 pub mod counts;
+mod edges;
 pub mod element;
 pub mod engine;
 pub mod executor;
@@ -69,9 +71,10 @@ pub use coney_resp::REDIS_VERSION;
 /// Which structure RocksDB keeps new entries in until they are flushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
-    /// Ordered.
+    /// RocksDB's own, for all families.
     SkipList,
-    /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    /// For keys a hash table that is sorted when somebody iterates, for elements a B+tree: see
+    /// [`coney_memtable`].
     #[default]
     Hash,
 }
@@ -93,7 +96,7 @@ pub struct EngineConfig {
     pub background_jobs: i32,
     /// Executors that there will be.
     pub workers: usize,
-    /// Memtable of the meta family.
+    /// Memtables of keys and elements.
     pub memtable: Memtable,
     /// Seed of RANDOMKEY's choices.
     pub seed: u64,

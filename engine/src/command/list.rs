@@ -3,6 +3,8 @@
 //! Every push writes the key's meta entry, so that "the key got elements" is to be seen in the
 //! changes of a batch.
 
+use std::cell::RefCell;
+
 use coney_resp::{Args, Reply};
 
 use super::blocking::{self, Timeout};
@@ -367,20 +369,18 @@ pub(super) fn lindex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
 
 pub(super) fn lrange(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (start, stop) = (int(&args[2])?, int(&args[3])?);
-    let mut count = 0;
-    let mut bytes = Vec::new();
-    let mut out = Reply::new(&mut bytes, reply.protocol());
+    let reply = RefCell::new(reply);
     let plan = |len: Option<u64>| {
-        Ok(Wanted { range: range(start, stop, len.unwrap_or(0)), is_reverse: false })
+        let range = range(start, stop, len.unwrap_or(0));
+        let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        // There are so many, or the command fails.
+        reply.borrow_mut().array(count);
+        Ok(Wanted { range, is_reverse: false })
     };
     read::visit(ctx, &args[1], plan, &mut |value| {
-        count += 1;
-        out.bulk(value);
+        reply.borrow_mut().bulk(value);
         Ok(true)
-    })?;
-    reply.array(count);
-    reply.raw(&bytes);
-    Ok(())
+    })
 }
 
 pub(super) fn lset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {

@@ -129,7 +129,10 @@ pub(super) fn spop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             ctx.choose(&mut all, wanted);
             all
         }
-        Form::Large(large) if wanted == 1 => ctx.random_member(large)?.into_iter().collect(),
+        Form::Large(large) if wanted == 1 => {
+            let name = ctx.random_to_remove(large)?;
+            name.into_iter().map(|name| Member { name, value: Vec::new() }).collect()
+        }
         Form::Large(large) => ctx.random_members(large, wanted)?,
     };
     if !popped.is_empty() {

@@ -22,6 +22,7 @@ mod model;
 mod peer;
 mod places;
 mod ranks;
+mod queues;
 mod slow;
 mod sorted;
 mod streams;

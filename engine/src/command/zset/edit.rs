@@ -51,7 +51,7 @@ impl<'k> SortedEdit<'k> {
                 self.known.push(super::score_in(ctx, large, member)?);
             }
         }
-        self.edit.assume(self.known.iter().map(Option::is_some).collect());
+        self.edit.assume(self.known.iter().map(Option::is_some));
         Ok(())
     }
 
@@ -79,6 +79,12 @@ impl<'k> SortedEdit<'k> {
         let stored = match &self.edit.form {
             Form::Compact(compact) => compact.find(member).map(|entry| entry.value),
             Form::Large(large) => {
+                if let [only] = self.known.as_slice()
+                    && number == 0
+                {
+                    // Nothing was written since.
+                    return Ok(*only);
+                }
                 let mut element = Vec::new();
                 element::write_member(&mut element, member);
                 let key = [&large.prefix[..], &element].concat();
