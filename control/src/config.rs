@@ -30,6 +30,7 @@ pub struct Config {
     pub port: u16,
     pub tcp_backlog: u32,
     pub tcp_keepalive_secs: u64,
+    pub tcp_user_timeout_secs: u64,
     pub timeout_secs: u64,
     pub protected_mode: bool,
     pub requirepass: String,
@@ -38,6 +39,8 @@ pub struct Config {
     pub proto_max_bulk_len: u32,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limit: OutputLimits,
+    pub user: String,
+    pub group: String,
     pub dir: PathBuf,
     pub databases: u16,
     pub sync: Sync,
@@ -52,6 +55,7 @@ pub struct Config {
     pub busy_poll: bool,
     pub spin_us: u64,
     pub datapath: Datapath,
+    pub kernel_transport: KernelTransport,
     pub interface: String,
     pub xdp_mode: XdpMode,
     pub eal: String,
@@ -82,6 +86,7 @@ impl Default for Config {
             port: 6379,
             tcp_backlog: 511,
             tcp_keepalive_secs: 300,
+            tcp_user_timeout_secs: 0,
             timeout_secs: 0,
             protected_mode: true,
             requirepass: String::new(),
@@ -90,6 +95,8 @@ impl Default for Config {
             proto_max_bulk_len: 512 << 20,
             client_query_buffer_limit: 1 << 30,
             client_output_buffer_limit: OutputLimits::default(),
+            user: String::new(),
+            group: String::new(),
             dir: PathBuf::from("./data"),
             databases: 16,
             sync: Sync::EverySec,
@@ -104,6 +111,7 @@ impl Default for Config {
             busy_poll: false,
             spin_us: 50,
             datapath: Datapath::Auto,
+            kernel_transport: KernelTransport::Auto,
             interface: String::new(),
             xdp_mode: XdpMode::Auto,
             eal: String::new(),
@@ -213,6 +221,17 @@ pub enum Datapath {
     Xdp,
     /// DPDK with our own TCP; needs a binary built with the feature `dpdk`.
     Dpdk,
+}
+
+/// How kernel sockets are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTransport {
+    /// Epoll: io_uring was not faster, see `bench/README.md`.
+    Auto,
+    /// Readiness, and a system call for each read and write.
+    Epoll,
+    /// Requests and completions; needs Linux 6.0, and that it is not forbidden.
+    IoUring,
 }
 
 /// Where the XDP program runs.

@@ -173,6 +173,8 @@ pub struct ServerRow {
     pub io_threads: usize,
     pub maxclients: usize,
     pub datapath: &'static str,
+    /// How kernel sockets are used: `epoll` or `io_uring`.
+    pub kernel_transport: &'static str,
     pub listeners: Vec<String>,
 }
 

@@ -20,10 +20,10 @@ use coney_control::latest::Latest;
 use coney_control::slowlog::{Entry, SlowLog};
 use coney_engine::{Engine, StoreError};
 use coney_resp::{OwnedArgs, Protocol, Reply};
-use coney_xdp_prog::Program;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::runtime::Runtime;
+use crate::steering::Steering;
 use crate::stop::Stopper;
 use crate::sync::SyncHandle;
 use crate::worker::inbox::{Message, WorkerHandle};
@@ -168,7 +168,7 @@ pub(crate) struct AdminParts {
     pub(crate) config: Config,
     pub(crate) config_path: Option<PathBuf>,
     pub(crate) server: ServerRow,
-    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) steering: Option<Steering>,
     pub(crate) stopper: Stopper,
     pub(crate) clock: Clock,
 }

@@ -4,7 +4,7 @@ use super::value::{
     BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
     show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
+use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Sync, XdpMode};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,9 @@ const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
 const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp, Datapath::Dpdk];
+const KERNEL_TRANSPORT_WORDS: &[&str] = &["auto", "epoll", "io_uring"];
+const KERNEL_TRANSPORT: &[KernelTransport] =
+    &[KernelTransport::Auto, KernelTransport::Epoll, KernelTransport::IoUring];
 const XDP_MODE_WORDS: &[&str] = &["auto", "native", "skb"];
 const XDP_MODE: &[XdpMode] = &[XdpMode::Auto, XdpMode::Native, XdpMode::Skb];
 const FORMAT_WORDS: &[&str] = &["text", "json"];
@@ -73,6 +76,11 @@ const FORMAT: &[LogFormat] = &[LogFormat::Text, LogFormat::Json];
 /// The word of a [`Datapath`] in the file.
 pub fn datapath_word(datapath: Datapath) -> &'static str {
     word(datapath, DATAPATH_WORDS, DATAPATH)
+}
+
+/// The word of a [`KernelTransport`] in the file.
+pub fn kernel_transport_word(transport: KernelTransport) -> &'static str {
+    word(transport, KERNEL_TRANSPORT_WORDS, KERNEL_TRANSPORT)
 }
 
 fn show_bool(value: bool) -> String {
@@ -133,6 +141,16 @@ pub static KEYS: &[Key] = &[
         form: Form::Number,
         get: |config| config.tcp_keepalive_secs.to_string(),
         set: |config, text| integer(text, 0, 32_767).map(|value| config.tcp_keepalive_secs = value),
+    },
+    Key {
+        name: "tcp-user-timeout",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tcp_user_timeout_secs.to_string(),
+        set: |config, text| {
+            integer(text, 0, 32_767).map(|value| config.tcp_user_timeout_secs = value)
+        },
     },
     Key {
         name: "timeout",
@@ -212,6 +230,28 @@ pub static KEYS: &[Key] = &[
         form: Form::Text,
         get: |config| show_output_limits(&config.client_output_buffer_limit),
         set: |config, text| output_limits(&mut config.client_output_buffer_limit, text),
+    },
+    Key {
+        name: "user",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.user.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.user);
+            Ok(())
+        },
+    },
+    Key {
+        name: "group",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.group.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.group);
+            Ok(())
+        },
     },
     Key {
         name: "dir",
@@ -333,6 +373,17 @@ pub static KEYS: &[Key] = &[
         get: |config| datapath_word(config.datapath).to_owned(),
         set: |config, text| {
             choice(text, DATAPATH_WORDS, DATAPATH).map(|value| config.datapath = value)
+        },
+    },
+    Key {
+        name: "kernel-transport",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| kernel_transport_word(config.kernel_transport).to_owned(),
+        set: |config, text| {
+            choice(text, KERNEL_TRANSPORT_WORDS, KERNEL_TRANSPORT)
+                .map(|value| config.kernel_transport = value)
         },
     },
     Key {

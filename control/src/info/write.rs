@@ -114,7 +114,7 @@ fn server(snapshot: &Snapshot, text: &mut Text) {
     text.field("coney_version", row.coney_version);
     text.field("os", &row.os);
     text.field("arch_bits", usize::BITS);
-    text.field("multiplexing_api", "epoll");
+    text.field("multiplexing_api", row.kernel_transport);
     text.field("process_id", row.process_id);
     text.field("run_id", &row.run_id);
     text.field("tcp_port", row.tcp_port);

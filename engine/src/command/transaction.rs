@@ -167,12 +167,12 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
 
 /// Executes the commands, up to one that has to wait.
 fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
-    let first = ctx.exec.batch.count();
+    let first = ctx.exec.batch.writes();
     let mut failed = Vec::new();
     reply.array(queue.len());
     for Queued { spec, args } in queue {
         let start = reply.len();
-        let count = ctx.exec.batch.count();
+        let count = ctx.exec.batch.writes();
         let args = args.as_args();
         let done = match spec.handler {
             Handler::Fast(handler) => handler(ctx, args, reply),
@@ -184,7 +184,7 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
         match done {
             Ok(()) => {}
             Err(Stop::Error(error)) => {
-                let written = ctx.exec.batch.count();
+                let written = ctx.exec.batch.writes();
                 assert_eq!(written, count, "{} wrote and then failed", spec.full_name);
                 reply.truncate(start);
                 error.write(reply, spec.full_name);
