@@ -110,6 +110,12 @@ impl Worker {
         }
     }
 
+    /// One iteration at `now`, for whoever runs the worker without its thread.
+    pub(crate) fn step(&mut self, now: Instant) -> usize {
+        self.core.now = now;
+        self.iterate()
+    }
+
     /// One iteration; returns how much there was to do.
     fn iterate(&mut self) -> usize {
         self.core.unix_now = self.clock.unix_now();
