@@ -280,6 +280,10 @@ impl App for Ingress<'_> {
         self.core.on_accept(Core::key(self.transport, conn), peer, local)
     }
 
+    fn expect_data(&mut self, conn: ConnId) {
+        self.core.expect_data(Core::key(self.transport, conn));
+    }
+
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         self.core.on_data(Core::key(self.transport, conn), bytes)
     }
