@@ -84,6 +84,10 @@ pub trait App {
     /// calls nothing more for it.
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) -> bool;
 
+    /// Bytes of `conn` are likely to follow in this poll. Nothing has to be done, but the CPU can be
+    /// told to fetch what they will need, while other connections get theirs.
+    fn expect_data(&mut self, _conn: ConnId) {}
+
     /// In-order bytes arrived; they are valid only during the call. Takes all of them and returns
     /// how many bytes of this connection it now holds unprocessed.
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize;

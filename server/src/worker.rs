@@ -114,6 +114,12 @@ impl Worker {
         }
     }
 
+    /// One iteration at `now`, for whoever runs the worker without its thread.
+    pub(crate) fn step(&mut self, now: Instant) -> usize {
+        self.core.now = now;
+        self.iterate()
+    }
+
     /// One iteration; returns how much there was to do.
     fn iterate(&mut self) -> usize {
         self.core.unix_now = self.clock.unix_now();
@@ -288,6 +294,10 @@ impl App for Ingress<'_> {
         local: std::net::SocketAddr,
     ) -> bool {
         self.core.on_accept(Core::key(self.transport, conn), peer, local)
+    }
+
+    fn expect_data(&mut self, conn: ConnId) {
+        self.core.expect_data(Core::key(self.transport, conn));
     }
 
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {

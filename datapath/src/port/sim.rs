@@ -40,6 +40,8 @@ pub struct SimPortConfig {
     pub completion_flushes: u64,
     /// See [`PortCaps::rx_partial_checksum`].
     pub rx_partial_checksum: bool,
+    /// Overwrite a transmit frame when it is allocated: whoever relies on old bytes shall see it.
+    pub scrub: bool,
 }
 
 impl Default for SimPortConfig {
@@ -53,6 +55,7 @@ impl Default for SimPortConfig {
             tx_ring: 256,
             completion_flushes: 0,
             rx_partial_checksum: false,
+            scrub: true,
         }
     }
 }
@@ -82,6 +85,7 @@ pub struct SimPort {
     caps: PortCaps,
     tx_ring_max: usize,
     completion_flushes: u64,
+    scrub: bool,
     tx_bytes: Vec<Box<[u8]>>,
     tx_state: Vec<TxState>,
     tx_free: Vec<u32>,
@@ -91,6 +95,8 @@ pub struct SimPort {
     completing: VecDeque<(u64, u32)>,
     flushes: u64,
     wire: Vec<Vec<u8>>,
+    /// Buffers for the wire that were used before.
+    spare: Vec<Vec<u8>>,
     rx_bytes: Vec<Vec<u8>>,
     rx_free: Vec<u32>,
     rx_ready: VecDeque<u32>,
@@ -114,6 +120,7 @@ impl SimPort {
             },
             tx_ring_max: config.tx_ring,
             completion_flushes: config.completion_flushes,
+            scrub: config.scrub,
             tx_bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
             tx_state: vec![TxState::Free; config.tx_frames],
             tx_free: (0..tx_frames).rev().collect(),
@@ -121,6 +128,7 @@ impl SimPort {
             completing: VecDeque::new(),
             flushes: 0,
             wire: Vec::new(),
+            spare: Vec::new(),
             rx_bytes: (0..rx_frames).map(|_| Vec::new()).collect(),
             rx_free: (0..rx_frames).rev().collect(),
             rx_ready: VecDeque::new(),
@@ -150,6 +158,14 @@ impl SimPort {
     /// Takes what was transmitted by flushes so far, in order.
     pub fn take_transmitted(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.wire)
+    }
+
+    /// Gives back a buffer that [`Self::take_transmitted`] returned, of this port or another, for
+    /// frames to come. Not needed, but saves an allocation.
+    pub fn recycle(&mut self, frame: Vec<u8>) {
+        if self.spare.len() < self.tx_ring_max {
+            self.spare.push(frame);
+        }
     }
 
     /// Whether every frame is back in its pool: nothing leaked, nothing in flight, nothing queued.
@@ -200,8 +216,9 @@ impl Port for SimPort {
     fn tx_alloc(&mut self) -> Option<TxFrame> {
         let index = self.tx_free.pop()?;
         self.tx_state[index as usize] = TxState::Owned;
-        // Whoever relies on old bytes shall see it.
-        self.tx_bytes[index as usize].fill(0xa5);
+        if self.scrub {
+            self.tx_bytes[index as usize].fill(0xa5);
+        }
         Some(TxFrame { index })
     }
 
@@ -254,8 +271,10 @@ impl Port for SimPort {
     fn tx_flush(&mut self) {
         self.flushes += 1;
         while let Some((index, start, len)) = self.tx_ring.pop_front() {
-            let bytes = &self.tx_bytes[index as usize];
-            self.wire.push(bytes[start..start + len].to_vec());
+            let mut frame = self.spare.pop().unwrap_or_default();
+            frame.clear();
+            frame.extend_from_slice(&self.tx_bytes[index as usize][start..start + len]);
+            self.wire.push(frame);
             self.counters.tx_frames += 1;
             self.completing.push_back((self.flushes + self.completion_flushes, index));
         }

@@ -200,6 +200,11 @@ impl Core {
         true
     }
 
+    /// Bytes are likely to arrive soon.
+    pub(crate) fn expect_data(&self, key: SessionKey) {
+        self.sessions.prefetch(key);
+    }
+
     /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.
     pub(crate) fn on_data(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
         let now = self.now;

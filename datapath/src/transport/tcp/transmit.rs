@@ -115,12 +115,14 @@ impl<P: Port> TcpTransport<P> {
         }
         tcb.is_dirty = result.is_err();
         tcb.settle(now, &self.shared);
-        if let Some(deadline) = tcb.deadline(&self.shared)
-            && tcb.armed_for.is_none_or(|armed| deadline < armed)
+        if let Some(idle) = self.shared.config.keepalive_idle
+            && !tcb.is_keepalive_armed
         {
-            tcb.armed_for = Some(deadline);
-            self.conns.arm(conn, deadline);
+            tcb.is_keepalive_armed = true;
+            let at = tcb.keepalive_at(&self.shared).unwrap_or(now + idle);
+            self.keepalives.arm(conn.index, at);
         }
+        self.arm(conn);
         result
     }
 
