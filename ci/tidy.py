@@ -17,9 +17,11 @@ LAYERS = {
     "coney-datapath": {"coney-base", "coney-dpdk", "coney-xdp-prog"},
     "coney-memtable": set(),
     "coney-spdk-env": {"coney-base"},
-    "coney-engine": {"coney-base", "coney-resp", "coney-memtable"},
+    "coney-spdk-env-shim": {"coney-base", "coney-spdk-env"},
+    "coney-engine": {"coney-base", "coney-resp", "coney-memtable", "coney-spdk-env-shim"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
-    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},
+    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog",
+                     "coney-spdk-env", "coney-spdk-env-shim"},
 }
 LINES_MAX = 900
 
