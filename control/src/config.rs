@@ -39,6 +39,9 @@ pub struct Config {
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limit: OutputLimits,
     pub dir: PathBuf,
+    pub storage: Storage,
+    pub device: PathBuf,
+    pub device_size: u64,
     pub databases: u16,
     pub sync: Sync,
     pub block_cache: u64,
@@ -88,6 +91,9 @@ impl Default for Config {
             client_query_buffer_limit: 1 << 30,
             client_output_buffer_limit: OutputLimits::default(),
             dir: PathBuf::from("./data"),
+            storage: Storage::Posix,
+            device: PathBuf::new(),
+            device_size: 0,
             databases: 16,
             sync: Sync::EverySec,
             block_cache: 256 << 20,
@@ -182,6 +188,17 @@ pub enum Sync {
     EverySec,
     /// Acknowledged after the log was synced.
     Always,
+}
+
+/// Where the database lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a directory of an ordinary file system.
+    Posix,
+    /// On a block device or in a file, over io_uring with direct I/O.
+    Uring,
+    /// The same by plain reads and writes, where io_uring is forbidden.
+    Pread,
 }
 
 /// Which structure RocksDB keeps new entries in.

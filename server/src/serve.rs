@@ -25,6 +25,7 @@ use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
 use crate::runtime::Runtime;
 use crate::stop::StopWaiter;
+use crate::storage::{self, StorageError};
 use crate::sync::SyncHandle;
 use crate::worker::core::CoreParts;
 use crate::worker::inbox::{Message, WorkerHandle};
@@ -36,6 +37,8 @@ use crate::{access, files, host, logging, settings, sync, threads};
 enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error(transparent)]
     Access(#[from] RulesError),
     #[error(transparent)]
@@ -101,7 +104,10 @@ fn serve(
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
     let seed = u64::from_ne_bytes(host::random()?);
-    let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
+    let device = storage::open(&config)?;
+    let place = device.as_ref().map_or(&config.dir, |_| &config.device).clone();
+    let engine_config = EngineConfig { device, ..engine_config(&config, workers, seed) };
+    let engine = Arc::new(Engine::open(engine_config)?);
     settings::apply(&config, &engine);
     load_users(&config, &engine)?;
     let rules = access::rules(&config)?;
@@ -150,7 +156,7 @@ fn serve(
     }
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
-    announce(&config, &listeners, workers, plan.name, ready_file)?;
+    announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
@@ -328,7 +334,7 @@ fn server_row(
 }
 
 fn announce(
-    config: &Config,
+    place: &Path,
     listeners: &[String],
     workers: usize,
     datapath: &'static str,
@@ -342,7 +348,7 @@ fn announce(
     info!(
         "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
         listeners.join(" and "),
-        config.dir.display()
+        place.display()
     );
     Ok(())
 }
