@@ -31,4 +31,4 @@ def serving(server):
             raise
         yield server
     finally:
-        server.kill()
+        server.discard()

@@ -14,6 +14,7 @@ use coney_spdk_env::device::uring::UringDevice;
 use coney_spdk_env::fs::{FileSystem, FormatError, FormatOptions, MountError, format};
 use coney_spdk_env_shim::{Mounted, VersionMismatch};
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use tracing::info;
 
 use crate::host;
@@ -30,6 +31,11 @@ pub(crate) enum StorageError {
     Missing(PathBuf),
     #[error("{}: {source}", path.display())]
     Open { path: PathBuf, source: OpenError },
+    #[error(
+        "{}: io_uring with direct I/O cannot be used here: {source}: set storage = \"pread\"",
+        path.display()
+    )]
+    NoRing { path: PathBuf, source: io::Error },
     #[error("{}: cannot be made: {source}", path.display())]
     Make { path: PathBuf, source: io::Error },
     #[error("{}: {source}", path.display())]
@@ -64,10 +70,7 @@ pub(crate) fn open(config: &Config) -> Result<Option<Device>, StorageError> {
     }
     let device = match config.storage {
         Storage::Pread => mount(open_file(path)?, path, config)?,
-        Storage::Uring | Storage::Posix => {
-            let device = UringDevice::open(path).map_err(|source| open_error(path, source))?;
-            mount(device, path, config)?
-        }
+        Storage::Uring | Storage::Posix => mount(open_uring(path)?, path, config)?,
     };
     Ok(Some(device))
 }
@@ -75,6 +78,20 @@ pub(crate) fn open(config: &Config) -> Result<Option<Device>, StorageError> {
 /// The device by plain reads and writes, for this process alone.
 pub(crate) fn open_file(path: &Path) -> Result<FileDevice, StorageError> {
     FileDevice::open(path).map_err(|source| open_error(path, source))
+}
+
+fn open_uring(path: &Path) -> Result<UringDevice, StorageError> {
+    UringDevice::open(path).map_err(|source| match source {
+        // Forbidden, not in this kernel, or no direct I/O on this file system.
+        OpenError::Io(source)
+            if [Errno::PERM, Errno::NOSYS, Errno::INVAL]
+                .iter()
+                .any(|errno| source.raw_os_error() == Some(errno.raw_os_error())) =>
+        {
+            StorageError::NoRing { path: path.to_owned(), source }
+        }
+        source => open_error(path, source),
+    })
 }
 
 /// Makes a file of `size` bytes whose space is reserved.

@@ -459,3 +459,65 @@ fn after_a_failed_write_nothing_is_written_and_reads_go_on() {
     let file = fs.open_read(b"a").unwrap();
     assert_eq!(fs.read(file, 0, &mut [0; 5]), Err(FsError::Device(eio)));
 }
+
+// What could break: a length that is durable before its content, or a block that two files have.
+#[test]
+fn many_threads_at_once_lose_nothing_that_was_synced() {
+    let fs = mounted(16_384);
+    fs.with_device(|device| {
+        device.set_faults(Faults { delay_polls_max: 3, ..Faults::default() });
+    });
+    let expected: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                scope.spawn({
+                    let fs = &fs;
+                    move || work(fs, thread)
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    adds_up(&fs);
+    assert!(fs.counters().compactions > 3, "{:?}", fs.counters());
+    let fs = cut(fs);
+    for (path, bytes) in expected {
+        assert!(content(&fs, path.as_bytes()) == bytes, "{path}");
+    }
+}
+
+/// Writes, reads and removes files of one thread's; what each of those that are left must have.
+fn work(fs: &FileSystem<SimDevice>, thread: u64) -> BTreeMap<String, Vec<u8>> {
+    let mut random = Seeded::new(thread);
+    let mut files = BTreeMap::new();
+    for round in 0..30 {
+        let path = format!("{thread}-{}", round % 5);
+        let file = fs.create(path.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        for _ in 0..8 {
+            let byte = random.next_u64().to_le_bytes()[0];
+            bytes.resize(bytes.len() + usize::try_from(random.below(90_000)).unwrap(), byte);
+            let from = usize::try_from(fs.size(file).unwrap()).unwrap();
+            fs.append(file, &bytes[from..]).unwrap();
+            if random.below(3) == 0 {
+                fs.sync(&[file], 1).unwrap();
+            }
+            let at = random.below(u64::try_from(bytes.len()).unwrap() + 1);
+            let mut out = vec![0; 100_000];
+            let len = fs.read(file, at, &mut out).unwrap();
+            let wanted = &bytes[usize::try_from(at).unwrap()..];
+            assert_eq!(len, wanted.len().min(out.len()));
+            assert!(out[..len] == wanted[..len], "{path} at {at}");
+        }
+        fs.sync(&[file], 1).unwrap();
+        fs.close(file, true, 1).unwrap();
+        if round % 7 == 3 {
+            fs.unlink(path.as_bytes()).unwrap();
+            fs.commit().unwrap();
+            files.remove(&path);
+        } else {
+            files.insert(path, bytes);
+        }
+    }
+    files
+}
