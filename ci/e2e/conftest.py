@@ -33,4 +33,4 @@ def serving(server):
             raise
         yield server
     finally:
-        server.kill()
+        server.discard()

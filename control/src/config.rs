@@ -42,6 +42,9 @@ pub struct Config {
     pub user: String,
     pub group: String,
     pub dir: PathBuf,
+    pub storage: Storage,
+    pub device: PathBuf,
+    pub device_size: u64,
     pub databases: u16,
     pub sync: Sync,
     pub block_cache: u64,
@@ -98,6 +101,9 @@ impl Default for Config {
             user: String::new(),
             group: String::new(),
             dir: PathBuf::from("./data"),
+            storage: Storage::Posix,
+            device: PathBuf::new(),
+            device_size: 0,
             databases: 16,
             sync: Sync::EverySec,
             block_cache: 256 << 20,
@@ -199,6 +205,17 @@ pub enum Sync {
     EverySec,
     /// Acknowledged after the log was synced.
     Always,
+}
+
+/// Where the database lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a directory of an ordinary file system.
+    Posix,
+    /// On a block device or in a file, over io_uring with direct I/O.
+    Uring,
+    /// The same by plain reads and writes, where io_uring is forbidden.
+    Pread,
 }
 
 /// Which structure RocksDB keeps new entries in.

@@ -10,6 +10,7 @@ use crate::EngineConfig;
 use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
+use crate::device::Device;
 use crate::limits::EncodingLimits;
 use crate::mail::Mailboxes;
 use crate::monitor::Monitors;
@@ -67,7 +68,7 @@ impl Engine {
         let store = Store::open(&config)?;
         let counts =
             Counts::load(&store, config.workers, usize::from(config.tables)).map_err(|error| {
-                OpenError::Damaged { path: config.dir.clone(), message: error.to_string() }
+                OpenError::Damaged { path: config.place().to_owned(), message: error.to_string() }
             })?;
         Ok(Self {
             store,
@@ -167,7 +168,13 @@ impl Engine {
     /// Why writes fail, if they do.
     pub fn failure(&self) -> Option<String> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map(ToString::to_string)
+        let broken = self.config.device.as_ref().and_then(Device::broken);
+        failure.as_ref().map(|failure| match broken {
+            Some(why) => format!(
+                "{failure}. The device failed ({why}), and nothing is written to it before a restart"
+            ),
+            None => failure.to_string(),
+        })
     }
 
     /// The ticket of the newest written batch.
@@ -202,7 +209,9 @@ impl Engine {
 
     /// Figures about RocksDB, as name and value.
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
-        self.store.figures()
+        let mut figures = self.store.figures();
+        figures.extend(self.config.device.iter().flat_map(Device::figures));
+        figures
     }
 
     /// Writes all memtables to tables on disk. Waits.

@@ -14,12 +14,13 @@
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
 //!   client is whose.
 //! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE.
+//! - [`Device`]: a file system of our own in place of a directory.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
 //! may wait goes out as a [`Job`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub mod acl;
 pub mod batch;
@@ -30,6 +31,7 @@ pub mod client;
 pub mod command;
 pub mod compact;
 pub mod counts;
+mod device;
 mod edges;
 pub mod element;
 pub mod engine;
@@ -60,6 +62,7 @@ mod wait;
 pub mod watch;
 
 pub use client::Client;
+pub use device::Device;
 pub use engine::Engine;
 pub use executor::{CommitOutcome, Executor, Outcome, Park};
 pub use expiry::DueKey;
@@ -84,6 +87,8 @@ pub enum Memtable {
 pub struct EngineConfig {
     /// Where the data lives; created if missing.
     pub dir: PathBuf,
+    /// Where the data lives instead of in `dir`.
+    pub device: Option<Device>,
     /// RocksDB's block cache, index and filters included, in bytes.
     pub block_cache_bytes: usize,
     /// Size of one memtable in bytes.
@@ -107,6 +112,7 @@ impl EngineConfig {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            device: None,
             block_cache_bytes: 256 << 20,
             write_buffer_bytes: 64 << 20,
             hot_cache_bytes: 256 << 20,
@@ -116,5 +122,10 @@ impl EngineConfig {
             memtable: Memtable::default(),
             seed: 0,
         }
+    }
+
+    /// Where the data lives, for people.
+    pub fn place(&self) -> &Path {
+        self.device.as_ref().map_or(&self.dir, Device::path)
     }
 }

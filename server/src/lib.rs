@@ -6,6 +6,7 @@
 //! - [`serve`]: start and stop. [`datapath`]: how clients reach the workers.
 //! - [`worker`]: the loop that serves them. [`pool`], [`sync`], [`expiry`]: threads that may wait.
 //! - [`admin`]: the thread that answers INFO, CONFIG, CLIENT and their like.
+//! - [`storage`], [`fs_tool`]: the database on a block device.
 //! - [`check`]: what this host can do.
 //! - [`stepped`]: a worker for benchmarks.
 
@@ -22,6 +23,7 @@ mod datapath;
 mod expiry;
 mod ffi;
 mod files;
+mod fs_tool;
 mod host;
 mod logging;
 mod pool;
@@ -32,6 +34,7 @@ mod settings;
 mod steering;
 pub mod stepped;
 mod stop;
+mod storage;
 mod sync;
 mod threads;
 mod waker;
@@ -77,6 +80,23 @@ pub fn main() -> ExitCode {
         Command::Config => {
             print(coney_control::config::EXAMPLE_FILE);
             ExitCode::SUCCESS
+        }
+        Command::Mkfs(args) => finish(fs_tool::mkfs(&args).map(|text| (text, true))),
+        Command::Fsck(args) => finish(fs_tool::fsck(&args)),
+        Command::Fs(args) => finish(fs_tool::fs(&args).map(|()| (String::new(), true))),
+    }
+}
+
+/// Prints what a command about a device found, and whether all is well.
+fn finish(result: Result<(String, bool), fs_tool::FsToolError>) -> ExitCode {
+    match result {
+        Ok((text, is_well)) => {
+            print(&text);
+            if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(problem) => {
+            complain(&problem);
+            ExitCode::FAILURE
         }
     }
 }

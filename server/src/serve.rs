@@ -27,6 +27,7 @@ use crate::privileges::{PrivilegesError, User};
 use crate::runtime::Runtime;
 use crate::steering::Steering;
 use crate::stop::StopWaiter;
+use crate::storage::{self, StorageError};
 use crate::sync::SyncHandle;
 use crate::worker::core::CoreParts;
 use crate::worker::inbox::{Message, WorkerHandle};
@@ -38,6 +39,8 @@ use crate::{access, files, host, logging, privileges, settings, sync, threads};
 enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
     #[error(transparent)]
     Access(#[from] RulesError),
     #[error(transparent)]
@@ -109,7 +112,10 @@ fn serve(
     let rules = access::rules(&config)?;
     let mut plan = datapath::plan(&config, &rules, workers)?;
     let Privileged { steering, threads } = give_up_privileges(&config, user, &mut plan, clock)?;
-    let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
+    let device = storage::open(&config)?;
+    let place = device.as_ref().map_or(&config.dir, |_| &config.device).clone();
+    let engine_config = EngineConfig { device, ..engine_config(&config, workers, seed) };
+    let engine = Arc::new(Engine::open(engine_config)?);
     settings::apply(&config, &engine);
     load_users(&config, &engine)?;
     let shared = Shared {
@@ -152,7 +158,7 @@ fn serve(
     }
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
-    announce(&config, &listeners, workers, plan.name, ready_file)?;
+    announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
@@ -376,7 +382,7 @@ fn server_row(
 }
 
 fn announce(
-    config: &Config,
+    place: &Path,
     listeners: &[String],
     workers: usize,
     datapath: &'static str,
@@ -390,7 +396,7 @@ fn announce(
     info!(
         "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
         listeners.join(" and "),
-        config.dir.display()
+        place.display()
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::value::{
     BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
     show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Sync, XdpMode};
+use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub fn of_command(name: &str) -> Option<&'static Key> {
 const SYNC_WORDS: &[&str] = &["off", "everysec", "always"];
 const APPENDFSYNC_WORDS: &[&str] = &["no", "everysec", "always"];
 const SYNC: &[Sync] = &[Sync::Off, Sync::EverySec, Sync::Always];
+const STORAGE_WORDS: &[&str] = &["posix", "uring", "pread"];
+const STORAGE: &[Storage] = &[Storage::Posix, Storage::Uring, Storage::Pread];
 const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
@@ -266,6 +268,35 @@ pub static KEYS: &[Key] = &[
             config.dir = text.into();
             Ok(())
         },
+    },
+    Key {
+        name: "storage",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.storage, STORAGE_WORDS, STORAGE).to_owned(),
+        set: |config, text| {
+            choice(text, STORAGE_WORDS, STORAGE).map(|value| config.storage = value)
+        },
+    },
+    Key {
+        name: "device",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.device.display().to_string(),
+        set: |config, text| {
+            config.device = text.into();
+            Ok(())
+        },
+    },
+    Key {
+        name: "device-size",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.device_size.to_string(),
+        set: |config, text| memory(text, 0, 1 << 50).map(|value| config.device_size = value),
     },
     Key {
         name: "databases",

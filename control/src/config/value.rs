@@ -51,6 +51,14 @@ pub(super) fn memory<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<
     bounded(bytes(text).ok_or(BadValue::NotMemory)?, min, max)
 }
 
+/// A number of bytes as [`memory`] reads it, for the command line.
+///
+/// # Errors
+/// [`BadValue`].
+pub fn size(text: &str) -> Result<u64, BadValue> {
+    memory(text, 1, i64::MAX)
+}
+
 fn bounded<T: TryFrom<i64>>(number: i64, min: i64, max: i64) -> Result<T, BadValue> {
     let out_of_range = BadValue::OutOfRange(min, max);
     if !(min..=max).contains(&number) {

@@ -36,6 +36,9 @@ pub(super) fn family_name(family: Family) -> &'static str {
 /// Options of the database as a whole.
 pub(super) fn database(config: &EngineConfig) -> Options {
     let mut options = Options::default();
+    if let Some(device) = &config.device {
+        options.set_env(device.env());
+    }
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     // Table files stay open: a lookup must not open a file.

@@ -9,6 +9,7 @@ mod blocking;
 mod commands;
 mod configuration;
 mod conversations;
+mod device;
 mod disk_full;
 mod lifetime;
 mod limits;
