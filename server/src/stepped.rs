@@ -42,6 +42,7 @@ impl SteppedWorker {
         let (admin, admin_messages) = AdminClient::new();
         let (pool, jobs) = PoolClient::new();
         let rules = access::rules(&config).expect("the lists are empty");
+        let clock = Clock::new();
         let worker = Worker::new(WorkerParts {
             core: CoreParts {
                 executor: Executor::new(Arc::clone(&engine), 0),
@@ -53,12 +54,13 @@ impl SteppedWorker {
                 sync: Arc::default(),
                 access: Arc::new(rules.access),
                 transports: transports.len(),
+                clock,
             },
             engine,
             transports,
             messages,
             busy_poll: true,
-            clock: Clock::new(),
+            clock,
         });
         Self { worker, _jobs: jobs, _admin: admin_messages }
     }
