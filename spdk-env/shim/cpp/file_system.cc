@@ -5,12 +5,15 @@
 // status that RocksDB's own POSIX file system would give. Rust ends the process if it panics, and
 // calls nothing here that throws.
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -383,8 +386,8 @@ class Lock : public FileLock {
   const uint64_t file;
 };
 
-// RocksDB's info log. What it says is durable when RocksDB closes it, or after a sync of anything
-// else of the same file system.
+// RocksDB's info log. What it says is durable when RocksDB flushes it, after each flush and compaction
+// above all, and when RocksDB closes it.
 class InfoLog : public Logger {
  public:
   explicit InfoLog(std::unique_ptr<OpenFile> file) : file_(std::move(file)) {}
@@ -414,6 +417,14 @@ class InfoLog : public Logger {
     std::lock_guard<std::mutex> guard(mutex_);
     if (file_ != nullptr && file_->calls()->append(file_->fs(), file_->number(), line, len) == 0) {
       size_ += len;
+    }
+  }
+
+  void Flush() override {
+    std::lock_guard<std::mutex> guard(mutex_);
+    if (file_ != nullptr) {
+      // Nobody could do anything about a failure here.
+      file_->calls()->sync(file_->fs(), file_->number());
     }
   }
 
