@@ -15,4 +15,5 @@ mod lifetime;
 mod limits;
 mod pubsub;
 mod support;
+mod tenants;
 mod tracking;
