@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
 use crate::key;
 use crate::meta::{Header, Kind, MetaError};
+use crate::notify::Class;
 use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::Taken;
 
@@ -266,6 +267,7 @@ impl<'a> Context<'a> {
             self.exec.stats.keyspace_hits += 1;
         } else {
             self.exec.stats.keyspace_misses += 1;
+            self.notify(Class::Miss, "keymiss", user_key);
         }
         Ok(result)
     }
@@ -396,12 +398,19 @@ impl<'a> Context<'a> {
         new: &Header,
         body: &[&[u8]],
     ) {
+        self.notify_put(table, user_key, old);
         self.exec.look_at(table, user_key);
         self.exec.store(old.stored.as_ref(), new, body);
     }
 
-    /// Removes a latched key of the client's table, if it is there.
+    /// Removes a latched key of the client's table, if it is there, and tells of it.
     pub(crate) fn delete(&mut self, user_key: &[u8], old: Old) {
+        self.notify_removal(user_key, old);
+        self.take_away(user_key, old);
+    }
+
+    /// Removes a latched key of the client's table, if it is there.
+    pub(crate) fn take_away(&mut self, user_key: &[u8], old: Old) {
         if let Some(header) = old.stored {
             self.exec.look_at(self.client.table, user_key);
             self.exec.remove(&header);

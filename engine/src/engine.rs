@@ -9,6 +9,7 @@ use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
+use crate::notify::Notified;
 use crate::pubsub::PubSub;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
@@ -24,6 +25,7 @@ pub struct Engine {
     pub(crate) watches: Watches,
     pub(crate) pubsub: PubSub,
     pub(crate) waits: Waits,
+    pub(crate) notified: Notified,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -62,6 +64,7 @@ impl Engine {
             watches: Watches::new(),
             pubsub: PubSub::new(config.workers),
             waits: Waits::new(config.workers),
+            notified: Notified::default(),
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
@@ -108,6 +111,11 @@ impl Engine {
     /// Changes the longest string value.
     pub fn set_value_len_max(&self, bytes: u64) {
         self.value_len_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes which events of keys are notified: the letters of `notify-keyspace-events`.
+    pub fn set_notified(&self, letters: &str) {
+        self.notified.set(letters);
     }
 
     /// Counts a written batch and returns its ticket.

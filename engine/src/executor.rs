@@ -121,6 +121,8 @@ pub struct ExecutorStats {
     pub pool_reads: u64,
     /// Commands that write and were executed on the pool for the same reasons.
     pub holds: u64,
+    /// Keyspace events that found the mailbox of their receivers full.
+    pub events_dropped: u64,
     /// Commands parked for a latch.
     pub latch_waits: u64,
     /// Calls, by the command's index in the table.
@@ -331,6 +333,7 @@ impl Executor {
         self.element_reads = 0;
         let mark = self.batch.mark();
         let batch_before = self.batch.count();
+        let published_before = self.published.len();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
@@ -380,6 +383,10 @@ impl Executor {
                 if has_written {
                     self.touch_watched(mark);
                     client.wrote_in_batch = Some(self.batch_number);
+                }
+                // It will be executed again, and tell of everything again.
+                if !may_write {
+                    self.published.truncate(published_before);
                 }
                 reply.truncate(start);
                 return Outcome::Park(self.park(spec, client, now, args, stop));

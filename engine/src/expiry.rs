@@ -19,6 +19,7 @@ use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
 use crate::field;
 use crate::key;
 use crate::meta::Header;
+use crate::notify::Class;
 use crate::reclaim;
 use crate::store::{self, Found, StoreError, Tier};
 
@@ -155,6 +156,7 @@ impl Executor {
                     let mark = self.batch.mark();
                     if header.is_expired(now) {
                         self.remove(&header);
+                        self.notify(meta.table, Class::Expired, "expired", meta.user_key);
                         self.stats.expired_keys += 1;
                     } else if header.due_at().is_some_and(|at| at <= now) {
                         self.expire_fields(now, meta.table, meta.user_key);

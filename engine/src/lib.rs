@@ -9,7 +9,8 @@
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
-//! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
+//! - [`pubsub`]: publish and subscribe. `notify`: keyspace notifications. `wait`: clients of
+//!   blocking commands.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -34,6 +35,7 @@ pub mod job;
 pub mod key;
 pub mod limits;
 pub mod meta;
+mod notify;
 pub mod pubsub;
 mod rdb;
 pub mod reclaim;

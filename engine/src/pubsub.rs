@@ -282,6 +282,17 @@ impl Executor {
         Some(count)
     }
 
+    /// Publishes a message that is lost if the open batch is, and dropped if a mailbox is full.
+    pub(crate) fn publish_after_commit(&mut self, message: Message) {
+        let (count, targets) = self.engine.pubsub.receivers(message.is_sharded, &message.channel);
+        if targets.iter().any(|worker| self.engine.pubsub.is_full(*worker)) {
+            self.stats.events_dropped += 1;
+        } else if count > 0 {
+            let message = Arc::new(message);
+            self.published.push(Outgoing { message, targets, needs_batch: true });
+        }
+    }
+
     /// What the commit does to published messages.
     pub(crate) fn settle_published(&mut self, is_committed: bool) {
         if !is_committed {

@@ -1,8 +1,8 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, integer, memory, networks, output_limits, pin_cores, show_binds,
-    show_networks, show_output_limits, show_pin_cores, word, yes_no,
+    BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
+    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
 use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
 
@@ -424,6 +424,14 @@ pub static KEYS: &[Key] = &[
     encoding_limit!("zset-max-listpack-value", in_file: true, zset_value, 0, i64::MAX),
     encoding_limit!("list-max-listpack-size", in_file: true, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
     Key {
+        name: "notify-keyspace-events",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.notify_keyspace_events.clone(),
+        set: |config, text| event_classes(text).map(|value| config.notify_keyspace_events = value),
+    },
+    Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
         in_file: true,
@@ -516,7 +524,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("masterauth", ""),
     ("min-replicas-to-write", "0"),
     ("no-appendfsync-on-rewrite", "no"),
-    ("notify-keyspace-events", ""),
     ("pidfile", ""),
     ("rdb-key-save-delay", "0"),
     ("rdbcompression", "yes"),

@@ -318,6 +318,7 @@ fn coney(snapshot: &Snapshot, text: &mut Text) {
     text.field("pool_reads", snapshot.sum(|row| row.pool_reads));
     text.field("pool_writes", snapshot.sum(|row| row.pool_writes));
     text.field("latch_waits", snapshot.sum(|row| row.latch_waits));
+    text.field("keyspace_events_dropped", snapshot.sum(|row| row.events_dropped));
     text.field("commits", snapshot.sum(|row| row.commits));
     text.field("commit_stalls", snapshot.sum(|row| row.commit_stalls));
     text.field("commit_failures", snapshot.sum(|row| row.commit_failures));

@@ -11,6 +11,7 @@ use coney_resp::{Args, Reply};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Old, Stop, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 pub(super) mod field;
 pub(super) mod operation;
@@ -65,6 +66,7 @@ pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     *byte = if on { *byte | mask } else { *byte & !mask };
     let table = ctx.table();
     ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    ctx.notify(Class::String, "setbit", key);
     reply.int(i64::from(was_on));
     Ok(())
 }

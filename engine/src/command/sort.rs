@@ -11,6 +11,7 @@ use coney_resp::{Args, Reply};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Stop, hash, list, string_body};
 use crate::meta::Kind;
+use crate::notify::Class;
 
 /// Options of SORT.
 #[derive(Debug, Default)]
@@ -84,6 +85,9 @@ pub(super) fn sort(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let Some(target) = options.store else { return tell(rows, reply) };
     let values: Vec<Vec<u8>> = rows.into_iter().map(Option::unwrap_or_default).collect();
     list::replace(ctx, target, &values)?;
+    if !values.is_empty() {
+        ctx.notify(Class::List, "sortstore", target);
+    }
     reply.count(values.len());
     Ok(())
 }

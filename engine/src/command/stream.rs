@@ -11,6 +11,7 @@ use self::args::{NewId, Strategy, Trim};
 use self::open::{Ids, Stream};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Stop};
+use crate::notify::Class;
 use crate::stream::{self, StreamId};
 
 mod args;
@@ -108,10 +109,12 @@ pub(super) fn xadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     if stream.length == 1 {
         stream.info.first_id = id;
     }
-    if let Some(how) = options.trim {
-        trim(ctx, &mut stream, how)?;
-    }
+    let trimmed = options.trim.map_or(Ok(0), |how| trim(ctx, &mut stream, how))?;
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xadd", &args[1]);
+    if trimmed > 0 {
+        ctx.notify(Class::Stream, "xtrim", &args[1]);
+    }
     write_id(reply, id);
     Ok(())
 }
@@ -177,6 +180,9 @@ pub(super) fn xtrim(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     if let Some(how) = options.trim.filter(|_| stream.exists()) {
         removed = trim(ctx, &mut stream, how)?;
         stream.finish(ctx);
+        if removed > 0 {
+            ctx.notify(Class::Stream, "xtrim", &args[1]);
+        }
     }
     write_count(reply, removed);
     Ok(())
@@ -245,6 +251,9 @@ pub(super) fn xdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         stream.info.first_id = stream.find_first(ctx)?;
     }
     stream.finish(ctx);
+    if removed > 0 {
+        ctx.notify(Class::Stream, "xdel", &args[1]);
+    }
     write_count(reply, removed);
     Ok(())
 }
@@ -306,6 +315,7 @@ pub(super) fn xsetid(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
         stream.info.max_deleted_id = max_deleted;
     }
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xsetid", &args[1]);
     reply.ok();
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::collection::{Large, Shape};
 use super::option::{is, random_count};
 use super::{CommandError, Context, Done, Stop, scan};
 use crate::meta::{Kind, MetaError};
+use crate::notify::Class;
 use crate::score;
 
 pub(super) mod algebra;
@@ -48,7 +49,7 @@ pub(super) fn visit_backwards(
 pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>) -> Done {
     let scored = |(member, score)| Scored { score, member };
     let members: Vec<Scored> = members.into_iter().map(scored).collect();
-    edit::replace(ctx, key, &members)
+    edit::replace(ctx, key, &members, None)
 }
 
 /// Replies with members and, if wanted, their scores.
@@ -197,6 +198,9 @@ fn add_scored<'a, M: Iterator<Item = &'a [u8]>>(
         }
     }
     edit.finish(ctx);
+    if added + changed > 0 {
+        ctx.notify(Class::ZSet, if options.is_increment { "zincr" } else { "zadd" }, key);
+    }
     match (options.is_increment, last) {
         (true, Some(score)) => reply.double(score),
         (true, None) => reply.null(),
@@ -215,6 +219,9 @@ pub(super) fn zrem(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             edit.remove(ctx, number, member, score);
             removed += 1;
         }
+    }
+    if removed > 0 {
+        ctx.notify(Class::ZSet, "zrem", &args[1]);
     }
     edit.finish(ctx);
     reply.count(removed);

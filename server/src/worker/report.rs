@@ -81,6 +81,7 @@ impl Core {
         row.pool_reads = stats.pool_reads;
         row.pool_writes = stats.holds;
         row.latch_waits = stats.latch_waits;
+        row.events_dropped = stats.events_dropped;
         row.calls = stats
             .calls
             .iter()

@@ -6,6 +6,7 @@ use super::super::option::{int, is};
 use super::super::{CommandError, Context, Done, string_body};
 use super::{bit_offset, load_up_to};
 use crate::meta::Header;
+use crate::notify::Class;
 
 /// The type of an integer: `i8`, `u63`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -244,6 +245,7 @@ fn change(
     let old = load_up_to(ctx, key, last)?;
     reply.array(steps.len());
     let body = &mut ctx.exec.value;
+    let mut is_changed = false;
     for step in steps {
         let before = load(body, step.kind, step.offset);
         let (after, shown) = match step.action {
@@ -260,6 +262,7 @@ fn change(
         match (after, shown) {
             (Some(after), Some(shown)) => {
                 save(body, step.kind, step.offset, after);
+                is_changed = true;
                 reply.int(shown);
             }
             (None, _) | (_, None) => reply.null(),
@@ -267,6 +270,9 @@ fn change(
     }
     let table = ctx.table();
     ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    if is_changed {
+        ctx.notify(Class::String, "setbit", key);
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! [`Context::edit`] latches the key and opens an [`Edit`]; [`Context::edit_prepare`] reads what the
 //! changes depend on and is the last that can stop; [`Context::edit_set`] and [`Context::edit_remove`]
 //! change elements; [`Context::edit_finish`] writes the meta entry, or removes the key when nothing is
-//! left. Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
+//! left (and tells of that, so the event of the command itself comes before it). Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
 //! Redis's rules for OBJECT ENCODING. A kind that has more than elements in `data` (sorted sets)
 //! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too. What
 //! becomes large takes its scores along. The entries of a compact sorted set are kept in order. The
@@ -289,7 +289,7 @@ impl Context<'_> {
         match form {
             Form::Compact(compact) => {
                 if is_meta_changed && compact.is_empty() {
-                    self.remove_in(table, key, old);
+                    self.delete(key, old);
                 } else if is_meta_changed {
                     if fields_expire_at.is_some() {
                         let deadlines = compact.entries().map(|entry| field::deadline(entry.value));
@@ -303,7 +303,7 @@ impl Context<'_> {
             }
             Form::Large(large) => {
                 if is_meta_changed && large.body.count == 0 {
-                    self.remove_in(table, key, old);
+                    self.delete(key, old);
                 } else if is_meta_changed {
                     let mut body = Vec::new();
                     large.body.write(&mut body);
@@ -312,14 +312,6 @@ impl Context<'_> {
                     self.put_in(table, key, old, &header, &[&body]);
                 }
             }
-        }
-    }
-
-    /// Removes what is stored at a latched key of any table.
-    pub(crate) fn remove_in(&mut self, table: u16, key: &[u8], old: Old) {
-        if let Some(header) = old.stored {
-            self.exec.look_at(table, key);
-            self.exec.remove(&header);
         }
     }
 

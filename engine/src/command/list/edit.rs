@@ -71,6 +71,11 @@ impl<'k> List<'k> {
         Ok(Self { edit, head })
     }
 
+    /// The list's key.
+    pub(super) fn key(&self) -> &'k [u8] {
+        self.edit.key()
+    }
+
     /// Elements, changes included; 0: there is no list.
     pub(super) fn len(&self) -> u64 {
         self.edit.count()

@@ -8,6 +8,7 @@ use crate::command::{CommandError, Context, Stop};
 use crate::compact::Entry;
 use crate::element;
 use crate::meta::Kind;
+use crate::notify::Class;
 use crate::score;
 
 /// A sorted set that is latched and may be changed.
@@ -120,8 +121,16 @@ impl<'k> SortedEdit<'k> {
         })
     }
 
-    /// Removes members that were just read, all of them different, and writes the rest.
-    pub(super) fn remove_all(mut self, ctx: &mut Context<'_>, members: &[Scored]) {
+    /// Removes members that were just read, all of them different, writes the rest, and tells of it.
+    pub(super) fn remove_all(
+        mut self,
+        ctx: &mut Context<'_>,
+        members: &[Scored],
+        event: &'static str,
+    ) {
+        if !members.is_empty() {
+            ctx.notify(Class::ZSet, event, self.edit.key());
+        }
         if !members.is_empty() && members.len() as u64 >= self.edit.count() {
             let (key, old) = (self.edit.key(), self.edit.old);
             ctx.delete(key, old);
@@ -135,8 +144,13 @@ impl<'k> SortedEdit<'k> {
     }
 }
 
-/// Makes members, all of them different, the new value of a latched key; none remove it.
-pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: &[Scored]) -> Result<(), Stop> {
+/// Makes members, all of them different, the new value of a latched key; none remove it. Tells of it by this event.
+pub(super) fn replace(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    members: &[Scored],
+    event: Option<&'static str>,
+) -> Result<(), Stop> {
     let mut edit = SortedEdit::open_new(ctx, key)?;
     if members.is_empty() {
         let old = edit.edit.old;
@@ -147,5 +161,8 @@ pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: &[Scored]) -> 
         edit.set(ctx, number, &scored.member, None, scored.score);
     }
     edit.finish(ctx);
+    if let Some(event) = event {
+        ctx.notify(Class::ZSet, event, key);
+    }
     Ok(())
 }

@@ -21,7 +21,7 @@ fn take(
     // Whatever the score, since the window says how many.
     let range = Range::Score(0, u64::MAX);
     let members = edit.sorted()?.collect(ctx, &range, is_reverse, window)?;
-    edit.remove_all(ctx, &members);
+    edit.remove_all(ctx, &members, if is_reverse { "zpopmax" } else { "zpopmin" });
     Ok(members)
 }
 

@@ -212,7 +212,7 @@ pub(in super::super) fn zrangestore(
     }
     let sorted = Sorted::read(ctx, &args[2])?;
     let members = query.run(ctx, &sorted)?;
-    replace(ctx, &args[1], &members)?;
+    replace(ctx, &args[1], &members, Some("zrangestore"))?;
     reply.count(members.len());
     Ok(())
 }
@@ -244,7 +244,12 @@ fn remove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: By) 
     let range = by.parse(&args[2], &args[3])?;
     let edit = SortedEdit::open(ctx, &args[1])?;
     let members = edit.sorted()?.collect(ctx, &range, false, Window::ALL)?;
-    edit.remove_all(ctx, &members);
+    let event = match by {
+        By::Rank => "zremrangebyrank",
+        By::Score => "zremrangebyscore",
+        By::Lex => "zremrangebylex",
+    };
+    edit.remove_all(ctx, &members, event);
     reply.count(members.len());
     Ok(())
 }
