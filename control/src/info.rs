@@ -59,6 +59,8 @@ pub struct WorkerRow {
     pub pool_writes: u64,
     /// Commands that waited for another writer.
     pub latch_waits: u64,
+    /// Clients that track keys, keys that are tracked, clients of keys, prefixes.
+    pub tracking: [usize; 4],
     /// Keyspace events that were dropped because the mailbox of their receivers was full.
     pub events_dropped: u64,
     pub commits: u64,

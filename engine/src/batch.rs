@@ -349,6 +349,11 @@ impl Batch {
         keys.map(|key| &self.bytes[key.start as usize..key.end as usize])
     }
 
+    /// The keys of all elements in the batch.
+    pub(crate) fn element_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.elements.iter().map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+    }
+
     /// All meta keys of the batch and what it says of them.
     pub fn all_pending(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
         self.keys.iter().filter_map(|key| {

@@ -1,5 +1,6 @@
 //! What a connection carries from command to command.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coney_resp::Protocol;
@@ -8,6 +9,7 @@ use crate::acl::user::User;
 use crate::acl::{Acl, DEFAULT_USER};
 use crate::pubsub::Subscriptions;
 use crate::stream::StreamId;
+use crate::tracking::Tracking;
 use crate::transaction::Transaction;
 use crate::wait::Place;
 use crate::watch::Watch;
@@ -52,6 +54,12 @@ pub struct Client {
     pub(crate) watched: Vec<Arc<Watch>>,
     /// Its place in the queues of the keys that its blocking command waits for.
     pub(crate) waits: Option<Box<Place>>,
+    /// It is in MONITOR.
+    pub is_monitor: bool,
+    /// Since CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
+    /// Where it comes from, for MONITOR.
+    pub addr: Option<SocketAddr>,
     /// Behind which entries its XREAD waits, in the order of its keys.
     pub(crate) stream_ends: Vec<StreamId>,
 }
@@ -93,6 +101,9 @@ impl Client {
             subscriptions: Subscriptions::default(),
             watched: Vec::new(),
             waits: None,
+            is_monitor: false,
+            tracking: None,
+            addr: None,
             stream_ends: Vec::new(),
         }
     }

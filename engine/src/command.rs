@@ -54,12 +54,14 @@ mod spec;
 mod stream;
 mod string;
 pub mod table;
+mod tracking;
 pub(crate) mod transaction;
 mod zset;
 
 pub use error::CommandError;
 pub(crate) use spec::Handler;
 pub use spec::{Arity, Categories, CommandSpec, Flags, Group, KeySpec};
+use stream::group::subcommand_syntax as group_syntax;
 pub(crate) use stream::read::group_of as group_of_xreadgroup;
 
 /// Why a handler stopped before its reply was complete.

@@ -4,15 +4,22 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use coney_base::UnixMillis;
+
 use crate::EngineConfig;
 use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
 use crate::limits::EncodingLimits;
+use crate::mail::Mailboxes;
+use crate::monitor::Monitors;
 use crate::notify::Notified;
+use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::roster::Roster;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::tracking::Trackers;
 use crate::wait::Waits;
 use crate::watch::Watches;
 
@@ -26,6 +33,11 @@ pub struct Engine {
     pub(crate) pubsub: PubSub,
     pub(crate) waits: Waits,
     pub(crate) notified: Notified,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) monitors: Monitors,
+    pub(crate) trackers: Trackers,
+    pub(crate) roster: Roster,
+    pub(crate) pause: Pause,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -62,9 +74,14 @@ impl Engine {
             stripes: Stripes::new(config.workers),
             counts,
             watches: Watches::new(),
-            pubsub: PubSub::new(config.workers),
+            pubsub: PubSub::default(),
             waits: Waits::new(config.workers),
             notified: Notified::default(),
+            mailboxes: Mailboxes::new(config.workers),
+            monitors: Monitors::new(config.workers),
+            trackers: Trackers::new(config.workers),
+            roster: Roster::default(),
+            pause: Pause::default(),
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
@@ -111,6 +128,16 @@ impl Engine {
     /// Changes the longest string value.
     pub fn set_value_len_max(&self, bytes: u64) {
         self.value_len_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Changes how many keys are remembered for CLIENT TRACKING; 0: any number.
+    pub fn set_tracked_keys_max(&self, count: usize) {
+        self.trackers.set_keys_max(count);
+    }
+
+    /// Whether CLIENT PAUSE is in force.
+    pub fn is_paused(&self, now: UnixMillis) -> bool {
+        self.pause.until(now).is_some()
     }
 
     /// Changes which events of keys are notified: the letters of `notify-keyspace-events`.

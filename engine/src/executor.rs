@@ -5,6 +5,7 @@
 //! have to wait comes back as [`Park`], with nothing written. [`Executor::commit`] brings the
 //! iteration's writes to the log and makes them visible, all or none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
@@ -20,9 +21,11 @@ use crate::engine::Engine;
 use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
-use crate::pubsub::{Local, Outgoing};
+use crate::mail::Outgoing;
+use crate::pubsub::Local;
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+use crate::tracking::{self, Tracked};
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -71,6 +74,8 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// The end of CLIENT PAUSE ([`Executor::paused_until`]): try again then.
+    Paused,
     /// Elements of its keys. It is to be executed again when its client is called
     /// ([`Executor::take_called`]), or else ended after this time ([`Executor::give_up`]).
     Wait {
@@ -173,8 +178,14 @@ pub struct Executor {
     pub(crate) emptied: Vec<std::ops::Range<u16>>,
     /// Who of this worker's clients is subscribed to what.
     pub(crate) subscribers: Local,
-    /// Messages that leave after the commit.
-    pub(crate) published: Vec<Outgoing>,
+    /// Mail that leaves after the commit.
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Clients of this worker that are in MONITOR.
+    pub(crate) monitors: BTreeSet<u64>,
+    /// What this worker's clients keep.
+    pub(crate) tracked: Tracked,
+    /// Who wrote the keys of the batch, while anybody tracks: the one client, or 0 for several.
+    pub(crate) writers: BTreeMap<Vec<u8>, u64>,
     /// Other workers with clients that were called.
     pub(crate) called_workers: Vec<usize>,
     /// EXEC runs its commands.
@@ -251,7 +262,10 @@ impl Executor {
             empties_tables: false,
             emptied: Vec::new(),
             subscribers: Local::default(),
-            published: Vec::new(),
+            outgoing: Vec::new(),
+            monitors: BTreeSet::new(),
+            tracked: Tracked::default(),
+            writers: BTreeMap::new(),
             called_workers: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
@@ -286,11 +300,26 @@ impl Executor {
         outcome
     }
 
+    /// The client has connected: others find it by its id until [`Executor::release`].
+    pub fn admit(&self, client: &Client) {
+        self.engine.roster.enter(client.id, self.id);
+    }
+
+    /// When the present CLIENT PAUSE ends; `None`: there is none.
+    pub fn paused_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.engine.pause.until(now)
+    }
+
+    /// Lets all workers look at what they share.
+    pub(crate) fn call_all_workers(&mut self) {
+        (0..self.engine.config.workers).for_each(|worker| self.note_called(worker));
+    }
+
     /// The client's blocking command, which still waits, ends with the reply for nothing.
-    pub fn give_up(&mut self, client: &mut Client, args: Args<'_>) {
+    pub fn give_up(&mut self, now: UnixMillis, client: &mut Client, args: Args<'_>) {
         self.stop_waiting(client);
         if let Ok(spec) = command::table::find(args) {
-            self.count_call(spec, client);
+            self.end_call(now, spec, client, args);
         }
     }
 
@@ -320,20 +349,24 @@ impl Executor {
         if !self.holds.is_empty()
             && let Some(built) = self.take_built(client, spec)
         {
-            self.finish_built(spec, client, built, reply);
+            self.finish_built(now, spec, client, args, built, reply);
             return Outcome::Done;
+        }
+        if self.engine.pause.holds(now, spec, client) {
+            return Outcome::Park(Park::Paused);
         }
         if client.transaction.is_some() && !command::transaction::is_immediate(spec) {
             self.queue(spec, client, args, reply);
             return Outcome::Done;
         }
+        self.remember_keys(client, spec, args);
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
         self.element_reads = 0;
         let mark = self.batch.mark();
         let batch_before = self.batch.count();
-        let published_before = self.published.len();
+        let outgoing_before = self.outgoing.len();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
@@ -349,11 +382,11 @@ impl Executor {
                 Some(Stop::Latch)
             }
             Handler::Slow(_) => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(self.park_on_pool(spec, client, now, args, Purpose::Reply));
             }
             Handler::Admin => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(Park::Admin);
             }
             Handler::Container => {
@@ -381,25 +414,22 @@ impl Executor {
                 let may_write = matches!(stop, Stop::Wait(_));
                 assert!(!has_written || may_write, "{} wrote and then parked", spec.full_name);
                 if has_written {
-                    self.touch_watched(mark);
+                    self.touch(mark, client.id);
                     client.wrote_in_batch = Some(self.batch_number);
                 }
                 // It will be executed again, and tell of everything again.
                 if !may_write {
-                    self.published.truncate(published_before);
+                    self.outgoing.truncate(outgoing_before);
                 }
                 reply.truncate(start);
                 return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
         if self.batch.count() != batch_before {
-            self.touch_watched(mark);
+            self.touch(mark, client.id);
             client.wrote_in_batch = Some(self.batch_number);
         }
-        self.stats.commands += 1;
-        self.stats.calls[spec.index()] += 1;
-        client.commands += 1;
-        client.last_command = spec.full_name;
+        self.end_call(now, spec, client, args);
         if !client.take_reply_permission() {
             reply.truncate(start);
         }
@@ -409,8 +439,10 @@ impl Executor {
     /// Ends a command that the pool has built.
     fn finish_built(
         &mut self,
+        now: UnixMillis,
         spec: &'static CommandSpec,
         client: &mut Client,
+        args: Args<'_>,
         built: Built,
         reply: &mut Reply<'_>,
     ) {
@@ -419,10 +451,10 @@ impl Executor {
         self.stats.errors += u64::from(built.is_error);
         self.stats.failed_calls[spec.index()] += u64::from(built.is_error);
         if let Some(after) = built.client_after {
-            self.end_transaction(client, *after);
+            self.end_transaction(now, client, *after);
         }
         client.wrote_in_batch = Some(self.batch_number);
-        self.count_call(spec, client);
+        self.end_call(now, spec, client, args);
         if !client.take_reply_permission() {
             reply.truncate(start);
         }
@@ -463,7 +495,7 @@ impl Executor {
             }
             Stop::TooLong => {
                 self.stats.pool_reads += 1;
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 self.park_on_pool(spec, client, now, args, Purpose::Reply)
             }
             Stop::Latch => {
@@ -533,7 +565,16 @@ impl Executor {
         self.empties_tables = false;
     }
 
-    fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
+    /// The client's command is over, or its end is no longer up to this worker.
+    fn end_call(
+        &mut self,
+        now: UnixMillis,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        args: Args<'_>,
+    ) {
+        self.feed_monitors(now, client, spec, args);
+        tracking::end_command(client, spec);
         self.stats.commands += 1;
         self.stats.calls[spec.index()] += 1;
         client.commands += 1;
@@ -570,7 +611,7 @@ impl Executor {
     pub fn commit(&mut self) -> CommitOutcome {
         self.commit_requested = false;
         if self.batch.is_empty() {
-            self.settle_published(true);
+            self.settle_mail(true);
             self.finish(false);
             return CommitOutcome::Nothing;
         }
@@ -582,7 +623,8 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
-                self.settle_published(true);
+                self.settle_mail(true);
+                self.invalidate_written();
                 self.call_waiting(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
@@ -591,7 +633,8 @@ impl Executor {
             Err(error) => {
                 self.engine.note_failure(&error);
                 self.changes.clear();
-                self.settle_published(false);
+                self.settle_mail(false);
+                self.writers.clear();
                 self.call_waiting(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
@@ -780,7 +823,7 @@ impl Executor {
 
     /// The batch as it was built on the pool, and what belongs to it.
     pub(crate) fn into_parts(self) -> (Batch, Changes, u64, Vec<Outgoing>) {
-        (self.batch, self.changes, self.earliest_deadline_ms, self.published)
+        (self.batch, self.changes, self.earliest_deadline_ms, self.outgoing)
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].

@@ -123,7 +123,7 @@ impl Engine {
                 error.write(&mut reply, spec.full_name);
                 executor.batch.clear();
                 executor.changes.clear();
-                executor.published.clear();
+                executor.outgoing.clear();
                 true
             }
             Err(stop) => unreachable!("{} waits for {stop:?} on the pool", spec.full_name),
@@ -131,7 +131,7 @@ impl Engine {
         match (purpose, hold) {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
-                let (batch, changes, earliest_deadline_ms, published) = executor.into_parts();
+                let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
                     hold,
@@ -140,7 +140,7 @@ impl Engine {
                     changes,
                     earliest_deadline_ms,
                     is_error,
-                    published,
+                    outgoing,
                     client_after: is_transaction.then(|| Box::new(client)),
                 }))
             }

@@ -9,8 +9,10 @@
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
-//! - [`pubsub`]: publish and subscribe. `notify`: keyspace notifications. `wait`: clients of
-//!   blocking commands.
+//! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
+//!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
+//!   client is whose.
+//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -34,15 +36,20 @@ pub mod hold;
 pub mod job;
 pub mod key;
 pub mod limits;
+pub mod mail;
 pub mod meta;
+mod monitor;
 mod notify;
+mod pause;
 pub mod pubsub;
 mod rdb;
 pub mod reclaim;
+mod roster;
 pub mod score;
 pub mod store;
 pub mod stream;
 pub mod stripe;
+pub mod tracking;
 pub mod transaction;
 pub mod varint;
 mod wait;

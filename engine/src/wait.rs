@@ -238,7 +238,7 @@ impl Executor {
         }
     }
 
-    fn note_called(&mut self, worker: usize) {
+    pub(crate) fn note_called(&mut self, worker: usize) {
         if worker != self.id && !self.called_workers.contains(&worker) {
             self.called_workers.push(worker);
         }

@@ -4,9 +4,9 @@
 //! loop
 //!     inbox          answers of the I/O pool and the control plane
 //!     transports     receive a burst: TCP, RESP, commands (Core)
-//!     retry          parked commands, and blocking ones that were called
+//!     retry          parked commands, blocking ones that were called, and after a pause
 //!     commit         one WriteBatch for all connections
-//!     messages       what was published to clients here
+//!     mail           what clients here are told
 //!     send           replies of all connections, one transmit kick
 //!     idle           spin for a while, then sleep until something arrives
 //! ```
@@ -120,9 +120,10 @@ impl Worker {
         }
         work += self.core.retry_parked();
         work += self.core.resume_called();
+        work += self.core.resume_paused();
         self.core.commit();
         self.core.wake_called();
-        work += self.core.deliver_messages();
+        work += self.core.deliver_mail();
         if self.core.awaits_disk() {
             self.core.on_durable(self.engine.durable_ticket());
         }
@@ -206,6 +207,7 @@ impl Worker {
             && !self.is_durable_news()
             && !self.core.has_mail()
             && !self.core.has_called()
+            && !self.core.has_resumable()
         {
             self.sleep();
         }
@@ -243,6 +245,7 @@ impl Worker {
             at = at.min(self.next_idle_check);
         }
         at = self.core.next_time_out().map_or(at, |time_out| at.min(time_out));
+        at = self.core.next_resumption().map_or(at, |resumption| at.min(resumption));
         self.stop_at.map_or(at, |stop| at.min(stop))
     }
 }

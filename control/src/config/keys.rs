@@ -432,6 +432,16 @@ pub static KEYS: &[Key] = &[
         set: |config, text| event_classes(text).map(|value| config.notify_keyspace_events = value),
     },
     Key {
+        name: "tracking-table-max-keys",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tracking_table_max_keys.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.tracking_table_max_keys = value)
+        },
+    },
+    Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
         in_file: true,
@@ -543,7 +553,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("stream-node-max-bytes", "4096"),
     ("stream-node-max-entries", "100"),
     ("supervised", "no"),
-    ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
 ];
 

@@ -137,7 +137,7 @@ fn clients(snapshot: &Snapshot, text: &mut Text) {
     text.field("client_recent_max_input_buffer", snapshot.max(|row| row.query_buffer_max));
     text.field("client_recent_max_output_buffer", snapshot.max(|row| row.output_buffer_max));
     text.field("blocked_clients", snapshot.sum_usize(|row| row.blocked_clients));
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", snapshot.sum_usize(|row| row.tracking[0]));
     text.field("clients_in_timeout_table", 0);
     text.field("waiting_clients", snapshot.sum_usize(|row| row.waiting_clients));
 }
@@ -220,6 +220,9 @@ fn stats(snapshot: &Snapshot, text: &mut Text) {
     let [channels, patterns, shard_channels] = snapshot.subscribed;
     text.field("pubsub_channels", channels);
     text.field("pubsub_patterns", patterns);
+    text.field("tracking_total_keys", snapshot.sum_usize(|row| row.tracking[1]));
+    text.field("tracking_total_items", snapshot.sum_usize(|row| row.tracking[2]));
+    text.field("tracking_total_prefixes", snapshot.sum_usize(|row| row.tracking[3]));
     text.field("pubsubshard_channels", shard_channels);
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);

@@ -42,6 +42,8 @@ pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
     ctx.exec.unwatch(ctx.client);
     ctx.exec.unsubscribe_all(ctx.client);
+    ctx.exec.stop_monitoring(ctx.client);
+    ctx.exec.stop_tracking(ctx.client);
     ctx.client.reset(ctx.exec.engine.acl().is_open());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");

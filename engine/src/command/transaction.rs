@@ -127,6 +127,9 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         reply.null_array();
         return Ok(());
     }
+    for Queued { spec, args } in queue.iter() {
+        ctx.exec.remember_keys(ctx.client, spec, args.as_args());
+    }
     let before = ctx.client.clone();
     let savepoint = ctx.exec.savepoint();
     ctx.exec.in_transaction = true;
@@ -196,7 +199,7 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
             ctx.exec.stats.failed_calls[index] += 1;
         }
         if let Some(transaction) = &ctx.client.transaction {
-            ctx.exec.count_queue(transaction);
+            ctx.exec.count_queue(ctx.now, ctx.client, transaction);
         }
     }
     Ok(())

@@ -96,11 +96,12 @@ pub(crate) fn execute(
             }
             Err(Park::Wait { .. }) => {
                 // Nobody else is there who could add something.
-                executor.give_up(client, args);
+                executor.give_up(now, client, args);
                 let mut out = Vec::new();
                 Reply::new(&mut out, client.protocol).null_array();
                 return Done { reply: out, closes: false };
             }
+            Err(Park::Paused) => panic!("nobody ends the pause"),
             Err(Park::Admin) => {
                 return Done { reply: b"-ERR no control plane\r\n".to_vec(), closes: false };
             }
@@ -157,7 +158,9 @@ impl EnginePeer {
 
     fn session(&mut self, name: &str) -> &mut Session {
         self.clients.entry(name.to_owned()).or_insert_with(|| {
-            let client = Client::new(self.next_id);
+            let mut client = Client::new(self.next_id);
+            client.addr = Some(([127, 0, 0, 1], 1000).into());
+            self.executor.admit(&client);
             self.next_id += 1;
             Session {
                 client,
@@ -227,14 +230,16 @@ impl EnginePeer {
 
     /// Appends published messages to what their receivers read.
     fn deliver(&mut self) {
-        self.executor.hand_on_published();
-        for message in self.executor.take_mail() {
-            self.executor.each_receiver(&message, |id, pattern| {
-                let session = self.clients.values_mut().find(|session| session.client.id == id);
-                let Some(session) = session else { return };
-                let protocol = session.client.protocol;
-                message.write(pattern, &mut Reply::new(&mut session.output, protocol));
-            });
+        self.executor.hand_on_mail();
+        while self.executor.has_mail() {
+            for mail in self.executor.take_mail() {
+                self.executor.each_reader(&mail, &mut |id, letter| {
+                    let session = self.clients.values_mut().find(|session| session.client.id == id);
+                    if let Some(session) = session {
+                        letter.write(&mut session.client, &mut session.output);
+                    }
+                });
+            }
         }
     }
 }

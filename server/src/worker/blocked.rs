@@ -1,4 +1,4 @@
-//! Sessions whose blocking commands wait for elements.
+//! Sessions whose blocking commands wait for elements, or any commands for the end of a pause.
 //!
 //! The engine knows who waits for what and calls clients ([`coney_engine::Executor::take_called`]);
 //! the worker keeps their commands parked, executes them again, and ends them when their time is
@@ -57,6 +57,30 @@ impl Core {
         called.len() + ended
     }
 
+    /// After CLIENT PAUSE, executes the commands that waited for its end. Returns how many they were.
+    pub(crate) fn resume_paused(&mut self) -> usize {
+        if !self.has_resumable() {
+            return 0;
+        }
+        let paused = std::mem::take(&mut self.paused);
+        for &key in &paused {
+            self.run_parked(key);
+        }
+        paused.len()
+    }
+
+    /// Whether commands waited for the end of a pause that is over.
+    pub(crate) fn has_resumable(&self) -> bool {
+        !self.paused.is_empty() && self.executor.paused_until(self.unix_now).is_none()
+    }
+
+    /// When the pause ends that commands wait for.
+    pub(crate) fn next_resumption(&self) -> Option<Instant> {
+        let until =
+            self.executor.paused_until(self.unix_now).filter(|_| !self.paused.is_empty())?;
+        Some(self.now + Duration::from_millis(until.0.saturating_sub(self.unix_now.0)))
+    }
+
     /// Wakes the workers whose clients were called.
     pub(crate) fn wake_called(&mut self) {
         for worker in self.executor.take_called_workers() {
@@ -95,7 +119,7 @@ impl Core {
         if let Some(until) = wait.until {
             self.waits_until.remove(&(until, session.client.id));
         }
-        self.executor.give_up(&mut session.client, parked.args.as_args());
+        self.executor.give_up(self.unix_now, &mut session.client, parked.args.as_args());
         let mut text = Vec::new();
         write(&mut Reply::new(&mut text, session.client.protocol));
         self.on_answer(key, &text, false);

@@ -1,7 +1,7 @@
 //! From received bytes to replies: sessions, and the commands they execute.
 //!
 //! One iteration of the worker calls, in this order: [`Core::on_data`] and its siblings for what
-//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_messages`],
+//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_mail`],
 //! [`Core::send_dirty`].
 //! Replies leave only in the last step, after the writes of the iteration are in the log.
 //!
@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(super) by_client: BTreeMap<u64, SessionKey>,
     /// Until when clients wait in blocking commands, with their ids.
     pub(super) waits_until: BTreeSet<(Instant, u64)>,
+    /// Sessions whose commands wait for the end of CLIENT PAUSE.
+    pub(super) paused: Vec<SessionKey>,
     pool: PoolClient,
     admin: AdminClient,
     sync: Arc<SyncHandle>,
@@ -131,6 +133,7 @@ impl Core {
             peers: parts.peers,
             by_client: BTreeMap::new(),
             waits_until: BTreeSet::new(),
+            paused: Vec::new(),
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
@@ -162,6 +165,8 @@ impl Core {
         }
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
+        client.addr = Some(peer);
+        self.executor.admit(&client);
         let is_open = self.executor.acl().is_open();
         client.authenticated = is_open;
         let mut session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
@@ -335,35 +340,36 @@ impl Core {
         }
     }
 
-    /// Hands published messages on to other workers, and appends those for this worker's clients
-    /// to their replies. Comes after the commit: while that is stalled, messages wait too, because
-    /// what follows a reply that may still become an error would be taken for another reply.
-    pub(crate) fn deliver_messages(&mut self) -> usize {
+    /// Hands mail on to other workers, and appends what is for this worker's clients to their
+    /// replies. Comes after the commit: while that is stalled, mail waits too, because what follows a
+    /// reply that may still become an error would be taken for another reply.
+    pub(crate) fn deliver_mail(&mut self) -> usize {
         if self.executor.has_writes() {
             return 0;
         }
-        for worker in self.executor.hand_on_published() {
+        for worker in self.executor.hand_on_mail() {
             if let Some(peer) = self.peers.get(worker).filter(|peer| peer.id != self.handle.id) {
                 peer.wake();
             }
         }
         let mail = self.executor.take_mail();
-        for message in &mail {
-            self.executor.each_receiver(message, |client, pattern| {
+        for piece in &mail {
+            self.executor.each_reader(piece, &mut |client, letter| {
                 let Some(&key) = self.by_client.get(&client) else { return };
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 if matches!(session.state, State::Closing | State::Closed) {
                     return;
                 }
-                let protocol = session.client.protocol;
-                message.write(pattern, &mut Reply::new(session.outbox.buf_mut(), protocol));
+                letter.write(&mut session.client, session.outbox.buf_mut());
                 self.due.mark_dirty(session);
             });
         }
+        // What was redirected may be for clients of others.
+        self.wake_called();
         mail.len()
     }
 
-    /// Whether published messages wait to be delivered.
+    /// Whether mail waits to be delivered.
     pub(crate) fn has_mail(&self) -> bool {
         self.executor.has_mail()
     }
@@ -461,10 +467,13 @@ impl Core {
         let pending = session.outbox.pending_len();
         self.output_bytes = self.output_bytes + pending - session.counted_output;
         session.counted_output = pending;
-        let limit = if session.client.subscriptions.is_empty() {
-            &self.runtime.output_buffer_len_max
-        } else {
+        let client = &session.client;
+        let is_listening =
+            !client.subscriptions.is_empty() || client.is_monitor || client.tracking.is_some();
+        let limit = if is_listening {
             &self.runtime.pubsub_buffer_len_max
+        } else {
+            &self.runtime.output_buffer_len_max
         };
         let limit = limit.load(Ordering::Relaxed);
         if limit > 0 && pending > limit {
@@ -572,6 +581,11 @@ impl Core {
                 self.wait(key, parked, timeout_ms);
                 return;
             }
+            Park::Paused => {
+                self.paused.push(key);
+                session.parked = Some(parked);
+                return;
+            }
             Park::Latch | Park::Stall => false,
             Park::Job(job) => {
                 let worker = Arc::clone(&self.handle);
@@ -654,6 +668,7 @@ impl Core {
         let is_idle = |session: &Session| {
             session.parked.is_none()
                 && session.client.subscriptions.is_empty()
+                && !session.client.is_monitor
                 && now.since(session.last_active) > timeout
         };
         for key in self.sessions.keys_where(is_idle) {

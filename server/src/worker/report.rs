@@ -1,7 +1,7 @@
 //! What a worker tells of itself and of its clients.
 
 use coney_base::Instant;
-use coney_control::clients::ClientRow;
+use coney_control::clients::{ClientRow, TrackingRow};
 use coney_control::info::{Calls, WorkerRow};
 use coney_resp::Protocol;
 use rustix::time::{ClockId, clock_gettime};
@@ -30,6 +30,12 @@ impl Session {
             output_capacity: self.outbox.capacity(),
             command: self.client.last_command,
             is_waiting: self.client.is_waiting(),
+            is_monitor: self.client.is_monitor,
+            tracking: self.client.tracking.as_ref().map(|tracking| TrackingRow {
+                redirect: tracking.redirect,
+                is_broadcast: tracking.is_broadcast(),
+                is_broken: tracking.is_broken,
+            }),
             is_closing: matches!(self.state, State::Closing | State::Closed),
             resp: match self.client.protocol {
                 Protocol::Resp2 => 2,
@@ -93,6 +99,7 @@ impl Core {
                 rejected: *rejected,
             })
             .collect();
+        row.tracking = self.executor.tracking_figures();
         let cache = self.executor.cache_usage();
         row.cache_bytes = cache.bytes;
         row.cache_entries = cache.entries as u64;

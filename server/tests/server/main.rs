@@ -14,3 +14,4 @@ mod lifetime;
 mod limits;
 mod pubsub;
 mod support;
+mod tracking;

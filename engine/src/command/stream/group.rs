@@ -115,7 +115,7 @@ pub(super) fn no_group_for_key(key: &[u8], group: &[u8]) -> CommandError {
 }
 
 /// The error of a container for a subcommand's arguments.
-pub(super) fn subcommand_syntax(args: Args<'_>) -> CommandError {
+pub(in crate::command) fn subcommand_syntax(args: Args<'_>) -> CommandError {
     let sub = args.get(1).unwrap_or_default();
     CommandError::Owned(format!(
         "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",

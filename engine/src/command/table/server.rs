@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{acl, connection, introspect, keys, keyspace};
+use crate::command::{acl, connection, introspect, keys, keyspace, tracking};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("acl", AtLeast(2), Group::Server, "6.0.0", Handler::Container)
@@ -161,6 +161,9 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::READONLY], &[])
         .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
         .docs("O(N) where N is the number of samples.", "Estimates the memory usage of a key."),
+    CommandSpec::new("monitor", Exactly(1), Group::Server, "1.0.0", Handler::Fast(tracking::monitor))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("", "Listens for all requests received by the server in real-time."),
     CommandSpec::new("save", Exactly(1), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI], &[])
         .docs("O(N) where N is the total number of keys in all databases", "Synchronously writes all memtables to tables on disk."),

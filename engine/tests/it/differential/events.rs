@@ -45,7 +45,7 @@ impl Random {
             }
             17 => format!("RENAME {key} {other}"),
             18 => format!("DEL {key} {other} {key}"),
-            19 => format!("XADD x1 MAXLEN {} * f v", self.below(4)),
+            19 => format!("XADD x1 MAXLEN {} {} f v", self.below(4), 40 + self.below(40)),
             20 => "FLUSHDB".to_owned(),
             _ => format!("SORT {key} ALPHA STORE {other}"),
         };
