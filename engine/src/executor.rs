@@ -27,6 +27,10 @@ use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
 use crate::tracking::{self, Tracked};
 
+mod stats;
+
+pub use stats::{CacheUsage, ExecutorStats};
+
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
 /// the load throws them out that fast, and then a command must still end.
@@ -98,44 +102,6 @@ pub enum CommitOutcome {
     Stalled,
     /// They are gone.
     Failed(StoreError),
-}
-
-/// What an executor counts.
-#[derive(Debug, Default, Clone)]
-pub struct ExecutorStats {
-    /// Commands executed.
-    pub commands: u64,
-    /// Commands that replied an error.
-    pub errors: u64,
-    /// Commands refused before they ran: unknown, wrong number of arguments, not authenticated.
-    pub rejected: u64,
-    /// Reads that found their key.
-    pub keyspace_hits: u64,
-    /// Reads that did not.
-    pub keyspace_misses: u64,
-    /// Keys removed because their deadline passed.
-    pub expired_keys: u64,
-    /// Fields of hashes removed because their deadline passed.
-    pub expired_fields: u64,
-    /// Commands that had to fetch keys from the device.
-    pub fetches: u64,
-    /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
-    pub blocking_reads: u64,
-    /// Commands that only read and were executed on the pool, because they read too much or
-    /// ranges that were not in memory.
-    pub pool_reads: u64,
-    /// Commands that write and were executed on the pool for the same reasons.
-    pub holds: u64,
-    /// Keyspace events that found the mailbox of their receivers full.
-    pub events_dropped: u64,
-    /// Commands parked for a latch.
-    pub latch_waits: u64,
-    /// Calls, by the command's index in the table.
-    pub calls: Vec<u64>,
-    /// Calls that replied an error.
-    pub failed_calls: Vec<u64>,
-    /// Calls refused before they ran.
-    pub rejected_calls: Vec<u64>,
 }
 
 /// See the module page.
@@ -215,12 +181,7 @@ impl Executor {
         let workers = engine.config.workers;
         assert!(id < workers, "the engine was opened for {workers} workers");
         let commands = command::table::ALL.len();
-        let stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
+        let stats = ExecutorStats::of(commands);
         let seed = engine.config.seed.wrapping_add(id as u64);
         let cache = Cache::new(engine.config.hot_cache_bytes / workers as u64);
         let mut executor = Self::with(engine, id, cache, Place::Worker, seed);
@@ -886,41 +847,10 @@ impl Executor {
         Ok((self.engine.count(table).keys + self.changes.of(table).keys).max(0))
     }
 
-    /// Bytes and entries in the cache, hits and misses.
-    pub fn cache_usage(&self) -> CacheUsage {
-        let (bytes, entries) = self.cache.usage();
-        CacheUsage { bytes, entries, hits: self.cache.hits, misses: self.cache.misses }
-    }
-
     /// Changes the size of all workers' caches together.
     pub fn set_hot_cache_bytes(&mut self, bytes: u64) {
         self.cache.set_capacity(bytes / self.engine.config.workers as u64);
     }
-
-    /// Sets the counters back to zero.
-    pub fn reset_stats(&mut self) {
-        let commands = self.stats.calls.len();
-        self.stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
-        (self.cache.hits, self.cache.misses) = (0, 0);
-    }
-}
-
-/// See [`Executor::cache_usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheUsage {
-    /// Bytes in use.
-    pub bytes: u64,
-    /// Entries.
-    pub entries: usize,
-    /// Lookups that found a valid entry.
-    pub hits: u64,
-    /// Lookups that did not.
-    pub misses: u64,
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {
