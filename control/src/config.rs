@@ -65,6 +65,7 @@ pub struct Config {
     pub tracking_table_max_keys: usize,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
+    pub latency_monitor_threshold: i64,
     pub log_level: String,
     pub log_format: LogFormat,
     /// Settings of Redis's that mean nothing here; see [`keys::ECHOED`].
@@ -116,6 +117,7 @@ impl Default for Config {
             tracking_table_max_keys: 1_000_000,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
+            latency_monitor_threshold: 0,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             echoed: keys::ECHOED.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),

@@ -54,6 +54,8 @@ pub struct Client {
     pub(crate) watched: Vec<Arc<Watch>>,
     /// Its place in the queues of the keys that its blocking command waits for.
     pub(crate) waits: Option<Box<Place>>,
+    /// Which ticket its WAITAOF waits for.
+    pub awaited_ticket: Option<u64>,
     /// It is in MONITOR.
     pub is_monitor: bool,
     /// Since CLIENT TRACKING.
@@ -101,6 +103,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             watched: Vec::new(),
             waits: None,
+            awaited_ticket: None,
             is_monitor: false,
             tracking: None,
             addr: None,

@@ -45,6 +45,7 @@ mod keyspace;
 mod lcs;
 mod list;
 mod long_double;
+pub(crate) mod node;
 mod option;
 pub(crate) mod pubsub;
 mod scan;

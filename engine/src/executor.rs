@@ -152,6 +152,8 @@ pub struct Executor {
     pub(crate) tracked: Tracked,
     /// Who wrote the keys of the batch, while anybody tracks: the one client, or 0 for several.
     pub(crate) writers: BTreeMap<Vec<u8>, u64>,
+    /// The command that ended last, and whether it may have taken long.
+    last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
     pub(crate) called_workers: Vec<usize>,
     /// EXEC runs its commands.
@@ -227,6 +229,7 @@ impl Executor {
             monitors: BTreeSet::new(),
             tracked: Tracked::default(),
             writers: BTreeMap::new(),
+            last_call: None,
             called_workers: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
@@ -261,6 +264,12 @@ impl Executor {
         outcome
     }
 
+    /// The command that has ended since the last look, by its place in the table, and whether it may
+    /// have taken long. One that is only queued, or refused, is none.
+    pub fn take_last_call(&mut self) -> Option<(usize, bool)> {
+        self.last_call.take()
+    }
+
     /// The client has connected: others find it by its id until [`Executor::release`].
     pub fn admit(&self, client: &Client) {
         self.engine.roster.enter(client.id, self.id);
@@ -277,9 +286,24 @@ impl Executor {
     }
 
     /// The client's blocking command, which still waits, ends with the reply for nothing.
-    pub fn give_up(&mut self, now: UnixMillis, client: &mut Client, args: Args<'_>) {
+    pub fn give_up(
+        &mut self,
+        now: UnixMillis,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        let ticket = client.awaited_ticket;
         self.stop_waiting(client);
         if let Ok(spec) = command::table::find(args) {
+            match spec.full_name {
+                "wait" => reply.int(0),
+                "waitaof" => {
+                    let is_local = ticket.is_none_or(|it| self.engine.durable_ticket() >= it);
+                    command::node::acknowledged(is_local, reply);
+                }
+                _ => reply.null_array(),
+            }
             self.end_call(now, spec, client, args);
         }
     }
@@ -535,6 +559,7 @@ impl Executor {
         args: Args<'_>,
     ) {
         self.feed_monitors(now, client, spec, args);
+        self.last_call = Some((spec.index(), spec.may_be_long(args)));
         tracking::end_command(client, spec);
         self.stats.commands += 1;
         self.stats.calls[spec.index()] += 1;

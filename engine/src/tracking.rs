@@ -289,7 +289,7 @@ impl Executor {
             return;
         }
         // Of all keys with a prefix, a client is told at once.
-        let mut broadcast: BTreeMap<(&[u8], u64), Vec<&[u8]>> = BTreeMap::new();
+        let mut broadcast: BTreeMap<(usize, u64), Vec<&[u8]>> = BTreeMap::new();
         let mut told: Vec<(u64, &[u8])> = Vec::new();
         for (meta_key, writer) in &invalidated.keys {
             let Some(MetaKey { user_key, .. }) = MetaKey::parse(meta_key) else { continue };
@@ -303,10 +303,10 @@ impl Executor {
             };
             let readers = readers.into_iter().filter(|client| is_meant(client, false));
             told.extend(readers.map(|client| (client, user_key)));
-            for (prefix, clients) in &tracked.prefixes {
+            for (at, (prefix, clients)) in tracked.prefixes.iter().enumerate() {
                 if user_key.starts_with(prefix) {
                     for client in clients.iter().filter(|client| is_meant(client, true)) {
-                        broadcast.entry((prefix, *client)).or_default().push(user_key);
+                        broadcast.entry((at, *client)).or_default().push(user_key);
                     }
                 }
             }

@@ -231,6 +231,7 @@ impl Executor {
     /// The client's blocking command has ended, or waits no longer.
     pub fn stop_waiting(&mut self, client: &mut Client) {
         client.stream_ends = Vec::new();
+        client.awaited_ticket = None;
         if let Some(place) = client.waits.take() {
             for worker in self.engine.waits.leave(&place) {
                 self.note_called(worker);

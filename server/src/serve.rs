@@ -285,6 +285,7 @@ fn start_worker(
                     sync,
                     access,
                     transports: transports.len(),
+                    clock,
                 },
                 engine,
                 transports,

@@ -32,6 +32,7 @@ pub(crate) mod report;
 pub(crate) mod session;
 mod sessions;
 mod stats;
+mod timing;
 
 use self::core::{Core, CoreParts};
 use self::inbox::{Message, WorkerHandle};

@@ -460,6 +460,16 @@ pub static KEYS: &[Key] = &[
         set: |config, text| integer(text, 0, 1_000_000).map(|value| config.slowlog_max_len = value),
     },
     Key {
+        name: "latency-monitor-threshold",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.latency_monitor_threshold.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.latency_monitor_threshold = value)
+        },
+    },
+    Key {
         name: "log-level",
         change: Change::Restart,
         in_file: true,
@@ -520,7 +530,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("dbfilename", "dump.rdb"),
     ("hll-sparse-max-bytes", "3000"),
     ("hz", "10"),
-    ("latency-monitor-threshold", "0"),
     ("latency-tracking", "yes"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),

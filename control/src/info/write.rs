@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use super::{Calls, REDIS_VERSION, Snapshot, WorkerRow};
+use super::{Calls, REDIS_VERSION, Snapshot, Times, WorkerRow};
 
 /// Bytes, or other things, as a text for people: `bytesToHuman` in Redis.
 fn human(bytes: u64) -> String {
@@ -274,12 +274,20 @@ fn commandstats(snapshot: &Snapshot, text: &mut Text) {
             sum.rejected += calls.rejected;
         }
         if sum != Calls::default() {
-            // Time is not measured for each command: that would cost as much as a hot GET.
+            let mut times = Times::default();
+            for worker in &snapshot.workers {
+                let of_it = worker.times.iter().filter(|(other, _)| *other == at);
+                of_it.for_each(|(_, other)| times.merge(other));
+            }
+            let micros = times.total_micros();
             text.field(
                 &format!("cmdstat_{name}"),
                 format_args!(
-                    "calls={},usec=0,usec_per_call=0.00,rejected_calls={},failed_calls={}",
-                    sum.calls, sum.rejected, sum.failed
+                    "calls={},usec={micros},usec_per_call={},rejected_calls={},failed_calls={}",
+                    sum.calls,
+                    ratio(micros, times.count()),
+                    sum.rejected,
+                    sum.failed
                 ),
             );
         }

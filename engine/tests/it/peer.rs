@@ -96,9 +96,9 @@ pub(crate) fn execute(
             }
             Err(Park::Wait { .. }) => {
                 // Nobody else is there who could add something.
-                executor.give_up(now, client, args);
                 let mut out = Vec::new();
-                Reply::new(&mut out, client.protocol).null_array();
+                let protocol = client.protocol;
+                executor.give_up(now, client, args, &mut Reply::new(&mut out, protocol));
                 return Done { reply: out, closes: false };
             }
             Err(Park::Paused) => panic!("nobody ends the pause"),

@@ -14,9 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use coney_base::{Instant, UnixMillis};
+use coney_base::{Clock, Instant, UnixMillis};
 use coney_control::config::Sync;
-use coney_control::slowlog::{self, Entry};
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
 use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
@@ -24,9 +23,11 @@ use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
 use super::lookahead::Lookahead;
+use super::report::Report;
 use super::session::{Parked, Session, SessionKey, State, Wait};
 use super::sessions::Sessions;
 use super::stats::Stats;
+use super::timing::{EXACT_BELOW, Timing};
 use crate::admin::{AdminClient, AdminRequest};
 use crate::pool::{PoolClient, Request};
 use crate::runtime::Runtime;
@@ -54,7 +55,7 @@ pub(crate) struct Core {
     /// The moment of this iteration, on both clocks.
     pub(crate) now: Instant,
     pub(crate) unix_now: UnixMillis,
-    runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Runtime>,
     handle: Arc<WorkerHandle>,
     /// All workers, this one included, by their numbers.
     pub(super) peers: Vec<Arc<WorkerHandle>>,
@@ -62,19 +63,23 @@ pub(crate) struct Core {
     pub(super) by_client: BTreeMap<u64, SessionKey>,
     /// Until when clients wait in blocking commands, with their ids.
     pub(super) waits_until: BTreeSet<(Instant, u64)>,
+    /// Sessions whose WAITAOF waits for the disk.
+    pub(super) awaiting_sync: Vec<SessionKey>,
     /// Sessions whose commands wait for the end of CLIENT PAUSE.
     pub(super) paused: Vec<SessionKey>,
     pool: PoolClient,
-    admin: AdminClient,
-    sync: Arc<SyncHandle>,
+    pub(super) admin: AdminClient,
+    pub(super) sync: Arc<SyncHandle>,
     access: Arc<AccessList>,
     scratch: Scratch,
     lookahead: Lookahead,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
+    /// How long commands take.
+    pub(super) timing: Timing,
     /// What was durable when [`Core::on_durable`] looked last.
-    durable_ticket: u64,
+    pub(super) durable_ticket: u64,
 }
 
 impl std::fmt::Debug for Core {
@@ -118,6 +123,7 @@ pub(crate) struct CoreParts {
     pub(crate) sync: Arc<SyncHandle>,
     pub(crate) access: Arc<AccessList>,
     pub(crate) transports: usize,
+    pub(crate) clock: Clock,
 }
 
 impl Core {
@@ -133,6 +139,7 @@ impl Core {
             peers: parts.peers,
             by_client: BTreeMap::new(),
             waits_until: BTreeSet::new(),
+            awaiting_sync: Vec::new(),
             paused: Vec::new(),
             pool: parts.pool,
             admin: parts.admin,
@@ -142,6 +149,7 @@ impl Core {
             lookahead: Lookahead::default(),
             due: Due::default(),
             output_bytes: 0,
+            timing: Timing::new(parts.clock),
             durable_ticket: 0,
         }
     }
@@ -279,7 +287,8 @@ impl Core {
                 session.outbox.mark_uncommitted(start);
             }
         }
-        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
+        self.note_parked(key, &parked);
+        let Some(session) = self.sessions.get_mut(key) else { return };
         if close {
             session.state = State::Closing;
         }
@@ -397,11 +406,12 @@ impl Core {
             session.outbox.awaits_disk()
         });
         self.due.awaiting_disk = awaiting_disk;
+        self.resume_synced(ticket);
     }
 
-    /// Whether replies wait for the disk.
+    /// Whether replies or commands wait for the disk.
     pub(crate) fn awaits_disk(&self) -> bool {
-        !self.due.awaiting_disk.is_empty()
+        !self.due.awaiting_disk.is_empty() || !self.awaiting_sync.is_empty()
     }
 
     /// Whether more is on the disk than [`Core::on_durable`] was told.
@@ -508,9 +518,17 @@ impl Core {
 
     /// Executes the commands in `bytes` and returns how many bytes they were.
     fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+        let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
+        let is_exact = self.runtime.slower_than().is_some_and(|least| least < EXACT_BELOW);
+        self.timing.begin(is_exact, self.stats.idle_iterations);
+        let consumed = self.process_burst(key, bytes, bulk_len_max);
+        self.timing.end();
+        consumed
+    }
+
+    fn process_burst(&mut self, key: SessionKey, bytes: &[u8], bulk_len_max: u32) -> usize {
         let mut at = 0;
         let mut warm_until = 0;
-        let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
             if !session.may_execute() || is_paused(session, self.output_bytes) {
@@ -533,7 +551,13 @@ impl Core {
                         self.stats.parked += 1;
                         let parked =
                             Parked { args, attempt: 0, since, wait: None, has_waited: false };
+                        self.executor.take_last_call();
                         self.park(key, Box::new(parked), park);
+                    } else if let Some((index, may_be_long)) = self.executor.take_last_call()
+                        && let Some(took) = self.timing.note(index, may_be_long)
+                    {
+                        let report = Report { took, index, unix_now: self.unix_now };
+                        report.send_if_slow(session, args, &self.runtime, &self.admin);
                     }
                     if self.executor.wants_commit() {
                         self.commit();
@@ -614,10 +638,12 @@ impl Core {
         let args = parked.args.as_args();
         let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
         if let Some(park) = execute(&mut parts, session, self.unix_now, args, parked.attempt) {
+            self.executor.take_last_call();
             self.park(key, parked, park);
             return;
         }
-        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
+        self.executor.take_last_call();
+        self.note_parked(key, &parked);
         if self.executor.wants_commit() {
             self.commit();
         }
@@ -738,30 +764,6 @@ fn execute(
 fn count_error(stats: &mut Stats, session: &Session, start: usize) {
     if let Some([b'-', text @ ..]) = session.outbox.written_since(start) {
         stats.count_error(text);
-    }
-}
-
-/// Tells the slow log of a command that waited for long; only now its end is known.
-fn note_if_slow(
-    session: &Session,
-    parked: &Parked,
-    runtime: &Runtime,
-    admin: &AdminClient,
-    (now, unix_now): (Instant, UnixMillis),
-) {
-    if parked.has_waited {
-        return;
-    }
-    let took = now.since(parked.since);
-    if runtime.slower_than().is_some_and(|least| took >= least) {
-        admin.note_slow(Entry {
-            id: 0,
-            unix_secs: unix_now.0 / 1000,
-            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            args: slowlog::shorten(parked.args.as_args().iter()),
-            addr: session.peer.to_string(),
-            name: session.client.name.clone(),
-        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{acl, connection, introspect, keys, keyspace, tracking};
+use crate::command::{acl, connection, introspect, keys, keyspace, node, tracking};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("acl", AtLeast(2), Group::Server, "6.0.0", Handler::Container)
@@ -102,6 +102,9 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("debug", AtLeast(2), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("Depends on subcommand.", "A container for debugging commands."),
+    CommandSpec::new("failover", AtLeast(1), Group::Server, "6.2.0", Handler::Fast(node::failover))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE], &[])
+        .docs("O(1)", "Starts a coordinated failover from a server to one of its replicas."),
     CommandSpec::new("flushall", AtLeast(1), Group::Server, "1.0.0", Handler::Fast(keyspace::flushall))
         .flags(&[Flags::WRITE], &[Categories::KEYSPACE, Categories::DANGEROUS])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -143,6 +146,9 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .docs("O(1)", "Resets the latency data for one or more events."),
+    CommandSpec::new("lolwut", AtLeast(1), Group::Server, "5.0.0", Handler::Fast(node::lolwut))
+        .flags(&[Flags::READONLY, Flags::FAST], &[])
+        .docs("", "Displays computer art and the Redis version"),
     CommandSpec::new("memory", AtLeast(2), Group::Server, "4.0.0", Handler::Container)
         .docs("Depends on subcommand.", "A container for memory diagnostics commands."),
     CommandSpec::new("memory|doctor", Exactly(2), Group::Server, "4.0.0", Handler::Admin)
@@ -164,12 +170,22 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("monitor", Exactly(1), Group::Server, "1.0.0", Handler::Fast(tracking::monitor))
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("", "Listens for all requests received by the server in real-time."),
+    CommandSpec::new("replicaof", Exactly(3), Group::Server, "5.0.0", Handler::Fast(node::replicaof))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE, Flags::NO_ASYNC_LOADING], &[])
+        .docs("O(1)", "Configures a server as replica of another, or promotes it to a master."),
+    CommandSpec::new("role", Exactly(1), Group::Server, "2.8.12", Handler::Fast(node::role))
+        .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST], &[Categories::ADMIN, Categories::DANGEROUS])
+        .docs("O(1)", "Returns the replication role."),
     CommandSpec::new("save", Exactly(1), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI], &[])
         .docs("O(N) where N is the total number of keys in all databases", "Synchronously writes all memtables to tables on disk."),
     CommandSpec::new("shutdown", AtLeast(1), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::NO_MULTI, Flags::ALLOW_BUSY], &[])
         .docs("O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)", "Writes what is left to disk and shuts down the server."),
+    CommandSpec::new("slaveof", Exactly(3), Group::Server, "1.0.0", Handler::Fast(node::replicaof))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE, Flags::NO_ASYNC_LOADING], &[])
+        .deprecated("5.0.0", "`REPLICAOF`")
+        .docs("O(1)", "Sets a server as a replica of another, or promotes it to being a master."),
     CommandSpec::new("slowlog", AtLeast(2), Group::Server, "2.2.12", Handler::Container)
         .docs("Depends on subcommand.", "A container for slow log commands."),
     CommandSpec::new("slowlog|get", AtLeast(2), Group::Server, "2.2.12", Handler::Admin)
