@@ -19,6 +19,7 @@ const ROUNDS: u64 = 60;
 /// Commands of a round.
 const COMMANDS: usize = 300;
 
+mod blocking;
 mod events;
 mod geo;
 pub(crate) mod redis;

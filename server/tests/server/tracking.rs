@@ -210,7 +210,8 @@ fn monitors_read_what_all_workers_execute() {
         client.ask("AUTH secret");
     }
     for monitor in &mut monitors {
-        let mut lines: Vec<String> = (0..10).map(|_| next(monitor)).collect();
+        // Without the escapes of the notation.
+        let mut lines: Vec<String> = (0..10).map(|_| next(monitor).replace('\\', "")).collect();
         assert!(lines.iter().all(|line| !line.contains("CONFIG") && !line.contains("secret")));
         lines.retain(|line| line.contains("\"EXEC\"") || line.contains("\"SET\" \"a\" \"b c\""));
         assert_eq!(lines.len(), 4, "{lines:?}");
@@ -219,4 +220,61 @@ fn monitors_read_what_all_workers_execute() {
     }
     drop(monitors);
     eventually("they are gone", || clients[0].info("connected_clients") == 2);
+}
+
+#[test]
+fn commands_are_timed() {
+    let server = Server::start(&["--workers", "2", "--set", "slowlog-log-slower-than=0"]);
+    let mut client = server.connect();
+    for at in 0..20 {
+        client.ask(&format!("SET k{at} v"));
+    }
+    client.ask("SMEMBERS s");
+    let stats = client.ask_text("INFO commandstats");
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_set:")).unwrap();
+    assert!(line.contains("calls=20,") && !line.contains("usec=0,"), "{line}");
+    assert!(client.ask("SLOWLOG GET -1").contains("\"SMEMBERS\" \"s\""));
+    let histogram = client.ask("LATENCY HISTOGRAM set smembers nothing");
+    assert!(histogram.contains("\"set\" *4 \"calls\" :20 \"histogram_usec\""), "{histogram}");
+    assert!(histogram.contains("\"smembers\""), "{histogram}");
+    assert_eq!(client.ask("LATENCY LATEST"), "*0");
+    // DEBUG SLEEP takes as long as it says.
+    client.ask("CONFIG SET latency-monitor-threshold 20");
+    client.ask("DEBUG SLEEP 0.03");
+    eventually("it is noted", || client.ask("LATENCY LATEST").contains("\"command\""));
+    assert!(client.ask("LATENCY HISTORY command").starts_with("*1 *2 :"));
+    assert!(client.ask_text("LATENCY DOCTOR").contains("command: 1 samples"));
+    assert_eq!(client.ask("LATENCY RESET command"), ":1");
+    client.ask("CONFIG RESETSTAT");
+    assert!(!client.ask_text("INFO commandstats").contains("cmdstat_set:"));
+}
+
+#[test]
+fn waitaof_waits_for_the_disk_and_wait_in_vain() {
+    for sync in ["sync=always", "sync=everysec", "sync=off"] {
+        let server = Server::start(&["--workers", "2", "--set", sync]);
+        let mut clients = [server.connect(), server.connect()];
+        for client in &mut clients {
+            for at in 0..5 {
+                send(client, &format!("SET k {at}"));
+                send(client, "WAITAOF 1 0 0");
+                assert_eq!(next(client), "+OK");
+                assert_eq!(next(client), "*2 :1 :0", "{sync}");
+            }
+            assert_eq!(client.ask("WAITAOF 1 1 20"), "*2 :1 :0");
+            assert_eq!(client.ask("WAIT 0 0"), ":0");
+            assert_eq!(client.ask("WAIT 1 20"), ":0");
+            client.ask("MULTI");
+            client.ask("SET k x");
+            client.ask("WAIT 1 0");
+            assert_eq!(client.ask("EXEC"), "*2 +OK :0");
+        }
+        let mut waiting = server.connect();
+        let id = waiting.ask("CLIENT ID").replace(':', "");
+        send(&mut waiting, "WAIT 1 0");
+        let [observer, _] = &mut clients;
+        eventually("it waits", || observer.info("blocked_clients") == 1);
+        assert_eq!(observer.ask(&format!("CLIENT UNBLOCK {id}")), ":1");
+        assert_eq!(next(&mut waiting), ":0");
+    }
 }

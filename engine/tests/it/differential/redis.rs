@@ -15,7 +15,7 @@ pub(crate) struct Redis {
     dir: TempDir,
 }
 
-/// A connection that is subscribed.
+/// A connection that receives more than it asks for, or later.
 pub(super) struct Listener {
     stream: UnixStream,
     received: Vec<u8>,
@@ -58,14 +58,28 @@ impl Redis {
         Some(Self { process, stream, dir })
     }
 
+    /// Another connection.
+    pub(super) fn connect(&self) -> Listener {
+        let stream = UnixStream::connect(self.dir.path().join("redis.sock")).unwrap();
+        Listener { stream, received: Vec::new() }
+    }
+
     /// Another connection, which is subscribed to a pattern.
     pub(super) fn listen(&self, pattern: &str) -> Listener {
-        let stream = UnixStream::connect(self.dir.path().join("redis.sock")).unwrap();
-        let mut listener = Listener { stream, received: Vec::new() };
-        let words = ["PSUBSCRIBE", pattern].map(|word| word.as_bytes().to_vec());
-        listener.stream.write_all(&coney_conversation::script::encode(&words)).unwrap();
+        let mut listener = self.connect();
+        listener.send(&["PSUBSCRIBE", pattern].map(|word| word.as_bytes().to_vec()));
         listener.next();
         listener
+    }
+
+    /// A number in INFO.
+    pub(super) fn info(&mut self, field: &str) -> usize {
+        let text = match self.ask(&[b"INFO".to_vec()]) {
+            Value::Bulk(text) | Value::Verbatim(text) => String::from_utf8(text).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+        line.unwrap().parse().unwrap()
     }
 
     pub(crate) fn ask(&mut self, words: &[Vec<u8>]) -> Value {
@@ -85,6 +99,24 @@ impl Redis {
 }
 
 impl Listener {
+    pub(super) fn send(&mut self, words: &[Vec<u8>]) {
+        self.stream.write_all(&coney_conversation::script::encode(words)).unwrap();
+    }
+
+    /// The next reply, if it is here.
+    pub(super) fn try_next(&mut self) -> Option<Value> {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        while let Ok(len) = self.stream.read(&mut buffer) {
+            assert!(len > 0, "redis-server closed the connection");
+            self.received.extend_from_slice(&buffer[..len]);
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        let (value, len) = Value::parse(&self.received).unwrap()?;
+        self.received.drain(..len);
+        Some(value)
+    }
+
     fn next(&mut self) -> Value {
         let mut buffer = [0; 4096];
         loop {
