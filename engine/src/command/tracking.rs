@@ -79,7 +79,7 @@ impl Options {
         )?;
         error(
             self.is_opt_in && self.is_opt_out,
-            "ERR You can't use both OPTIN mode and OPTOUT mode",
+            "ERR You can't specify both OPTIN mode and OPTOUT mode",
         )?;
         let mode = now.map(|now| now.mode);
         error(
