@@ -478,8 +478,7 @@ impl Core {
         self.output_bytes = self.output_bytes + pending - session.counted_output;
         session.counted_output = pending;
         let client = &session.client;
-        let is_listening =
-            !client.subscriptions.is_empty() || client.is_monitor || client.tracking.is_some();
+        let is_listening = !client.subscriptions.is_empty() || client.is_monitor;
         let limit = if is_listening {
             &self.runtime.pubsub_buffer_len_max
         } else {
