@@ -105,7 +105,7 @@ impl Admin {
                 for (name, (unix_secs, millis), max_ms) in latest {
                     reply.array(4);
                     reply.bulk(name.as_bytes());
-                    [unix_secs, millis, max_ms].map(|number| reply.int(int(number)));
+                    [unix_secs, millis, max_ms].iter().for_each(|number| reply.int(int(*number)));
                 }
             })),
             (b"history", [event]) => Answer::Now(request.reply(|reply| {

@@ -113,7 +113,7 @@ impl Core {
         row.cache_hits = cache.hits;
         row.cache_misses = cache.misses;
         let cpu = clock_gettime(ClockId::ThreadCPUTime);
-        row.cpu = std::time::Duration::try_from(cpu).unwrap_or_default();
+        row.cpu = Duration::try_from(cpu).unwrap_or_default();
         for transport in transports {
             transport.counters(&mut |name, value| match row
                 .transports

@@ -132,8 +132,8 @@ impl Crowd {
             if ours != theirs {
                 return Err(format!("{words:?}\n  ours   {ours:?}\n  Redis's {theirs:?}"));
             }
+            self.pair.engine.settle();
         }
-        self.pair.engine.settle();
         // Replies to those who were served leave before the next command is read.
         self.pair.redis.ask(&bytes(&["PING".to_owned()]));
         self.check_served().map_err(|message| format!("after {lines:?}\n{message}"))
