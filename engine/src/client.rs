@@ -44,6 +44,8 @@ pub struct Client {
     /// Who it is, as of [`Client::acl_version`]; `None`: the default user.
     user: Option<Arc<User>>,
     acl_version: u64,
+    /// Its user was bound to a table since it was brought to one.
+    pub(crate) needs_binding: bool,
     /// The batch of its worker that this client last wrote in.
     pub(crate) wrote_in_batch: Option<u64>,
     /// Since MULTI.
@@ -98,6 +100,7 @@ impl Client {
             commands: 0,
             user: None,
             acl_version: 0,
+            needs_binding: false,
             wrote_in_batch: None,
             transaction: None,
             subscriptions: Subscriptions::default(),
@@ -140,6 +143,11 @@ impl Client {
         self.user.as_ref().map_or(DEFAULT_USER.as_bytes(), |user| &user.name)
     }
 
+    /// The name of the table that its user is bound to.
+    pub(crate) fn bound_table(&self) -> Option<&[u8]> {
+        self.user.as_ref()?.table.as_deref()
+    }
+
     /// It gave this user's password.
     pub(crate) fn log_in(&mut self, user: Arc<User>) {
         self.user = Some(user);
@@ -158,7 +166,10 @@ impl Client {
     pub(crate) fn user(&mut self, acl: &Acl) -> Option<&User> {
         let version = acl.version();
         if self.acl_version != version {
-            self.user = Some(acl.get(self.user_name())?);
+            let user = acl.get(self.user_name())?;
+            self.needs_binding |=
+                user.table.is_some() && user.table.as_deref() != self.bound_table();
+            self.user = Some(user);
             self.acl_version = version;
         }
         self.user.as_deref()

@@ -55,6 +55,7 @@ mod spec;
 mod stream;
 mod string;
 pub mod table;
+mod tenant;
 mod tracking;
 pub(crate) mod transaction;
 mod zset;

@@ -19,6 +19,7 @@ use crate::pubsub::PubSub;
 use crate::roster::Roster;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::tenant::Tenants;
 use crate::tracking::Trackers;
 use crate::wait::Waits;
 use crate::watch::Watches;
@@ -38,6 +39,7 @@ pub struct Engine {
     pub(crate) trackers: Trackers,
     pub(crate) roster: Roster,
     pub(crate) pause: Pause,
+    pub(crate) tenants: Tenants,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -65,10 +67,13 @@ impl Engine {
     /// [`OpenError`]: in use, damaged, of another version, or not accessible.
     pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
         let store = Store::open(&config)?;
-        let counts =
-            Counts::load(&store, config.workers, usize::from(config.tables)).map_err(|error| {
-                OpenError::Damaged { path: config.dir.clone(), message: error.to_string() }
-            })?;
+        let damaged = |error: StoreError| OpenError::Damaged {
+            path: config.dir.clone(),
+            message: error.to_string(),
+        };
+        let counts = Counts::load(&store, config.workers, usize::from(config.tables));
+        let counts = counts.map_err(damaged)?;
+        let tenants = Tenants::load(&store).map_err(damaged)?;
         Ok(Self {
             store,
             stripes: Stripes::new(config.workers),
@@ -82,6 +87,7 @@ impl Engine {
             trackers: Trackers::new(config.workers),
             roster: Roster::default(),
             pause: Pause::default(),
+            tenants,
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),

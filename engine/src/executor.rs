@@ -15,7 +15,9 @@ use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
+use crate::command::{
+    self, CommandError, CommandSpec, Context, Flags, Handler, Old, Refusal, Stop,
+};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
@@ -25,6 +27,7 @@ use crate::mail::Outgoing;
 use crate::pubsub::Local;
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+use crate::tenant::LocalTenants;
 use crate::tracking::{self, Tracked};
 
 mod stats;
@@ -152,6 +155,8 @@ pub struct Executor {
     pub(crate) tracked: Tracked,
     /// Who wrote the keys of the batch, while anybody tracks: the one client, or 0 for several.
     pub(crate) writers: BTreeMap<Vec<u8>, u64>,
+    /// What this worker knows of named tables.
+    pub(crate) tenants: LocalTenants,
     /// The command that ended last, and whether it may have taken long.
     last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
@@ -229,6 +234,7 @@ impl Executor {
             monitors: BTreeSet::new(),
             tracked: Tracked::default(),
             writers: BTreeMap::new(),
+            tenants: LocalTenants::default(),
             last_call: None,
             called_workers: Vec::new(),
             in_transaction: false,
@@ -317,7 +323,13 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
-        let spec = match command::resolve(args, client, self.engine.acl(), now) {
+        let resolved = command::resolve(args, client, self.engine.acl(), now);
+        let resolved =
+            resolved.and_then(|spec| match self.admit_to_table(now, spec, client, attempt) {
+                Ok(()) => Ok(spec),
+                Err(error) => Err(Refusal { spec: Some(spec), error }),
+            });
+        let spec = match resolved {
             Ok(spec) => spec,
             Err(refusal) => {
                 self.stats.rejected += 1;
@@ -419,6 +431,25 @@ impl Executor {
             reply.truncate(start);
         }
         outcome
+    }
+
+    /// Whether the client's table is where its user belongs, and allows the command.
+    fn admit_to_table(
+        &mut self,
+        now: UnixMillis,
+        spec: &CommandSpec,
+        client: &mut Client,
+        attempt: u32,
+    ) -> Result<(), CommandError> {
+        if client.needs_binding {
+            self.bind(client)?;
+            client.needs_binding = false;
+        }
+        // What has begun is counted, and goes on.
+        if attempt > 0 || client.is_waiting() {
+            return Ok(());
+        }
+        self.check_quota(now, spec, client)
     }
 
     /// Ends a command that the pool has built.

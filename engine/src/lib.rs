@@ -12,7 +12,7 @@
 //! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
 //!   client is whose.
-//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE.
+//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -49,6 +49,7 @@ pub mod score;
 pub mod store;
 pub mod stream;
 pub mod stripe;
+pub mod tenant;
 pub mod tracking;
 pub mod transaction;
 pub mod varint;

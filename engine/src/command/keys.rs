@@ -101,6 +101,7 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         {
             at += 1;
             to_table = table(number, ctx.exec.engine.tables())?;
+            ctx.check_entry(to_table)?;
         } else {
             return Err(CommandError::Syntax.into());
         }
@@ -121,6 +122,7 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
     let to_table = table(&args[2], ctx.exec.engine.tables())?;
+    ctx.check_entry(to_table)?;
     if to_table == ctx.table() {
         return Err(CommandError::SameObject.into());
     }

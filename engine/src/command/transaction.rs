@@ -8,7 +8,7 @@ use coney_resp::{Args, Reply};
 
 use super::{
     CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
-    option,
+    tenant,
 };
 use crate::client::Client;
 use crate::executor::Executor;
@@ -240,7 +240,9 @@ fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
             latch_key(ctx, table, user_key)?;
         }
         match spec.full_name {
-            "select" => table = option::table(&args[1], tables).unwrap_or(table),
+            "select" => {
+                table = tenant::table_of(&ctx.exec.engine, &args[1]).unwrap_or(table);
+            }
             // Another key may be in any table that an argument can name.
             "copy" | "move" => {
                 let named = args.skip(2);

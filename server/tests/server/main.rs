@@ -14,4 +14,5 @@ mod lifetime;
 mod limits;
 mod pubsub;
 mod support;
+mod tenants;
 mod tracking;

@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{acl, connection, introspect, keys, keyspace, node, tracking};
+use crate::command::{acl, connection, introspect, keys, keyspace, node, tenant, tracking};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("acl", AtLeast(2), Group::Server, "6.0.0", Handler::Container)
@@ -206,6 +206,23 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("swapdb", Exactly(3), Group::Server, "4.0.0", Handler::Fast(keyspace::swapdb))
         .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE, Categories::DANGEROUS])
         .docs("O(N) where N is the count of clients watching or blocking on keys from both databases.", "Not supported: databases cannot be swapped."),
+    CommandSpec::new("table", AtLeast(2), Group::Server, "7.2.0", Handler::Container)
+        .docs("Depends on subcommand.", "A container for commands on named tables (of Coney)."),
+    CommandSpec::new("table|create", AtLeast(3), Group::Server, "7.2.0", Handler::Slow(tenant::create))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(N) where N is the number of named tables", "Gives a database a name and limits."),
+    CommandSpec::new("table|drop", Exactly(3), Group::Server, "7.2.0", Handler::Slow(tenant::drop_name))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(1)", "Takes a database's name and limits away; its keys stay."),
+    CommandSpec::new("table|help", Exactly(2), Group::Server, "7.2.0", Handler::Fast(introspect::help))
+        .flags(&[Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1)", "Returns helpful text about the different subcommands."),
+    CommandSpec::new("table|list", Exactly(2), Group::Server, "7.2.0", Handler::Slow(tenant::list))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(N) where N is the number of named tables", "Lists the named tables with their limits."),
+    CommandSpec::new("table|set", AtLeast(5), Group::Server, "7.2.0", Handler::Slow(tenant::set))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(1)", "Changes the limits of a named table."),
     CommandSpec::new("time", Exactly(1), Group::Server, "2.6.0", Handler::Fast(connection::time))
         .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST], &[])
         .tips(&["nondeterministic_output"])
