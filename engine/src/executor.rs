@@ -270,12 +270,6 @@ impl Executor {
         outcome
     }
 
-    /// The command that has ended since the last look, by its place in the table, and whether it may
-    /// have taken long. One that is only queued, or refused, is none.
-    pub fn take_last_call(&mut self) -> Option<(usize, bool)> {
-        self.last_call.take()
-    }
-
     /// The client has connected: others find it by its id until [`Executor::release`].
     pub fn admit(&self, client: &Client) {
         self.engine.roster.enter(client.id, self.id);
@@ -431,25 +425,6 @@ impl Executor {
             reply.truncate(start);
         }
         outcome
-    }
-
-    /// Whether the client's table is where its user belongs, and allows the command.
-    fn admit_to_table(
-        &mut self,
-        now: UnixMillis,
-        spec: &CommandSpec,
-        client: &mut Client,
-        attempt: u32,
-    ) -> Result<(), CommandError> {
-        if client.needs_binding {
-            self.bind(client)?;
-            client.needs_binding = false;
-        }
-        // What has begun is counted, and goes on.
-        if attempt > 0 || client.is_waiting() {
-            return Ok(());
-        }
-        self.check_quota(now, spec, client)
     }
 
     /// Ends a command that the pool has built.

@@ -53,6 +53,12 @@ impl ExecutorStats {
 }
 
 impl Executor {
+    /// The command that has ended since the last look, by its place in the table, and whether it may
+    /// have taken long. One that is only queued, or refused, is none.
+    pub fn take_last_call(&mut self) -> Option<(usize, bool)> {
+        self.last_call.take()
+    }
+
     /// Bytes and entries in the cache, hits and misses.
     pub fn cache_usage(&self) -> CacheUsage {
         let (bytes, entries) = self.cache.usage();
