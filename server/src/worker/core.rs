@@ -606,6 +606,7 @@ impl Core {
             }
             Park::Paused => {
                 self.paused.push(key);
+                parked.has_waited = true;
                 session.parked = Some(parked);
                 return;
             }
