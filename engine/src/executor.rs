@@ -15,9 +15,7 @@ use crate::acl::Acl;
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::{
-    self, CommandError, CommandSpec, Context, Flags, Handler, Old, Refusal, Stop,
-};
+use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
@@ -30,6 +28,7 @@ use crate::stripe::{Known, Stripes};
 use crate::tenant::LocalTenants;
 use crate::tracking::{self, Tracked};
 
+mod admission;
 mod stats;
 
 pub use stats::{CacheUsage, ExecutorStats};
@@ -317,25 +316,8 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
-        let resolved = command::resolve(args, client, self.engine.acl(), now);
-        let resolved =
-            resolved.and_then(|spec| match self.admit_to_table(now, spec, client, attempt) {
-                Ok(()) => Ok(spec),
-                Err(error) => Err(Refusal { spec: Some(spec), error }),
-            });
-        let spec = match resolved {
-            Ok(spec) => spec,
-            Err(refusal) => {
-                self.stats.rejected += 1;
-                if let Some(spec) = refusal.spec {
-                    self.stats.rejected_calls[spec.index()] += 1;
-                }
-                command::transaction::refuse(self, client, &refusal, reply);
-                if !client.take_reply_permission() {
-                    reply.truncate(start);
-                }
-                return Outcome::Done;
-            }
+        let Some(spec) = self.resolve(now, client, args, reply, attempt) else {
+            return Outcome::Done;
         };
         if !self.holds.is_empty()
             && let Some(built) = self.take_built(client, spec)

@@ -96,7 +96,6 @@ fn record_key(table: u16) -> Vec<u8> {
 
 /// Why TABLE changed nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the texts are the documentation")]
 pub(crate) enum TenantError {
     #[error("ERR there is a table of this name already")]
     NameTaken,
@@ -237,27 +236,8 @@ pub(crate) struct LocalTenants {
 pub(crate) const BOUND: CommandError = CommandError::Text("NOPERM this user is bound to its table");
 
 impl Executor {
-    /// Whether the client's table is where its user belongs, and allows the command.
-    pub(crate) fn admit_to_table(
-        &mut self,
-        now: UnixMillis,
-        spec: &CommandSpec,
-        client: &mut Client,
-        attempt: u32,
-    ) -> Result<(), CommandError> {
-        if client.needs_binding {
-            self.bind(client)?;
-            client.needs_binding = false;
-        }
-        // What has begun is counted, and goes on.
-        if attempt > 0 || client.is_waiting() {
-            return Ok(());
-        }
-        self.check_quota(now, spec, client)
-    }
-
     /// Whether the quota of the client's table allows the command, which is counted.
-    fn check_quota(
+    pub(crate) fn check_quota(
         &mut self,
         now: UnixMillis,
         spec: &CommandSpec,

@@ -128,7 +128,7 @@ impl Categories {
     const FAST: Self = Self(1 << 9);
     const SLOW: Self = Self(1 << 10);
     pub(super) const DANGEROUS: Self = Self(1 << 11);
-    pub(super) const CONNECTION: Self = Self(1 << 12);
+    pub(crate) const CONNECTION: Self = Self(1 << 12);
     pub(super) const BITMAP: Self = Self(1 << 13);
     pub(super) const STREAM: Self = Self(1 << 14);
     pub(super) const BLOCKING: Self = Self(1 << 15);

@@ -149,9 +149,9 @@ mod tests {
     #[test]
     fn commands_count_once_and_sampled_ones_for_those_left_out() {
         let mut timing = Timing::new(Clock::new());
-        for burst in 0..SAMPLED * 4 {
+        for _ in 0..SAMPLED * 4 {
             // The first one comes after a rest.
-            timing.begin(false, u64::from(burst == 0));
+            timing.begin(false, 1);
             assert_eq!(timing.note(1, false), None);
             assert_eq!(timing.note(1, false), None);
             assert!(timing.note(2, true).is_some());

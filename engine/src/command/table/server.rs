@@ -148,7 +148,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .docs("O(1)", "Resets the latency data for one or more events."),
     CommandSpec::new("lolwut", AtLeast(1), Group::Server, "5.0.0", Handler::Fast(node::lolwut))
         .flags(&[Flags::READONLY, Flags::FAST], &[])
-        .docs("", "Displays computer art and the Redis version"),
+        .docs("O(1)", "Displays computer art and the Redis version."),
     CommandSpec::new("memory", AtLeast(2), Group::Server, "4.0.0", Handler::Container)
         .docs("Depends on subcommand.", "A container for memory diagnostics commands."),
     CommandSpec::new("memory|doctor", Exactly(2), Group::Server, "4.0.0", Handler::Admin)
@@ -169,7 +169,7 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .docs("O(N) where N is the number of samples.", "Estimates the memory usage of a key."),
     CommandSpec::new("monitor", Exactly(1), Group::Server, "1.0.0", Handler::Fast(tracking::monitor))
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
-        .docs("", "Listens for all requests received by the server in real-time."),
+        .docs("O(1)", "Listens for all requests received by the server in real-time."),
     CommandSpec::new("replicaof", Exactly(3), Group::Server, "5.0.0", Handler::Fast(node::replicaof))
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE, Flags::NO_ASYNC_LOADING], &[])
         .docs("O(1)", "Configures a server as replica of another, or promotes it to a master."),
