@@ -318,10 +318,10 @@ impl<P: Port> TcpTransport<P> {
         let Some(conn) = self.conns.at(slot) else { return };
         let Some(tcb) = self.conns.get_mut(conn) else { return };
         tcb.armed_for = None;
+        // Timers are not disarmed when their reason goes: one fires some time after the last
+        // transmission, and finds a connection that is mostly idle.
+        tcb.queue.shrink();
         if !tcb.is_due(now, &self.shared) {
-            // Timers are not disarmed when their reason goes: one fires some time after the last
-            // transmission, and finds a connection that is mostly idle.
-            tcb.queue.shrink();
             self.arm(conn);
             return;
         }
