@@ -59,11 +59,10 @@ impl<T: HasFlow> FlowMap<T> {
         self.table.prefetch(hash);
     }
 
-    /// Lets the CPU fetch the value that [`Self::find`] will probably name, and its timer.
+    /// Lets the CPU fetch the value that [`Self::find`] will probably name.
     pub fn prefetch_value(&self, hash: u32) {
         if let Some(slot) = self.table.first(hash) {
             self.slots.prefetch(slot);
-            self.timers.prefetch(slot);
         }
     }
 
@@ -109,15 +108,16 @@ impl<T: HasFlow> FlowMap<T> {
         self.slots.at(slot).map(|(id, _)| id)
     }
 
-    /// As [`Self::pop_due`], for as many values as `slots` has room for without growing, by their
-    /// slots: the CPU fetches them until [`Self::at`] asks for one.
-    pub fn pop_group_due(&mut self, now: Instant, slots: &mut Vec<u32>) {
-        while slots.len() < slots.capacity()
-            && let Some(slot) = self.timers.pop_due(now)
-        {
-            self.slots.prefetch(slot);
-            slots.push(slot);
-        }
+    /// As [`Self::pop_due`], by its slot: the CPU fetches it until [`Self::at`] asks for it.
+    pub fn pop_due_slot(&mut self, now: Instant) -> Option<u32> {
+        let slot = self.timers.pop_due(now)?;
+        self.slots.prefetch(slot);
+        Some(slot)
+    }
+
+    /// Lets the CPU fetch the timer of a value.
+    pub fn prefetch_timer(&self, id: ConnId) {
+        self.timers.prefetch(id.index);
     }
 
     /// The id of the value in a slot.

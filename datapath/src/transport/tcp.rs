@@ -47,13 +47,11 @@ mod tests;
 mod transmit;
 
 pub use open::ConnectError;
-use receive::{Parsed, RX_PIPELINE_MAX};
+use receive::{LEAD, Parsed, RX_PIPELINE_MAX};
 use transmit::{Answer, Tx};
 
 /// Frames taken from the port in one poll.
 pub const RX_BURST_MAX: usize = 64;
-/// Connections whose timers are due that are fetched into the CPU's caches together.
-const TIMERS_GROUP_MAX: usize = 16;
 /// Room in front of the payload of a transmit frame.
 pub const HEADROOM_BYTES: usize = 128;
 const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
@@ -103,7 +101,7 @@ pub struct TcpTransport<P> {
     rx_pipeline: VecDeque<Parsed>,
     rx_done: Vec<RxFrame>,
     /// Slots of connections whose timers are due.
-    timers_due: Vec<u32>,
+    timers_due: VecDeque<u32>,
 }
 
 impl<P: fmt::Debug> fmt::Debug for TcpTransport<P> {
@@ -184,7 +182,7 @@ impl<P: Port> TcpTransport<P> {
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
             rx_pipeline: VecDeque::with_capacity(RX_PIPELINE_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
-            timers_due: Vec::with_capacity(TIMERS_GROUP_MAX),
+            timers_due: VecDeque::with_capacity(LEAD + 1),
             shared: Shared::new(config),
         })
     }
@@ -285,14 +283,19 @@ impl<P: Port> TcpTransport<P> {
     fn run_timers(&mut self, now: Instant, app: &mut dyn App) -> usize {
         let mut work = 0;
         let mut due = std::mem::take(&mut self.timers_due);
+        // While one is looked at, those behind it are fetched, as in `receive_burst`.
         loop {
-            self.conns.pop_group_due(now, &mut due);
-            if due.is_empty() {
-                break;
-            }
-            work += due.len();
-            for slot in due.drain(..) {
+            let slot = self.conns.pop_due_slot(now);
+            let lead = if slot.is_some() { LEAD } else { 0 };
+            due.extend(slot);
+            if due.len() > lead
+                && let Some(slot) = due.pop_front()
+            {
+                work += 1;
                 self.on_timer(now, slot, app);
+            }
+            if due.is_empty() && slot.is_none() {
+                break;
             }
         }
         self.timers_due = due;
@@ -315,10 +318,10 @@ impl<P: Port> TcpTransport<P> {
         let Some(conn) = self.conns.at(slot) else { return };
         let Some(tcb) = self.conns.get_mut(conn) else { return };
         tcb.armed_for = None;
+        // Timers are not disarmed when their reason goes: one fires some time after the last
+        // transmission, and finds a connection that is mostly idle.
+        tcb.queue.shrink();
         if !tcb.is_due(now, &self.shared) {
-            // Timers are not disarmed when their reason goes: one fires some time after the last
-            // transmission, and finds a connection that is mostly idle.
-            tcb.queue.shrink();
             self.arm(conn);
             return;
         }

@@ -17,7 +17,7 @@ use crate::wire::{self, ParseError, Received};
 
 /// How many frames each step of [`TcpTransport::receive_burst`] is ahead of the next: so many segments
 /// take as long to be processed as memory takes to be fetched.
-const LEAD: usize = 4;
+pub(super) const LEAD: usize = 4;
 /// Segments between the first step and the last.
 pub(super) const RX_PIPELINE_MAX: usize = 3 * LEAD + 1;
 

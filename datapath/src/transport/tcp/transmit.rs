@@ -2,6 +2,7 @@
 
 use coney_base::Instant;
 
+use super::receive::LEAD;
 use super::{ANSWERS_MAX, HEADROOM_BYTES, PUSH_BACK_RETRY, STARVED_RETRY, TcpTransport};
 use crate::port::{Port, TxFrame, TxRingFull};
 use crate::responder::Responder;
@@ -90,6 +91,9 @@ impl<P: Port> TcpTransport<P> {
         let mut kept = 0;
         for at in 0..self.dirty.len() {
             let Some(&conn) = self.dirty.get(at) else { break };
+            if let Some(&next) = self.dirty.get(at + LEAD) {
+                self.conns.prefetch_timer(next);
+            }
             if self.tx.is_ring_full || self.flush_conn(now, conn).is_err() {
                 self.dirty.swap(kept, at);
                 kept += 1;
