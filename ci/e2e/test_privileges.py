@@ -18,8 +18,9 @@ CAP_NET_ADMIN, CAP_BPF = 1 << 12, 1 << 39
 def directory():
     """A directory of the user's, under parents that everybody may enter."""
     with tempfile.TemporaryDirectory(prefix="coney-user-") as path:
-        owner = pwd.getpwnam(USER)
-        os.chown(path, owner.pw_uid, owner.pw_gid)
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam(USER)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
         yield Path(path)
 
 

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::Command;
 
 use coney_conversation::Value;
+use coney_datapath::transport::uring;
 use tempfile::TempDir;
 
-use crate::support::Server;
+use crate::support::{Server, skip};
 
 fn refusal(dir: &Path, args: &[&str]) -> String {
     let refusal = Server::refuse(dir, args);
@@ -89,6 +90,26 @@ fn flags_go_before_the_file_and_the_file_before_defaults() {
     assert_eq!(client.ask("CONFIG GET tcp-keepalive"), "*2 \"tcp-keepalive\" \"300\"");
     assert_eq!(client.ask("SELECT 2"), "+OK");
     assert_eq!(client.ask("SELECT 3"), "-ERR DB index is out of range");
+}
+
+#[test]
+fn the_kernel_transport_is_a_choice_that_info_shows() {
+    let mut shown = Vec::new();
+    for chosen in ["auto", "epoll", "io_uring"] {
+        if chosen == "io_uring"
+            && let Err(reason) = uring::probe()
+        {
+            skip(&reason.to_string());
+            continue;
+        }
+        let server = Server::start(&["--set", &format!("kernel-transport={chosen}")]);
+        let mut client = server.connect();
+        assert!(client.ask("CONFIG GET kernel-transport").contains(chosen));
+        let info = client.ask_text("INFO server");
+        let line = info.lines().find_map(|line| line.strip_prefix("multiplexing_api:"));
+        shown.push(line.unwrap_or_default().to_owned());
+    }
+    assert_eq!(shown, ["epoll", "epoll", "io_uring"][..shown.len()]);
 }
 
 #[test]

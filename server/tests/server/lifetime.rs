@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use coney_conversation::Value;
 use coney_conversation::script::encode;
+use coney_datapath::transport::uring;
 use tempfile::TempDir;
 
-use crate::support::{Client, Server};
+use crate::support::{Client, Server, skip};
 
 #[test]
 fn sigterm_ends_cleanly_and_the_data_is_there_after_a_restart() {
@@ -117,11 +118,23 @@ fn a_port_that_is_taken_is_refused() {
 
 #[test]
 fn an_idle_server_uses_less_than_one_percent_of_a_core() {
-    let server = Server::start(&["--workers", "2"]);
+    idles(&Server::start(&["--workers", "2"]));
+}
+
+#[test]
+fn over_io_uring_an_idle_server_sleeps_and_wakes() {
+    match uring::probe() {
+        Ok(()) => idles(&Server::start(&["--set", "kernel-transport=io_uring"])),
+        Err(reason) => skip(&reason.to_string()),
+    }
+}
+
+fn idles(server: &Server) {
     let mut client = server.connect();
     assert_eq!(client.ask("PING"), "+PONG");
     let before = server.cpu_ticks();
     std::thread::park_timeout(Duration::from_secs(3));
     let used = server.cpu_ticks() - before;
     assert!(used <= 3, "{used} hundredths of a second within three seconds");
+    assert_eq!(client.ask("PING"), "+PONG");
 }
