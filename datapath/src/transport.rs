@@ -95,7 +95,8 @@ pub trait App {
     fn on_writable(&mut self, conn: ConnId);
 
     /// The connection is gone and its id is stale. Called exactly once per accepted connection,
-    /// also after [`Transport::close`] and [`Transport::abort`].
+    /// also after [`Transport::close`] and [`Transport::abort`], and before another connection gets
+    /// its index.
     fn on_close(&mut self, conn: ConnId, reason: CloseReason);
 }
 

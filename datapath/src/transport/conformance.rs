@@ -52,6 +52,9 @@ pub(crate) struct Notes {
 impl App for Notes {
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) -> bool {
         assert_ne!(peer, local);
+        let is_told = |old: &ConnId| self.refuse || self.closed.iter().any(|(id, _)| id == old);
+        let former = self.accepted.iter().filter(|old| old.index == conn.index);
+        assert!(former.copied().all(|old| is_told(&old)), "{conn:?} before on_close: {self:?}");
         self.accepted.push(conn);
         !self.refuse
     }
@@ -274,6 +277,17 @@ pub(crate) fn a_reset_by_the_peer_closes<B: Bench>(mut b: B) {
     assert_eq!(b.transport().conn_count(), 0);
 }
 
+pub(crate) fn an_index_is_used_again_only_after_on_close<B: Bench>(mut b: B) {
+    let app = &mut Notes::default();
+    let (mut peer, _) = connect(&mut b, app);
+    for _ in 0..50 {
+        // One poll meets both.
+        b.peer_reset(peer);
+        peer = connect(&mut b, app).0;
+    }
+    until(&mut b, app, |app| app.closed.len() == 50);
+}
+
 pub(crate) fn a_reset_after_the_peers_fin_closes<B: Bench>(mut b: B) {
     let app = &mut Notes::default();
     let (peer, conn) = connect(&mut b, app);
@@ -323,6 +337,7 @@ macro_rules! conformance {
             a_refused_connection_is_gone_without_on_close
             an_aborted_connection_is_reset_and_its_id_is_stale
             a_reset_by_the_peer_closes
+            an_index_is_used_again_only_after_on_close
             a_reset_after_the_peers_fin_closes
             a_reset_closes_while_the_app_holds_too_much
             after_stop_accepting_established_connections_go_on

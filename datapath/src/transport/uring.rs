@@ -99,7 +99,7 @@ pub struct UringTransport {
     /// Accepting goes on at this moment; set when descriptors ran out.
     accept_paused_until: Option<Instant>,
     conns: ConnTable<Conn>,
-    /// Connections that are gone; their `on_close` is due.
+    /// Connections without requests; closing their sockets and `on_close` are due.
     ended: Vec<(ConnId, CloseReason)>,
     /// Closed by us and lingering, in order of deadline (all have the same time to live).
     lingering: VecDeque<(Instant, ConnId)>,
@@ -133,7 +133,9 @@ enum State {
     /// We sent FIN and wait for the peer's.
     Lingering,
     /// Nothing is told to anybody any more; its requests are being cancelled.
-    Dead(Option<CloseReason>),
+    Dead(CloseReason),
+    /// None of its requests is left: it goes when the app is told.
+    Gone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,8 +310,8 @@ impl UringTransport {
                 app.on_eof(conn);
             }
             State::Flushing { .. } => entry.state = State::Flushing { peer_closed: true },
-            State::Lingering => self.die(conn, Some(CloseReason::Finished)),
-            State::PeerClosed | State::Dead(_) => {}
+            State::Lingering => self.die(conn, CloseReason::Finished),
+            State::PeerClosed | State::Dead(_) | State::Gone => {}
         }
     }
 
@@ -318,8 +320,8 @@ impl UringTransport {
             // Buffers have come back by the time at which the next request is submitted.
             Errno::NOBUFS => self.counters.out_of_buffers += 1,
             Errno::CANCELED | Errno::INTR | Errno::AGAIN | Errno::NOMEM => {}
-            Errno::TIMEDOUT => self.die(conn, Some(CloseReason::TimedOut)),
-            _ => self.die(conn, Some(CloseReason::Reset)),
+            Errno::TIMEDOUT => self.die(conn, CloseReason::TimedOut),
+            _ => self.die(conn, CloseReason::Reset),
         }
     }
 
@@ -345,9 +347,9 @@ impl UringTransport {
                     app.on_writable(conn);
                 }
             }
-            Err(Errno::TIMEDOUT) => self.die(conn, Some(CloseReason::TimedOut)),
+            Err(Errno::TIMEDOUT) => self.die(conn, CloseReason::TimedOut),
             // Less than all is sent only if there will never be room for the rest.
-            Ok(_) | Err(_) => self.die(conn, Some(CloseReason::Reset)),
+            Ok(_) | Err(_) => self.die(conn, CloseReason::Reset),
         }
         self.settle(conn);
     }
@@ -364,15 +366,15 @@ impl UringTransport {
                 let Some(entry) = self.live(conn) else { continue };
                 let was_reset = !matches!(sockopt::socket_error(&entry.fd), Ok(Ok(())));
                 let reason = if was_reset { CloseReason::Reset } else { CloseReason::Finished };
-                self.die(conn, Some(reason));
+                self.die(conn, reason);
                 self.settle(conn);
             }
         }
         self.ring.watch(self.watched.as_fd());
     }
 
-    /// Ends a connection for everybody but the kernel; `on_close` tells the reason, if any.
-    fn die(&mut self, conn: ConnId, reason: Option<CloseReason>) {
+    /// Ends a connection for everybody but the kernel; `on_close` tells the reason.
+    fn die(&mut self, conn: ConnId, reason: CloseReason) {
         let Some(entry) = self.live(conn) else { return };
         entry.state = State::Dead(reason);
         if entry.is_sending {
@@ -390,7 +392,7 @@ impl UringTransport {
             if !peer_closed && net::shutdown(&entry.fd, Shutdown::Write).is_ok() {
                 entry.state = State::Lingering;
             } else {
-                self.die(conn, Some(CloseReason::Finished));
+                self.die(conn, CloseReason::Finished);
                 return self.settle(conn);
             }
         }
@@ -398,7 +400,7 @@ impl UringTransport {
             State::Open => !entry.is_held,
             State::Flushing { peer_closed } => !peer_closed,
             State::Lingering => true,
-            State::PeerClosed | State::Dead(_) => false,
+            State::PeerClosed | State::Dead(_) | State::Gone => false,
         };
         match entry.receiving {
             Receiving::Off if wants_bytes => {
@@ -430,14 +432,16 @@ impl UringTransport {
             && entry.receiving == Receiving::Off
             && !entry.is_sending
         {
-            self.conns.remove(conn);
-            self.ended.extend(reason.map(|reason| (conn, reason)));
+            entry.state = State::Gone;
+            self.ended.push((conn, reason));
         }
     }
 
     /// The connection, unless the id is stale or it is dead.
     fn live(&mut self, conn: ConnId) -> Option<&mut Conn> {
-        self.conns.get_mut(conn).filter(|entry| !matches!(entry.state, State::Dead(_)))
+        self.conns
+            .get_mut(conn)
+            .filter(|entry| !matches!(entry.state, State::Dead(_) | State::Gone))
     }
 
     fn run_timers(&mut self, now: Instant) {
@@ -452,7 +456,7 @@ impl UringTransport {
             self.lingering.pop_front();
             if self.live(conn).is_some() {
                 self.counters.linger_timeouts += 1;
-                self.die(conn, Some(CloseReason::TimedOut));
+                self.die(conn, CloseReason::TimedOut);
                 self.settle(conn);
             }
         }
@@ -461,6 +465,8 @@ impl UringTransport {
     fn tell_ended(&mut self, app: &mut dyn App) -> usize {
         let count = self.ended.len();
         for (conn, reason) in self.ended.drain(..) {
+            // Only now its index may be used again.
+            self.conns.remove(conn);
             app.on_close(conn, reason);
         }
         count
@@ -530,7 +536,7 @@ impl Transport for UringTransport {
         let peer_closed = match entry.state {
             State::Open => false,
             State::PeerClosed => true,
-            State::Flushing { .. } | State::Lingering | State::Dead(_) => return,
+            State::Flushing { .. } | State::Lingering | State::Dead(_) | State::Gone => return,
         };
         entry.state = State::Flushing { peer_closed };
         self.lingering.push_back((now + LINGER_MAX, conn));
@@ -542,7 +548,7 @@ impl Transport for UringTransport {
         // With a linger time of zero, closing sends RST. Without it, it sends FIN: no harm.
         let lingers = sockopt::set_socket_linger(&entry.fd, Some(Duration::ZERO)).is_err();
         self.counters.accept_errors += u64::from(lingers);
-        self.die(conn, Some(CloseReason::Aborted));
+        self.die(conn, CloseReason::Aborted);
         self.settle(conn);
     }
 
