@@ -154,6 +154,8 @@ impl Side {
             rx_frames: shape.rx_frames,
             tx_ring: shape.tx_ring,
             completion_flushes: shape.completion_flushes,
+            // One side's device adds up the checksums.
+            tx_checksum: role == 1,
             ..SimPortConfig::default()
         };
         let mut secret = [0; 16];
