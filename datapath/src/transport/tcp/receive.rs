@@ -275,17 +275,20 @@ impl<P: Port> TcpTransport<P> {
         mut reaction: Reaction,
         app: &mut dyn App,
     ) -> Reaction {
-        if reaction.hold || reaction.end.is_some() {
+        if reaction.hold {
             return reaction;
         }
-        while let Some(tcb) = self.conns.get_mut(conn)
+        // The state of a connection that ends with a FIN is FIN-WAIT-2 to the last: what the peer
+        // sent behind its FIN shall not follow.
+        while reaction.end.is_none()
+            && let Some(tcb) = self.conns.get_mut(conn)
             && let Some((frame, payload, more)) = tcb.pop_held(&mut self.shared)
         {
             self.deliver(conn, &frame, payload, app);
             self.tx.port.rx_release(frame);
             reaction.eof |= more.eof;
             reaction.ack |= more.ack;
-            reaction.end = reaction.end.or(more.end);
+            reaction.end = more.end;
         }
         reaction
     }

@@ -42,6 +42,25 @@ fn we_close_first_and_the_peer_goes_on_sending() {
 }
 
 #[test]
+fn bytes_behind_the_last_fin_that_filled_a_gap_are_not_taken() {
+    let mut script = Script::new();
+    script.run(OPEN_PLAIN).run(
+        "10 ! close
+         10 > F. 1:1(0) ack 1
+         20 < . 1:1(0) ack 2
+         30 < P. 102:112(10) ack 2
+         30 > . 2:2(0) ack 1
+         40 < F. 51:101(50) ack 2
+         40 > . 2:2(0) ack 1
+         50 < P. 1:51(50) ack 2
+         50 = closed Finished
+         50 > . 2:2(0) ack 102",
+    );
+    assert_eq!(script.transport.tcp_counters().rx_after_close_bytes, 100);
+    script.finish();
+}
+
+#[test]
 fn a_reply_and_the_fin_behind_it_travel_in_one_segment() {
     let mut script = Script::new();
     script.run(OPEN_PLAIN);
