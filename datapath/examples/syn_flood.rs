@@ -1,7 +1,7 @@
 //! Sends SYNs from forged addresses as fast as one core can, over AF_XDP, to try a server in a
 //! network namespace of one's own: `syn_flood INTERFACE MAC ADDRESS PORT SECONDS PERCENT`, with the
-//! hardware and the IPv4 address of the server. It also ends when its standard input does. Prints how
-//! many frames were sent and in how many seconds.
+//! hardware and the IPv4 address of the server. It also ends when its standard input does. Says when
+//! it begins, and at the end how many frames were sent in how many seconds.
 //!
 //! The sources are those of 198.18.0.0/15, which RFC 2544 sets aside for measuring: no host has
 //! them. It is busy for PERCENT of the time and sleeps after each burst for the rest, so that a
@@ -72,6 +72,7 @@ fn run(args: &[String]) -> Result<(u64, f64), Box<dyn Error>> {
         std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap_or(0);
         flag.store(true, Ordering::Relaxed);
     });
+    writeln!(std::io::stdout(), "flooding")?;
     let clock = Clock::new();
     let start = clock.now();
     let until = start + Duration::from_secs(seconds.parse()?);
