@@ -263,9 +263,11 @@ impl Batch {
     /// # Panics
     /// If it holds a range: no command that is executed elsewhere empties a table.
     pub fn append(&mut self, other: &Self) {
-        self.edges.clear();
         for (tag, family, key, value) in other.parts_since(HEADER_LEN) {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
+            if family == Family::Score && tag == RECORD_PUT {
+                self.edges.added(key);
+            }
             let key = self.record(tag, family, &[key]);
             let value = value.map_or(0..0, |value| self.slice(&[value]));
             if is_covered(family) {

@@ -38,6 +38,12 @@ impl Edges {
         self.find(prefix, epoch).map(|edge| edge.last.as_slice()).filter(|key| !key.is_empty())
     }
 
+    /// All that is known, whatever the epoch: prefixes, first and last keys, which are empty if they
+    /// are unknown.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
+        self.edges.iter().map(|edge| (&edge.prefix[..], &edge.first[..], &edge.last[..]))
+    }
+
     fn find(&self, prefix: &[u8], epoch: u32) -> Option<&Edge> {
         self.edges.iter().find(|edge| edge.epoch == epoch && edge.prefix == prefix)
     }

@@ -15,7 +15,7 @@ use crate::batch::Batch;
 use crate::client::Client;
 use crate::command::CommandSpec;
 use crate::counts::Changes;
-use crate::executor::Executor;
+use crate::executor::{Executor, stripe_of};
 use crate::pubsub::Outgoing;
 
 /// Bytes of a batch that a command may make on the pool: it is kept in memory, and RocksDB takes
@@ -57,7 +57,7 @@ impl Executor {
         let mut stripes = std::mem::take(&mut self.command_stripes);
         stripes.sort_unstable();
         stripes.dedup();
-        if self.batch.touched().any(|key| stripes.contains(&super::executor::stripe_of(key))) {
+        if self.batch.touched().any(|key| stripes.contains(&stripe_of(key))) {
             return None;
         }
         self.latched.retain(|stripe| !stripes.contains(stripe));
@@ -106,16 +106,34 @@ impl Executor {
         hold.built
     }
 
+    /// What the pool found of sorted sets to which nobody could write since.
+    fn learn_edges(&mut self, built: &Batch, stripes: &[usize]) {
+        for (prefix, first, last) in built.edges.all() {
+            if !stripes.contains(&stripe_of(prefix)) {
+                continue;
+            }
+            let Some(epoch) = self.epoch_of(prefix) else { continue };
+            for (key, is_last) in [(first, false), (last, true)] {
+                if !key.is_empty() {
+                    self.batch.edges.learn(prefix, epoch, key, is_last);
+                }
+            }
+        }
+    }
+
     /// Ends the client's command if the pool has built it: its batch joins the open one.
     pub(crate) fn take_built(&mut self, client: &Client, spec: &CommandSpec) -> Option<Built> {
         if !self.holds.iter().any(|hold| hold.client == client.id && hold.built.is_some()) {
             return None;
         }
+        let hold = self.holds.iter().find(|hold| hold.client == client.id)?;
+        let stripes = hold.stripes.clone();
         let mut built = self.end_hold(client)?;
         let published = std::mem::take(&mut built.published);
         debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
         let mark = self.batch.mark();
         self.batch.append(&built.batch);
+        self.learn_edges(&built.batch, &stripes);
         self.touch_watched(mark);
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);

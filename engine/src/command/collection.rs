@@ -231,10 +231,8 @@ impl Context<'_> {
             Some(end) => [prefix, end].concat(),
             None => element::prefix_end(prefix),
         };
-        let epoch = match self.source {
-            Source::Worker(_) if family == Family::Score => self.exec.epoch_of(prefix),
-            Source::Worker(_) | Source::Pool(_) => None,
-        };
+        // On the pool it is good for the present command only, which reads a snapshot.
+        let epoch = if family == Family::Score { self.exec.epoch_of(prefix) } else { None };
         if let Some(epoch) = epoch {
             let edges = &self.exec.batch.edges;
             if let Some(first) =
