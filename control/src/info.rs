@@ -46,6 +46,7 @@ pub struct WorkerRow {
     pub keyspace_hits: u64,
     pub keyspace_misses: u64,
     pub expired_keys: u64,
+    pub expired_fields: u64,
     /// Commands that had to wait, for whatever reason.
     pub parked: u64,
     /// Commands that fetched keys from the device.

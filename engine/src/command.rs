@@ -35,7 +35,7 @@ mod connection;
 mod dump;
 mod error;
 mod expire;
-mod hash;
+pub(crate) mod hash;
 mod hyperloglog;
 mod increment;
 mod introspect;

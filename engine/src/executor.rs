@@ -112,6 +112,8 @@ pub struct ExecutorStats {
     pub keyspace_misses: u64,
     /// Keys removed because their deadline passed.
     pub expired_keys: u64,
+    /// Fields of hashes removed because their deadline passed.
+    pub expired_fields: u64,
     /// Commands that had to fetch keys from the device.
     pub fetches: u64,
     /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.

@@ -1,31 +1,47 @@
 //! Active expiry: removing keys whose deadline passed although nobody reads them.
 //!
 //! A thread that may wait asks [`Engine::due`] for what is due, in order of deadline; workers
-//! remove it through [`Executor::expire`], with latches and exact counts like any other write.
+//! remove it through [`Executor::expire`], with latches and exact counts like any other write. A hash
+//! is due too when a field of it may have ended: then the fields that have are removed, and the hash
+//! with the last of them.
 
 use std::sync::atomic::Ordering;
 
 use coney_base::UnixMillis;
 
 use crate::batch::Family;
+use crate::client::Client;
+use crate::command::Context;
+use crate::command::hash::expire::{FIELDS_AT_ONCE, remove_ended};
+use crate::element;
 use crate::engine::Engine;
-use crate::executor::Executor;
-use crate::executor::Source;
+use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
+use crate::field;
 use crate::key;
 use crate::meta::Header;
 use crate::reclaim;
-use crate::store::{StoreError, Tier};
+use crate::store::{self, Found, StoreError, Tier};
 
 /// One record of the expiry index whose deadline has passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueKey {
     deadline_ms: u64,
     meta_key: Vec<u8>,
+    /// More fields of it have ended than are removed at a time.
+    has_more: bool,
+}
+
+impl DueKey {
+    /// Whether the key will be due again at once.
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
 }
 
 impl Engine {
-    /// At most `limit` records that are due at `now`, oldest first, with their entries brought
-    /// into memory. Waits for the device.
+    /// Records that are due at `now`, oldest first, with their entries and the order of their fields'
+    /// deadlines brought into memory: so many that at most `limit` keys and fields are removed, or
+    /// one. Waits for the device.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -38,7 +54,8 @@ impl Engine {
             let earliest = iter.key().and_then(key::parse_expiry_key);
             self.raise_expiry_floor(floor, earliest.map_or(now.0, |(earliest, _)| earliest));
         }
-        while due.len() < limit
+        let mut count = 0;
+        while count < limit
             && let Some(index_key) = iter.key()
         {
             let Some((deadline_ms, meta_key)) = key::parse_expiry_key(index_key) else {
@@ -51,12 +68,46 @@ impl Engine {
                 break;
             }
             let meta_key = meta_key.to_vec();
-            drop(self.store.get(Family::Meta, &meta_key, Tier::Device));
-            due.push(DueKey { deadline_ms, meta_key });
+            let fields = self.due_fields(&meta_key, now)?;
+            let has_more = fields > FIELDS_AT_ONCE;
+            count += 1 + fields;
+            due.push(DueKey { deadline_ms, meta_key, has_more });
             iter.next();
         }
         iter.status().map_err(|error| StoreError::Io(error.to_string()))?;
         Ok(due)
+    }
+
+    /// Reads a key's entry and, of a large hash, the deadlines of fields that have passed: how many, up
+    /// to one more than are removed at a time.
+    fn due_fields(&self, meta_key: &[u8], now: UnixMillis) -> Result<usize, StoreError> {
+        let Found::Value(value) = self.store.get(Family::Meta, meta_key, Tier::Device)? else {
+            return Ok(0);
+        };
+        // What is damaged is reported to who reads it.
+        let Ok((header, _)) = Header::parse(&value) else { return Ok(0) };
+        let (Some(first), Some(version)) = (header.fields_expire_at, header.version) else {
+            return Ok(0);
+        };
+        if header.is_expired(now) || first > now {
+            return Ok(0);
+        }
+        let mut prefix = Vec::new();
+        element::write_prefix(&mut prefix, meta_key, version);
+        let begin = [&prefix[..], &first.0.to_be_bytes()].concat();
+        let end = element::prefix_end(&prefix);
+        let mut iter = self.store.range(Family::Score, &begin, &end, Tier::Device);
+        iter.seek_to_first();
+        let mut count = 0;
+        while count <= FIELDS_AT_ONCE
+            && let Some(element) = iter.key().and_then(|key| key.strip_prefix(&prefix[..]))
+            && field::parse_deadline(element).is_some_and(|(at, _)| at <= now)
+        {
+            count += 1;
+            iter.next();
+        }
+        store::is_at_end(&iter)?;
+        Ok(count)
     }
 
     /// A look at the index from `floor` on found nothing before `new_floor`. A batch may have been
@@ -100,15 +151,15 @@ impl Executor {
                 value.map(|value| Header::parse(value).map(|(header, _)| header))
             });
             match header {
-                Ok(Some(Ok(header)))
-                    if header.expire_at == Some(UnixMillis(record.deadline_ms)) =>
-                {
+                Ok(Some(Ok(header))) if header.due_at() == Some(UnixMillis(record.deadline_ms)) => {
+                    let mark = self.batch.mark();
                     if header.is_expired(now) {
-                        let mark = self.batch.mark();
                         self.remove(&header);
-                        self.touch_watched(mark);
                         self.stats.expired_keys += 1;
+                    } else if header.due_at().is_some_and(|at| at <= now) {
+                        self.expire_fields(now, meta.table, meta.user_key);
                     }
+                    self.touch_watched(mark);
                 }
                 // The key is gone, or has another deadline and another record.
                 Ok(None | Some(Ok(_))) => {
@@ -124,11 +175,22 @@ impl Executor {
         }
     }
 
+    /// Removes the fields of a latched hash that have ended. What cannot be written now comes again.
+    fn expire_fields(&mut self, now: UnixMillis, table: u16, key: &[u8]) {
+        let mut client = Client::new(0);
+        client.table = table;
+        // Whatever it reads was read right before by the thread that found it.
+        let mut context = Context::new(self, &mut client, now, FETCH_ROUNDS_MAX);
+        if let Ok(count) = remove_ended(&mut context, key) {
+            self.stats.expired_fields += count;
+        }
+    }
+
     /// Adds the removal of the key in `self.meta_key`, whose header is `header`, to the batch.
     pub(crate) fn remove(&mut self, header: &Header) {
         self.batch.delete_meta(&self.meta_key);
         self.bury(header.version, None);
-        self.change_deadline(header.expire_at, None);
+        self.change_deadline(header.due_at(), None);
         self.changes.add(self.table(), -1, -i64::from(header.expire_at.is_some()));
     }
 
@@ -146,9 +208,9 @@ impl Executor {
             }
         }
         self.bury(old.and_then(|old| old.version), new.version);
-        let old_deadline = old.and_then(|old| old.expire_at);
-        self.change_deadline(old_deadline, new.expire_at);
-        let expires = i64::from(new.expire_at.is_some()) - i64::from(old_deadline.is_some());
+        self.change_deadline(old.and_then(Header::due_at), new.due_at());
+        let had_deadline = old.is_some_and(|old| old.expire_at.is_some());
+        let expires = i64::from(new.expire_at.is_some()) - i64::from(had_deadline);
         self.changes.add(self.table(), i64::from(old.is_none()), expires);
     }
 

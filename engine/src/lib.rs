@@ -10,7 +10,7 @@
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
 //! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
-//! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines.
+//! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
 //! may wait goes out as a [`Job`].
@@ -30,6 +30,7 @@ pub mod element;
 pub mod engine;
 pub mod executor;
 pub mod expiry;
+pub mod field;
 pub mod hold;
 pub mod job;
 pub mod key;

@@ -2,7 +2,7 @@
 //! `docs/storage-format.md`.
 //!
 //! ```text
-//! [kind u8][flags u8]([expire_ms u64])([version u64])[body]
+//! [kind u8][flags u8]([expire_ms u64])([version u64])([fields_expire_ms u64])[body]
 //! ```
 
 use coney_base::UnixMillis;
@@ -55,10 +55,12 @@ impl Kind {
 const FLAG_EXPIRES: u8 = 0x01;
 /// The header has the version that the key's elements carry.
 const FLAG_VERSIONED: u8 = 0x02;
-const FLAGS_KNOWN: u8 = FLAG_EXPIRES | FLAG_VERSIONED;
+/// The header has a moment that no deadline of a field is before.
+const FLAG_FIELDS_EXPIRE: u8 = 0x04;
+const FLAGS_KNOWN: u8 = FLAG_EXPIRES | FLAG_VERSIONED | FLAG_FIELDS_EXPIRE;
 
 /// Longest header in bytes.
-pub const HEADER_LEN_MAX: usize = 18;
+pub const HEADER_LEN_MAX: usize = 26;
 
 /// The header of a meta value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +71,8 @@ pub struct Header {
     pub expire_at: Option<UnixMillis>,
     /// Which elements belong to the key, for kinds that keep them elsewhere.
     pub version: Option<u64>,
+    /// Of a hash: no field of it ends before this moment; `None`: no field has a deadline.
+    pub fields_expire_at: Option<UnixMillis>,
 }
 
 /// Bytes that are no meta value of this format: the disk or a bug of ours corrupted them.
@@ -90,7 +94,12 @@ pub enum MetaError {
 
 impl Header {
     /// A string without a deadline.
-    pub const STRING: Self = Self { kind: Kind::String, expire_at: None, version: None };
+    pub const STRING: Self = Self::new(Kind::String);
+
+    /// A value of this kind in its meta entry, without deadlines.
+    pub const fn new(kind: Kind) -> Self {
+        Self { kind, expire_at: None, version: None, fields_expire_at: None }
+    }
 
     /// Takes a meta value apart.
     ///
@@ -114,7 +123,8 @@ impl Header {
         };
         let expire_at = take_u64(FLAG_EXPIRES)?.map(UnixMillis);
         let version = take_u64(FLAG_VERSIONED)?;
-        Ok((Self { kind, expire_at, version }, rest))
+        let fields_expire_at = take_u64(FLAG_FIELDS_EXPIRE)?.map(UnixMillis);
+        Ok((Self { kind, expire_at, version, fields_expire_at }, rest))
     }
 
     /// Appends the header to `out`; the body follows.
@@ -128,9 +138,11 @@ impl Header {
         let mut bytes = [0; HEADER_LEN_MAX];
         let mut len = 2;
         bytes[0] = self.kind as u8;
-        for (flag, number) in
-            [(FLAG_EXPIRES, self.expire_at.map(|at| at.0)), (FLAG_VERSIONED, self.version)]
-        {
+        for (flag, number) in [
+            (FLAG_EXPIRES, self.expire_at.map(|at| at.0)),
+            (FLAG_VERSIONED, self.version),
+            (FLAG_FIELDS_EXPIRE, self.fields_expire_at.map(|at| at.0)),
+        ] {
             if let Some(number) = number {
                 bytes[1] |= flag;
                 bytes[len..len + 8].copy_from_slice(&number.to_be_bytes());
@@ -143,6 +155,14 @@ impl Header {
     /// Whether the key has ended at `now`: it is absent for every command.
     pub fn is_expired(&self, now: UnixMillis) -> bool {
         self.expire_at.is_some_and(|at| at <= now)
+    }
+
+    /// When the key stands in the expiry index: its end, or that of its first field.
+    pub fn due_at(&self) -> Option<UnixMillis> {
+        match (self.expire_at, self.fields_expire_at) {
+            (Some(key), Some(field)) => Some(key.min(field)),
+            (key, field) => key.or(field),
+        }
     }
 }
 
@@ -163,6 +183,11 @@ mod tests {
         assert_eq!(out, [1, 3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 3]);
         out.extend_from_slice(b"body");
         assert_eq!(Header::parse(&out), Ok((header, &b"body"[..])));
+        let hash = Header { fields_expire_at: Some(UnixMillis(0x0405)), ..Header::new(Kind::Hash) };
+        out.clear();
+        hash.write(&mut out);
+        assert_eq!(out, [2, 4, 0, 0, 0, 0, 0, 0, 4, 5]);
+        assert_eq!(Header::parse(&out), Ok((hash, &b""[..])));
     }
 
     #[test]
@@ -171,7 +196,7 @@ mod tests {
         assert_eq!(Header::parse(&[1]), Err(MetaError::Truncated(1)));
         assert_eq!(Header::parse(&[1, 1, 0]), Err(MetaError::Truncated(3)));
         assert_eq!(Header::parse(&[0, 0]), Err(MetaError::UnknownKind(0)));
-        assert_eq!(Header::parse(&[1, 4]), Err(MetaError::UnknownFlags(4)));
+        assert_eq!(Header::parse(&[1, 8]), Err(MetaError::UnknownFlags(8)));
     }
 
     proptest! {
@@ -181,8 +206,18 @@ mod tests {
         }
 
         #[test]
-        fn a_header_reads_back(expire: Option<u64>, version: Option<u64>, body: Vec<u8>) {
-            let header = Header { kind: Kind::String, expire_at: expire.map(UnixMillis), version };
+        fn a_header_reads_back(
+            expire: Option<u64>,
+            version: Option<u64>,
+            fields: Option<u64>,
+            body: Vec<u8>,
+        ) {
+            let header = Header {
+                expire_at: expire.map(UnixMillis),
+                version,
+                fields_expire_at: fields.map(UnixMillis),
+                ..Header::new(Kind::Hash)
+            };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             bytes.extend_from_slice(&body);

@@ -4,13 +4,15 @@
 //! [type u8][value][RDB version u16][CRC-64 of all before u64]      (little endian)
 //! ```
 //! Source: `rdb.c` and `createDumpPayload` of Redis. What is read: every kind in all encodings that
-//! Redis 6 to 7.2 write, compressed or not ([`read`], [`packed`], [`stream`]). What is written: the
-//! plain encodings, not compressed, which every version of Redis reads, and of streams those of Redis
-//! 7.0 ([`write`]). A kind is added with its variant in [`Value`] and its types in [`load`].
+//! Redis 6 to 7.4 write, compressed or not ([`read`], [`packed`], [`stream`]). What is written: the
+//! plain encodings, not compressed, which every version of Redis reads, of streams those of Redis 7.0,
+//! and of hashes with deadlines of fields those of Redis 7.4 ([`write`]). A kind is added with its variant in [`Value`] and its types in [`load`].
 
+use coney_base::UnixMillis;
 use crc::{CRC_64_REDIS, Crc, Table};
 
 use self::read::Reader;
+use crate::field::DEADLINE_MAX;
 
 mod packed;
 mod read;
@@ -20,7 +22,9 @@ pub(crate) mod write;
 const CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 /// The version that is written: that of Redis 7.0.
 const VERSION: u16 = 10;
-/// The newest version that is read: that of Redis 7.4, whose new types are unknown all the same.
+/// The version of hashes whose fields have deadlines: that of Redis 7.4.
+const VERSION_FIELDS: u16 = 12;
+/// The newest version that is read.
 const VERSION_MAX: u16 = 12;
 const FOOTER_LEN: usize = 10;
 
@@ -44,6 +48,9 @@ const TYPE_LIST_QUICKLIST_2: u8 = 18;
 const TYPE_STREAM_2: u8 = 19;
 const TYPE_SET_LISTPACK: u8 = 20;
 const TYPE_STREAM_3: u8 = 21;
+/// With deadlines of fields.
+const TYPE_HASH_METADATA: u8 = 24;
+const TYPE_HASH_LISTPACK_EX: u8 = 25;
 
 /// Bytes that are no value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -65,14 +72,22 @@ pub(crate) enum RdbError {
 /// A field and its value.
 type Pair = (Vec<u8>, Vec<u8>);
 
+/// A field, its value, and when it ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct HashField {
+    pub(crate) name: Vec<u8>,
+    pub(crate) value: Vec<u8>,
+    pub(crate) expire_at: Option<UnixMillis>,
+}
+
 /// A value.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Value {
     String(Vec<u8>),
     /// Members, each once.
     Set(Vec<Vec<u8>>),
-    /// Fields, each once, and their values.
-    Hash(Vec<Pair>),
+    /// Fields, each once.
+    Hash(Vec<HashField>),
     /// Elements in order.
     List(Vec<Vec<u8>>),
     /// Members, each once, and their scores, none of them NaN.
@@ -95,7 +110,9 @@ pub(crate) fn open(payload: &[u8]) -> Result<&[u8], RdbError> {
 
 /// Appends version and checksum to a value.
 pub(crate) fn close(payload: &mut Vec<u8>) {
-    payload.extend_from_slice(&VERSION.to_le_bytes());
+    let has_deadlines = payload.first() == Some(&TYPE_HASH_METADATA);
+    let version = if has_deadlines { VERSION_FIELDS } else { VERSION };
+    payload.extend_from_slice(&version.to_le_bytes());
     let crc = CRC.checksum(payload);
     payload.extend_from_slice(&crc.to_le_bytes());
 }
@@ -118,7 +135,25 @@ pub(crate) fn load(bytes: &[u8], string_len_max: u64) -> Result<Value, RdbError>
             let pairs = (0..count)
                 .map(|_| Ok((reader.string()?, reader.string()?)))
                 .collect::<Result<_, _>>()?;
-            hash(pairs)
+            plain_hash(pairs)
+        }
+        TYPE_HASH_METADATA => {
+            let first = reader.u64()?;
+            let count = reader.len()?;
+            let fields = (0..count)
+                .map(|_| {
+                    // 0: none; otherwise counted from the first one, which is 1.
+                    let after = reader.len()?;
+                    let at = first.checked_add(after).ok_or(RdbError::Malformed)?;
+                    let expire_at = at.checked_sub(1).filter(|_| after > 0).map(UnixMillis);
+                    Ok(HashField { name: reader.string()?, value: reader.string()?, expire_at })
+                })
+                .collect::<Result<_, _>>()?;
+            hash(fields)
+        }
+        TYPE_HASH_LISTPACK_EX => {
+            let _first = reader.u64()?;
+            hash(triples(packed::listpack(&reader.string()?)?)?)
         }
         TYPE_LIST => {
             let count = reader.len()?;
@@ -143,8 +178,8 @@ pub(crate) fn load(bytes: &[u8], string_len_max: u64) -> Result<Value, RdbError>
         TYPE_STREAM => stream::load(&mut reader, stream::Version::V1),
         TYPE_STREAM_2 => stream::load(&mut reader, stream::Version::V2),
         TYPE_STREAM_3 => stream::load(&mut reader, stream::Version::V3),
-        TYPE_HASH_LISTPACK => hash(pairs(packed::listpack(&reader.string()?)?)?),
-        TYPE_HASH_ZIPLIST => hash(pairs(packed::ziplist(&reader.string()?)?)?),
+        TYPE_HASH_LISTPACK => plain_hash(pairs(packed::listpack(&reader.string()?)?)?),
+        TYPE_HASH_ZIPLIST => plain_hash(pairs(packed::ziplist(&reader.string()?)?)?),
         other => Err(RdbError::UnknownType(other)),
     }
 }
@@ -195,9 +230,32 @@ fn set(members: Vec<Vec<u8>>) -> Result<Value, RdbError> {
     Ok(Value::Set(members))
 }
 
-fn hash(pairs: Vec<Pair>) -> Result<Value, RdbError> {
-    check_names(pairs.iter().map(|(name, _)| name.as_slice()))?;
-    Ok(Value::Hash(pairs))
+fn plain_hash(pairs: Vec<Pair>) -> Result<Value, RdbError> {
+    let field = |(name, value)| HashField { name, value, expire_at: None };
+    hash(pairs.into_iter().map(field).collect())
+}
+
+fn hash(fields: Vec<HashField>) -> Result<Value, RdbError> {
+    check_names(fields.iter().map(|field| field.name.as_slice()))?;
+    if fields.iter().any(|field| field.expire_at.is_some_and(|at| at > DEADLINE_MAX)) {
+        return Err(RdbError::Malformed);
+    }
+    Ok(Value::Hash(fields))
+}
+
+/// Fields with their values and deadlines, 0 for none, in milliseconds since 1970.
+fn triples(elements: Vec<Vec<u8>>) -> Result<Vec<HashField>, RdbError> {
+    let mut elements = elements.into_iter();
+    let mut fields = Vec::new();
+    while let Some(name) = elements.next() {
+        let (Some(value), Some(at)) = (elements.next(), elements.next()) else {
+            return Err(RdbError::Malformed);
+        };
+        let at = coney_resp::number::parse_i64(&at).and_then(|at| u64::try_from(at).ok());
+        let at = at.ok_or(RdbError::Malformed)?;
+        fields.push(HashField { name, value, expire_at: (at > 0).then_some(UnixMillis(at)) });
+    }
+    Ok(fields)
 }
 
 fn list(elements: Vec<Vec<u8>>) -> Result<Value, RdbError> {

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use coney_base::Clock;
-use coney_engine::Engine;
+use coney_engine::{DueKey, Engine};
 use tracing::error;
 
 use crate::runtime::Runtime;
@@ -17,7 +17,7 @@ use crate::worker::inbox::{Message, WorkerHandle};
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How soon it looks again while there is more than one message's worth.
 const INTERVAL_BUSY: Duration = Duration::from_millis(5);
-/// Keys of one message: removing them takes a worker well below a millisecond.
+/// Keys and fields of hashes of one message: removing them takes a worker well below a millisecond.
 const KEYS_MAX: usize = 256;
 
 /// Deleted collections whose elements are removed at a time, each with two range tombstones.
@@ -81,7 +81,7 @@ impl Parts {
                     Ok(due) if due.is_empty() => is_failing = false,
                     Ok(due) => {
                         is_failing = false;
-                        if due.len() == KEYS_MAX {
+                        if due.len() == KEYS_MAX || due.iter().any(DueKey::has_more) {
                             interval = INTERVAL_BUSY;
                         }
                         if let Some(worker) = turns.next() {

@@ -213,6 +213,7 @@ fn stats(snapshot: &Snapshot, text: &mut Text) {
     text.field("sync_partial_ok", 0);
     text.field("sync_partial_err", 0);
     text.field("expired_keys", snapshot.sum(|row| row.expired_keys));
+    text.field("expired_subkeys", snapshot.sum(|row| row.expired_fields));
     text.field("evicted_keys", 0);
     text.field("keyspace_hits", snapshot.sum(|row| row.keyspace_hits));
     text.field("keyspace_misses", snapshot.sum(|row| row.keyspace_misses));

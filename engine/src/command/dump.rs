@@ -3,12 +3,12 @@
 use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
-use super::hash::{stored, value_of};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Stop, list, stream, string_body, zset};
 use crate::compact::Entry;
+use crate::field::FieldValue;
 use crate::meta::{Header, Kind};
-use crate::rdb::{self, Value};
+use crate::rdb::{self, HashField, Value};
 
 pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (table, key) = (ctx.table(), &args[1]);
@@ -22,7 +22,8 @@ pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             })??
         }
         Some((Kind::Stream, _)) => stream::save::dump(ctx, key)?,
-        Some((kind @ (Kind::Hash | Kind::List | Kind::Set | Kind::ZSet), _)) => {
+        Some((Kind::Hash, _)) => hash(ctx, key)?,
+        Some((kind @ (Kind::List | Kind::Set | Kind::ZSet), _)) => {
             Some(collection(ctx, key, kind)?)
         }
     };
@@ -35,6 +36,36 @@ pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
+/// A hash; `None` if all its fields have ended.
+fn hash(ctx: &mut Context<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
+    let now = ctx.now;
+    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut first: Option<UnixMillis> = None;
+    ctx.visit(key, Kind::Hash, |entry| {
+        if let Some(field) = FieldValue::parse(entry.value)?.live(now) {
+            first = first.into_iter().chain(field.expire_at).min();
+            fields.push((entry.name.to_vec(), entry.value.to_vec()));
+        }
+        Ok(true)
+    })?;
+    let count = fields.len() as u64;
+    let mut payload = match first {
+        None => rdb::write::hash(count),
+        Some(first) => rdb::write::hash_with_deadlines(count, first),
+    };
+    for (name, stored) in &fields {
+        let field = FieldValue::parse(stored)?;
+        match first {
+            None => {
+                rdb::write::write_string(&mut payload, name);
+                rdb::write::write_string(&mut payload, field.value);
+            }
+            Some(first) => rdb::write::write_field(&mut payload, name, &field, first),
+        }
+    }
+    Ok((count > 0).then_some(payload))
+}
+
 fn collection(ctx: &mut Context<'_>, key: &[u8], kind: Kind) -> Result<Vec<u8>, Stop> {
     let (mut count, mut elements) = (0, Vec::new());
     let head = match kind {
@@ -45,15 +76,6 @@ fn collection(ctx: &mut Context<'_>, key: &[u8], kind: Kind) -> Result<Vec<u8>, 
                 Ok(true)
             })?;
             rdb::write::set
-        }
-        Kind::Hash => {
-            ctx.visit(key, kind, |entry| {
-                count += 1;
-                rdb::write::write_string(&mut elements, entry.name);
-                rdb::write::write_string(&mut elements, value_of(entry.value)?);
-                Ok(true)
-            })?;
-            rdb::write::hash
         }
         Kind::List => {
             list::visit(ctx, key, &mut |element| {
@@ -70,7 +92,7 @@ fn collection(ctx: &mut Context<'_>, key: &[u8], kind: Kind) -> Result<Vec<u8>, 
             })?;
             rdb::write::zset
         }
-        Kind::String | Kind::Stream => unreachable!("{kind:?} is no collection of elements"),
+        Kind::String | Kind::Hash | Kind::Stream => unreachable!("{kind:?} is not saved here"),
     };
     let mut payload = head(count);
     payload.append(&mut elements);
@@ -161,10 +183,17 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
             }
             ctx.edit_finish(edit);
         }
-        Value::Hash(pairs) => {
+        Value::Hash(mut fields) => {
+            let now = ctx.now;
+            fields.retain(|field| field.expire_at.is_none_or(|at| at > now));
+            if fields.is_empty() {
+                ctx.delete(key, old);
+                return Ok(());
+            }
             let mut edit = ctx.edit_new(key, Kind::Hash)?;
-            for (number, (name, value)) in pairs.iter().enumerate() {
-                ctx.edit_set(&mut edit, number, Entry { name, value: &stored(value) });
+            for (number, HashField { name, value, expire_at }) in fields.iter().enumerate() {
+                let value = FieldValue { expire_at: *expire_at, value }.to_bytes();
+                ctx.edit_set(&mut edit, number, Entry { name, value: &value });
             }
             ctx.edit_finish(edit);
         }

@@ -1,36 +1,28 @@
 //! Hashes. Pages: <https://redis.io/docs/latest/commands/?group=hash>.
 //!
-//! The stored value of a field is a byte of flags and the value. A flag says that a deadline of
-//! eight bytes comes in between; nothing sets it yet, and a value that has it is refused.
+//! A field may have a deadline ([`crate::field`]); once that has passed, no command sees the field.
+//! [`expire`] has the commands on deadlines.
 
+use coney_base::UnixMillis;
 use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 
+use super::collection::edit::Edit;
 use super::collection::{Large, Shape};
 use super::long_double::LongDouble;
 use super::option::{int, is, random_count};
 use super::{CommandError, Context, Done, Stop, scan};
 use crate::compact::Entry;
-use crate::meta::{Kind, MetaError};
+use crate::field::FieldValue;
+use crate::meta::Kind;
 
+pub(crate) mod expire;
 pub(super) mod range;
 
-/// Flags of a value without a deadline.
-const PLAIN: u8 = 0;
-
-/// The value of a field, out of what is stored.
-pub(super) fn value_of(stored: &[u8]) -> Result<&[u8], CommandError> {
-    match stored {
-        [PLAIN, value @ ..] => Ok(value),
-        _ => Err(MetaError::Body.into()),
-    }
-}
-
-pub(super) fn stored(value: &[u8]) -> Vec<u8> {
-    let mut stored = Vec::with_capacity(1 + value.len());
-    stored.push(PLAIN);
-    stored.extend_from_slice(value);
-    stored
+/// A field out of what is stored, if anything is and it has not ended.
+fn live(stored: Option<&[u8]>, now: UnixMillis) -> Result<Option<FieldValue<'_>>, CommandError> {
+    let field = stored.map(FieldValue::parse).transpose()?;
+    Ok(field.and_then(|field| field.live(now)))
 }
 
 /// Hands the value of one field to `f`.
@@ -44,18 +36,20 @@ pub(super) fn field<R>(
         Done(R),
         Large(F, Large),
     }
+    let now = ctx.now;
     let found = ctx.inspect(key, Kind::Hash, |shape| match shape {
         Shape::Absent => Ok(Step::Done(f(None))),
         Shape::Compact(compact) => {
             let entry = compact.find(name)?;
-            Ok(Step::Done(f(entry.map(|entry| value_of(entry.value)).transpose()?)))
+            let field = live(entry.map(|entry| entry.value), now)?;
+            Ok(Step::Done(f(field.map(|field| field.value))))
         }
         Shape::Large(large) => Ok(Step::Large(f, large)),
     })?;
     match found {
         Step::Done(result) => Ok(result),
         Step::Large(f, large) => Ok(ctx.member(&large.prefix, name, |found| {
-            Ok::<_, CommandError>(f(found.map(value_of).transpose()?))
+            Ok::<_, CommandError>(f(live(found, now)?.map(|field| field.value)))
         })??),
     }
 }
@@ -75,31 +69,36 @@ pub(super) fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     field(ctx, &args[1], &args[2], |value| reply.count(value.map_or(0, <[u8]>::len)))
 }
 
-pub(super) fn hmget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let names = args.skip(2);
-    reply.array(names.len());
-    let mut push = |value: Option<&[u8]>| match value {
-        Some(value) => reply.bulk(value),
-        None => reply.null(),
-    };
-    let large = ctx.inspect(&args[1], Kind::Hash, |shape| match shape {
-        Shape::Absent => {
-            names.iter().for_each(|_| push(None));
-            Ok(None)
-        }
-        Shape::Compact(compact) => {
-            for name in names.iter() {
-                let entry = compact.find(name)?;
-                push(entry.map(|entry| value_of(entry.value)).transpose()?);
+/// Hands the fields with these names to `visit`, `None` for those that are not there. `names` is
+/// called once it is known that the key does not hold another kind.
+fn each<'n>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    names: impl FnOnce() -> Result<Args<'n>, CommandError>,
+    visit: &mut dyn FnMut(Option<FieldValue<'_>>),
+) -> Done {
+    let now = ctx.now;
+    let (names, large) = ctx.inspect(key, Kind::Hash, |shape| {
+        let names = names()?;
+        match shape {
+            Shape::Absent => {
+                names.iter().for_each(|_| visit(None));
+                Ok((names, None))
             }
-            Ok(None)
+            Shape::Compact(compact) => {
+                for name in names.iter() {
+                    let entry = compact.find(name)?;
+                    visit(live(entry.map(|entry| entry.value), now)?);
+                }
+                Ok((names, None))
+            }
+            Shape::Large(large) => Ok((names, Some(large))),
         }
-        Shape::Large(large) => Ok(Some(large)),
     })?;
     if let Some(large) = large {
         for name in names.iter() {
             ctx.member(&large.prefix, name, |found| {
-                push(found.map(value_of).transpose()?);
+                visit(live(found, now)?);
                 Ok::<_, CommandError>(())
             })??;
         }
@@ -107,6 +106,16 @@ pub(super) fn hmget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     Ok(())
 }
 
+pub(super) fn hmget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let names = args.skip(2);
+    reply.array(names.len());
+    each(ctx, &args[1], || Ok(names), &mut |field| match field {
+        Some(field) => reply.bulk(field.value),
+        None => reply.null(),
+    })
+}
+
+/// Fields that have ended count until they are removed, as in Redis.
 pub(super) fn hlen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     ctx.inspect(&args[1], Kind::Hash, |shape| {
         match shape {
@@ -119,10 +128,9 @@ pub(super) fn hlen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 }
 
 pub(super) fn hgetall(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let (count, bytes) = collect(ctx, &args[1], reply, |entry, out| {
-        out.bulk(entry.name);
-        out.bulk(value_of(entry.value)?);
-        Ok(())
+    let (count, bytes) = collect(ctx, &args[1], reply, |name, value, out| {
+        out.bulk(name);
+        out.bulk(value);
     })?;
     reply.map(count);
     reply.raw(&bytes);
@@ -130,20 +138,14 @@ pub(super) fn hgetall(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
 }
 
 pub(super) fn hkeys(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let (count, bytes) = collect(ctx, &args[1], reply, |entry, out| {
-        out.bulk(entry.name);
-        Ok(())
-    })?;
+    let (count, bytes) = collect(ctx, &args[1], reply, |name, _, out| out.bulk(name))?;
     reply.array(count);
     reply.raw(&bytes);
     Ok(())
 }
 
 pub(super) fn hvals(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let (count, bytes) = collect(ctx, &args[1], reply, |entry, out| {
-        out.bulk(value_of(entry.value)?);
-        Ok(())
-    })?;
+    let (count, bytes) = collect(ctx, &args[1], reply, |_, value, out| out.bulk(value))?;
     reply.array(count);
     reply.raw(&bytes);
     Ok(())
@@ -154,14 +156,17 @@ fn collect(
     ctx: &mut Context<'_>,
     key: &[u8],
     reply: &Reply<'_>,
-    mut write: impl FnMut(Entry<'_>, &mut Reply<'_>) -> Result<(), CommandError>,
+    mut write: impl FnMut(&[u8], &[u8], &mut Reply<'_>),
 ) -> Result<(usize, Vec<u8>), Stop> {
     let mut bytes = Vec::new();
     let mut out = Reply::new(&mut bytes, reply.protocol());
     let mut count = 0;
+    let now = ctx.now;
     ctx.visit(key, Kind::Hash, |entry| {
-        count += 1;
-        write(entry, &mut out)?;
+        if let Some(field) = live(Some(entry.value), now)? {
+            count += 1;
+            write(entry.name, field.value, &mut out);
+        }
         Ok(true)
     })?;
     Ok((count, bytes))
@@ -190,20 +195,48 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize, Stop> {
     let mut created = 0;
     let names = args.iter().skip(2).step_by(2);
     for (number, (name, value)) in names.zip(values).enumerate() {
-        let value = stored(value);
+        let has_ended = has_ended(ctx, &edit, number, name);
+        let value = FieldValue::new(value).to_bytes();
         let was_there = ctx.edit_set(&mut edit, number, Entry { name, value: &value });
-        created += usize::from(!was_there);
+        created += usize::from(!was_there || has_ended);
     }
     ctx.edit_finish(edit);
     Ok(created)
 }
 
+/// Whether a field is only there because it was not removed yet.
+fn has_ended(ctx: &Context<'_>, edit: &Edit<'_>, number: usize, name: &[u8]) -> bool {
+    ctx.edit_deadline(edit, number, name).is_some_and(|at| at <= ctx.now)
+}
+
+/// Reads the only field that a command changes: hands its value to `read`, and returns what it made of
+/// it with the field's deadline. `None`: there is no field.
+fn read_one<R>(
+    ctx: &mut Context<'_>,
+    edit: &mut Edit<'_>,
+    name: &[u8],
+    read: impl FnOnce(&[u8]) -> Result<R, CommandError>,
+) -> Result<Option<(R, Option<UnixMillis>)>, Stop> {
+    let now = ctx.now;
+    let (stored, found) = ctx.edit_get(edit, name, |stored| {
+        let field = stored.map(FieldValue::parse).transpose()?;
+        let found = match field.and_then(|field| field.live(now)) {
+            Some(field) => Some((read(field.value)?, field.expire_at)),
+            None => None,
+        };
+        Ok::<_, CommandError>((field.map(|field| field.expire_at), found))
+    })??;
+    edit.note_field(stored.is_some(), stored.flatten());
+    Ok(found)
+}
+
 pub(super) fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let name = &args[2];
     let mut edit = ctx.edit(&args[1], Kind::Hash)?;
-    let is_new = ctx.edit_get(&edit, name, |value| value.is_none())?;
+    let is_new = read_one(ctx, &mut edit, name, |_| Ok(()))?.is_none();
     if is_new {
-        ctx.edit_set(&mut edit, 0, Entry { name, value: &stored(&args[3]) });
+        let value = FieldValue::new(&args[3]).to_bytes();
+        ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     }
     ctx.edit_finish(edit);
     reply.int(i64::from(is_new));
@@ -216,7 +249,9 @@ pub(super) fn hdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     ctx.edit_prepare(&mut edit, names.iter())?;
     let mut count = 0;
     for (number, name) in names.iter().enumerate() {
-        count += usize::from(ctx.edit_remove(&mut edit, number, name));
+        let has_ended = has_ended(ctx, &edit, number, name);
+        let was_there = ctx.edit_remove(&mut edit, number, name);
+        count += usize::from(was_there && !has_ended);
     }
     ctx.edit_finish(edit);
     reply.count(count);
@@ -226,16 +261,13 @@ pub(super) fn hdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 pub(super) fn hincrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (name, by) = (&args[2], int(&args[3])?);
     let mut edit = ctx.edit(&args[1], Kind::Hash)?;
-    let number = ctx.edit_get(&edit, name, |found| match found {
-        None => Ok(None),
-        Some(found) => parse_i64(value_of(found)?)
-            .map(Some)
-            .ok_or(CommandError::Text("ERR hash value is not an integer")),
-    })??;
-    let sum = number.unwrap_or(0).checked_add(by).ok_or(CommandError::Overflow)?;
+    let found = read_one(ctx, &mut edit, name, |value| {
+        parse_i64(value).ok_or(CommandError::Text("ERR hash value is not an integer"))
+    })?;
+    let (number, expire_at) = found.unwrap_or((0, None));
+    let sum = number.checked_add(by).ok_or(CommandError::Overflow)?;
     let mut digits = itoa::Buffer::new();
-    let value = stored(digits.format(sum).as_bytes());
-    edit.assume_present(usize::from(number.is_some()));
+    let value = FieldValue { expire_at, value: digits.format(sum).as_bytes() }.to_bytes();
     ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     ctx.edit_finish(edit);
     reply.int(sum);
@@ -252,34 +284,38 @@ pub(super) fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Re
         }
     })?;
     let mut edit = ctx.edit(&args[1], Kind::Hash)?;
-    let number = ctx.edit_get(&edit, name, |found| {
-        let Some(found) = found else { return Ok(None) };
-        let text = value_of(found)?;
-        LongDouble::parse(text).map(Some).ok_or_else(|| {
+    let found = read_one(ctx, &mut edit, name, |text| {
+        LongDouble::parse(text).ok_or_else(|| {
             if LongDouble::is_infinity(text) {
                 CommandError::NotFinite
             } else {
                 CommandError::Text("ERR hash value is not a float")
             }
         })
-    })??;
-    let sum = number.unwrap_or(LongDouble::ZERO).add(by).ok_or(CommandError::NotFinite)?;
+    })?;
+    let (number, expire_at) = found.unwrap_or((LongDouble::ZERO, None));
+    let sum = number.add(by).ok_or(CommandError::NotFinite)?;
     let text = sum.to_string();
-    edit.assume_present(usize::from(number.is_some()));
-    ctx.edit_set(&mut edit, 0, Entry { name, value: &stored(text.as_bytes()) });
+    let value = FieldValue { expire_at, value: text.as_bytes() }.to_bytes();
+    ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     ctx.edit_finish(edit);
     reply.bulk(text.as_bytes());
     Ok(())
 }
 
 pub(super) fn hscan(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    scan::scan(ctx, args, reply, Kind::Hash, |stored| Ok(value_of(stored)?.into()))
+    scan::scan(ctx, args, reply, Kind::Hash, |stored, now| {
+        Ok(live(Some(stored), now)?.map(|field| field.value.into()))
+    })
 }
+
+/// A field's name and value.
+type Pair = (Vec<u8>, Vec<u8>);
 
 pub(super) fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let Some(count) = args.get(2) else {
-        match ctx.random_of(&args[1], Kind::Hash, 1)?.first() {
-            Some(field) => reply.bulk(&field.name),
+        match random_fields(ctx, &args[1], 1)?.first() {
+            Some((name, _)) => reply.bulk(name),
             None => reply.null(),
         }
         return Ok(());
@@ -295,17 +331,54 @@ pub(super) fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
         }
         Some(_) => return Err(CommandError::Syntax.into()),
     };
-    let fields = ctx.random_of(&args[1], Kind::Hash, count)?;
+    let fields = random_fields(ctx, &args[1], count)?;
     let is_nested = has_values && reply.protocol() == coney_resp::Protocol::Resp3;
     reply.array(if has_values && !is_nested { fields.len() * 2 } else { fields.len() });
-    for field in &fields {
+    for (name, value) in &fields {
         if is_nested {
             reply.array(2);
         }
-        reply.bulk(&field.name);
+        reply.bulk(name);
         if has_values {
-            reply.bulk(value_of(&field.value)?);
+            reply.bulk(value);
         }
     }
     Ok(())
+}
+
+/// Random fields with their values, as many as [`Context::random_of`] says.
+fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64) -> Result<Vec<Pair>, Stop> {
+    let now = ctx.now;
+    let mut fields = Vec::new();
+    let mut has_ended = false;
+    for member in ctx.random_of(key, Kind::Hash, count)? {
+        match live(Some(&member.value), now)? {
+            Some(field) => fields.push((member.name, field.value.to_vec())),
+            None => has_ended = true,
+        }
+    }
+    if !has_ended {
+        return Ok(fields);
+    }
+    // Some were chosen that have ended: choose among the others.
+    fields.clear();
+    ctx.visit(key, Kind::Hash, |entry| {
+        if let Some(field) = live(Some(entry.value), now)? {
+            fields.push((entry.name.to_vec(), field.value.to_vec()));
+        }
+        Ok(true)
+    })?;
+    match u64::try_from(count) {
+        Ok(count) => ctx.choose(&mut fields, count),
+        Err(_negative) => {
+            let mut chosen = Vec::new();
+            while !fields.is_empty() && (chosen.len() as u64) < count.unsigned_abs() {
+                let at = usize::try_from(ctx.random_below(fields.len() as u64)).unwrap_or(0);
+                chosen.extend(fields.get(at).cloned());
+                ctx.spend(48)?;
+            }
+            fields = chosen;
+        }
+    }
+    Ok(fields)
 }

@@ -188,7 +188,10 @@ pub(super) fn object_encoding(
             Kind::Stream => "stream",
             Kind::Hash | Kind::List | Kind::Set | Kind::ZSet => {
                 let encoding = body.first().copied().and_then(Encoding::from_byte);
-                encoding.map_or("unknown", Encoding::name)
+                match encoding {
+                    Some(Encoding::Listpack) if header.fields_expire_at.is_some() => "listpackex",
+                    encoding => encoding.map_or("unknown", Encoding::name),
+                }
             }
         };
         reply.bulk(name.as_bytes());

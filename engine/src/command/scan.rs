@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use coney_base::glob;
+use coney_base::{UnixMillis, glob};
 use coney_resp::{Args, Reply};
 
 use super::collection::Shape;
@@ -51,28 +51,31 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A value as the reply shows it.
-type Shown<'a> = Result<Cow<'a, [u8]>, CommandError>;
+/// A value as the reply shows it; `None`: the element has ended.
+type Shown<'a> = Result<Option<Cow<'a, [u8]>>, CommandError>;
 
-/// A call on a hash, a set or a sorted set; `value_of` makes of the stored value what the reply shows.
+/// A call on a hash, a set or a sorted set; `value_of` makes of the stored value what the reply shows
+/// now.
 pub(super) fn scan(
     ctx: &mut Context<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
     kind: Kind,
-    value_of: fn(&[u8]) -> Shown<'_>,
+    value_of: fn(&[u8], UnixMillis) -> Shown<'_>,
 ) -> Done {
     let cursor = keyspace::cursor(&args[2])?;
     let mut bytes = Vec::new();
     let mut found = Reply::new(&mut bytes, reply.protocol());
     let mut count = 0;
+    let now = ctx.now;
     let mut push = |options: &Options<'_>, entry: Entry<'_>| {
         if options.pattern.is_none_or(|pattern| glob::matches(pattern, entry.name, false)) {
+            let Some(value) = value_of(entry.value, now)? else { return Ok(()) };
             count += 1;
             found.bulk(entry.name);
             if options.has_values {
                 count += 1;
-                found.bulk(&value_of(entry.value)?);
+                found.bulk(&value);
             }
         }
         Ok(())

@@ -190,5 +190,5 @@ pub(super) fn smove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
 }
 
 pub(super) fn sscan(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    scan::scan(ctx, args, reply, Kind::Set, |stored| Ok(stored.into()))
+    scan::scan(ctx, args, reply, Kind::Set, |stored, _| Ok(Some(stored.into())))
 }

@@ -378,9 +378,9 @@ pub(super) fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
 }
 
 pub(super) fn zscan(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    scan::scan(ctx, args, reply, Kind::ZSet, |stored| {
+    scan::scan(ctx, args, reply, Kind::ZSet, |stored, _| {
         let mut text = Vec::new();
         write_double(&mut text, score_of(stored)?);
-        Ok(text.into())
+        Ok(Some(text.into()))
     })
 }

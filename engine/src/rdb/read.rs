@@ -59,6 +59,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A number of fixed length, little endian.
+    pub(super) fn u64(&mut self) -> Result<u64, RdbError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
     /// An IEEE 754 number, little endian.
     pub(super) fn double(&mut self) -> Result<f64, RdbError> {
         Ok(f64::from_le_bytes(self.array()?))

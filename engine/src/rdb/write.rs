@@ -1,6 +1,9 @@
 //! Writing values.
 
-use super::{TYPE_HASH, TYPE_LIST, TYPE_SET, TYPE_STRING, TYPE_ZSET_2};
+use coney_base::UnixMillis;
+
+use super::{TYPE_HASH, TYPE_HASH_METADATA, TYPE_LIST, TYPE_SET, TYPE_STRING, TYPE_ZSET_2};
+use crate::field::FieldValue;
 
 /// A string as a value.
 pub(crate) fn string(body: &[u8]) -> Vec<u8> {
@@ -18,6 +21,28 @@ pub(crate) fn set(count: u64) -> Vec<u8> {
 /// [`write_string`].
 pub(crate) fn hash(count: u64) -> Vec<u8> {
     head(TYPE_HASH, count)
+}
+
+/// The head of a hash of which the earliest deadline of a field is `first`: so many fields follow, each
+/// written by [`write_field`].
+pub(crate) fn hash_with_deadlines(count: u64, first: UnixMillis) -> Vec<u8> {
+    let mut out = vec![TYPE_HASH_METADATA];
+    out.extend_from_slice(&first.0.to_le_bytes());
+    write_len(&mut out, count);
+    out
+}
+
+/// Appends a field of a hash of which the earliest deadline is `first`.
+pub(crate) fn write_field(
+    out: &mut Vec<u8>,
+    name: &[u8],
+    field: &FieldValue<'_>,
+    first: UnixMillis,
+) {
+    let after = field.expire_at.map_or(0, |at| at.0.saturating_sub(first.0).saturating_add(1));
+    write_len(out, after);
+    write_string(out, name);
+    write_string(out, field.value);
 }
 
 /// The head of a list: so many elements follow, each written by [`write_string`].

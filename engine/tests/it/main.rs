@@ -14,6 +14,7 @@ mod cold;
 mod conversations;
 mod differential;
 mod dump;
+mod fields;
 mod introspection;
 mod large;
 mod lists;

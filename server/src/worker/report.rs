@@ -75,6 +75,7 @@ impl Core {
         row.keyspace_hits = stats.keyspace_hits;
         row.keyspace_misses = stats.keyspace_misses;
         row.expired_keys = stats.expired_keys;
+        row.expired_fields = stats.expired_fields;
         row.fetches = stats.fetches;
         row.blocking_reads = stats.blocking_reads;
         row.pool_reads = stats.pool_reads;

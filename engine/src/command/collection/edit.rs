@@ -6,13 +6,17 @@
 //! left. Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
 //! Redis's rules for OBJECT ENCODING. A kind that has more than elements in `data` (sorted sets)
 //! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too. What
-//! becomes large takes its scores along. The entries of a compact sorted set are kept in order.
+//! becomes large takes its scores along. The entries of a compact sorted set are kept in order. The
+//! deadlines of a hash's fields are kept here, in all places where they stand ([`crate::field`]).
+
+use coney_base::UnixMillis;
 
 use super::Large;
 use crate::batch::{Family, Pending};
 use crate::command::{CommandError, Context, Old, Stop};
 use crate::compact::{BODY_LEN_MAX, CompactMut, Encoding, Entry};
 use crate::element::{self, LargeBody};
+use crate::field;
 use crate::limits::EncodingLimits;
 use crate::meta::{Header, Kind};
 use crate::score;
@@ -29,6 +33,10 @@ pub(crate) struct Edit<'k> {
     pub(crate) form: Form,
     /// Which names [`Context::edit_prepare`] found, for a large one.
     known: Vec<bool>,
+    /// Their deadlines, of a large hash in which some field has one.
+    deadlines: Vec<Option<UnixMillis>>,
+    /// No field has an earlier deadline.
+    pub(crate) fields_expire_at: Option<UnixMillis>,
     /// Something was changed that the meta entry says.
     is_meta_changed: bool,
 }
@@ -64,9 +72,29 @@ impl<'k> Edit<'k> {
         self.known = vec![true; count];
     }
 
+    /// The next field that will be changed is there, or not, and has this deadline: what
+    /// [`Context::edit_prepare`] finds out.
+    pub(crate) fn note_field(&mut self, is_there: bool, expire_at: Option<UnixMillis>) {
+        self.known.push(is_there);
+        self.deadlines.push(expire_at);
+    }
+
     /// Which names are there, in the order of their numbers: what [`Context::edit_prepare`] finds out.
     pub(crate) fn assume(&mut self, known: Vec<bool>) {
         self.known = known;
+    }
+
+    /// The deadline in what is to be stored for a field, which is noted; `None` for other kinds.
+    fn note_deadline(&mut self, stored: &[u8]) -> Option<UnixMillis> {
+        if self.kind != Kind::Hash {
+            return None;
+        }
+        let new = field::deadline(stored).ok().flatten()?;
+        if self.fields_expire_at.is_none_or(|at| new < at) {
+            self.fields_expire_at = Some(new);
+            self.is_meta_changed = true;
+        }
+        Some(new)
     }
 
     /// What OBJECT ENCODING would reply.
@@ -123,6 +151,8 @@ impl Context<'_> {
             old,
             form,
             known: Vec::new(),
+            deadlines: Vec::new(),
+            fields_expire_at: old.live.and_then(|header| header.fields_expire_at),
             is_meta_changed: false,
         })
     }
@@ -136,9 +166,17 @@ impl Context<'_> {
     ) -> Result<(), Stop> {
         if let Form::Large(large) = &edit.form {
             edit.known.clear();
+            edit.deadlines.clear();
             for name in names {
-                let is_there = self.member(&large.prefix, name, |found| found.is_some())?;
+                let (is_there, deadline) = self.member(&large.prefix, name, |found| {
+                    let deadline = match found {
+                        Some(stored) if edit.fields_expire_at.is_some() => field::deadline(stored),
+                        _ => Ok(None),
+                    };
+                    (found.is_some(), deadline)
+                })?;
                 edit.known.push(is_there);
+                edit.deadlines.push(deadline?);
             }
         }
         Ok(())
@@ -165,6 +203,8 @@ impl Context<'_> {
         entry: Entry<'_>,
     ) -> bool {
         let count = edit.count();
+        let deadline = edit.note_deadline(entry.value);
+        let old_deadline = self.edit_deadline(edit, number, entry.name);
         let encoding = edit.encoding();
         let encoding = grown(&self.exec.engine.limits, edit.kind, encoding, count, entry);
         if let Form::Compact(compact) = &mut edit.form {
@@ -205,6 +245,7 @@ impl Context<'_> {
         if is_there && edit.kind == Kind::Set {
             return true;
         }
+        self.move_deadline(&large.prefix, entry.name, old_deadline, deadline);
         let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + entry.name.len());
         element::write_member(&mut element, entry.name);
         self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
@@ -218,6 +259,7 @@ impl Context<'_> {
 
     /// Removes an element. Whether it was there.
     pub(crate) fn edit_remove(&mut self, edit: &mut Edit<'_>, number: usize, name: &[u8]) -> bool {
+        let old_deadline = self.edit_deadline(edit, number, name);
         match &mut edit.form {
             Form::Compact(compact) => {
                 let is_removed = compact.remove(name);
@@ -227,6 +269,7 @@ impl Context<'_> {
             Form::Large(large) => {
                 let is_there = self.is_there(&edit.known, number, &large.prefix, name);
                 if is_there {
+                    self.move_deadline(&large.prefix, name, old_deadline, None);
                     let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
                     element::write_member(&mut element, name);
                     self.exec.batch.delete_element(Family::Data, &large.prefix, &element);
@@ -240,7 +283,7 @@ impl Context<'_> {
 
     /// Writes what the changes made of the key.
     pub(crate) fn edit_finish(&mut self, edit: Edit<'_>) {
-        let Edit { table, key, kind, old, form, is_meta_changed, .. } = edit;
+        let Edit { table, key, kind, old, form, is_meta_changed, mut fields_expire_at, .. } = edit;
         let expire_at = old.live.and_then(|header| header.expire_at);
         self.exec.look_at(table, key);
         match form {
@@ -248,8 +291,12 @@ impl Context<'_> {
                 if is_meta_changed && compact.is_empty() {
                     self.remove_in(table, key, old);
                 } else if is_meta_changed {
+                    if fields_expire_at.is_some() {
+                        let deadlines = compact.entries().map(|entry| field::deadline(entry.value));
+                        fields_expire_at = deadlines.filter_map(|at| at.ok().flatten()).min();
+                    }
                     let (head, entries) = compact.body();
-                    let header = Header { kind, expire_at, version: None };
+                    let header = Header { expire_at, fields_expire_at, ..Header::new(kind) };
                     self.put_in(table, key, old, &header, &[&head, entries]);
                 }
                 self.exec.value = compact.into_buffer();
@@ -260,7 +307,8 @@ impl Context<'_> {
                 } else if is_meta_changed {
                     let mut body = Vec::new();
                     large.body.write(&mut body);
-                    let header = Header { kind, expire_at, version: Some(large.version) };
+                    let version = Some(large.version);
+                    let header = Header { kind, expire_at, version, fields_expire_at };
                     self.put_in(table, key, old, &header, &[&body]);
                 }
             }
@@ -305,8 +353,14 @@ impl Context<'_> {
                 score::write_element(&mut element, score, entry.name);
                 self.exec.batch.put_element(Family::Score, &large.prefix, &element, b"");
             }
+            let deadline = edit.fields_expire_at.and_then(|_| field::deadline(entry.value).ok()?);
+            if let Some(at) = deadline {
+                field::write_deadline(&mut element, at, entry.name);
+                self.exec.batch.put_element(Family::Score, &large.prefix, &element, b"");
+            }
         }
         edit.known.clear();
+        edit.deadlines.clear();
         edit.is_meta_changed = true;
         edit.form = Form::Large(large);
     }
@@ -315,6 +369,53 @@ impl Context<'_> {
     pub(crate) fn edit_large(&mut self, edit: &Edit<'_>, body: LargeBody) -> Large {
         self.exec.look_at(edit.table, edit.key);
         self.large(body, self.exec.new_version())
+    }
+
+    /// The deadline of a field, changes included; number and name as in [`Context::edit_set`].
+    pub(crate) fn edit_deadline(
+        &self,
+        edit: &Edit<'_>,
+        number: usize,
+        name: &[u8],
+    ) -> Option<UnixMillis> {
+        // Without it there is none, and other kinds never have it.
+        edit.fields_expire_at?;
+        let of = |stored: &[u8]| field::deadline(stored).ok().flatten();
+        match &edit.form {
+            Form::Compact(compact) => of(compact.find(name)?.value),
+            Form::Large(large) => {
+                let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
+                element::write_member(&mut element, name);
+                let key = [&large.prefix[..], &element].concat();
+                match self.exec.batch.pending_element(Family::Data, &key) {
+                    Some(Pending::Put(stored)) => of(stored),
+                    Some(Pending::Deleted) => None,
+                    None => edit.deadlines.get(number).copied().flatten(),
+                }
+            }
+        }
+    }
+
+    /// Keeps the order of deadlines of a large hash when that of a field changes.
+    fn move_deadline(
+        &mut self,
+        prefix: &[u8],
+        name: &[u8],
+        old: Option<UnixMillis>,
+        new: Option<UnixMillis>,
+    ) {
+        if old == new {
+            return;
+        }
+        let mut element = Vec::new();
+        if let Some(old) = old {
+            field::write_deadline(&mut element, old, name);
+            self.exec.batch.delete_element(Family::Score, prefix, &element);
+        }
+        if let Some(new) = new {
+            field::write_deadline(&mut element, new, name);
+            self.exec.batch.put_element(Family::Score, prefix, &element, b"");
+        }
     }
 
     fn is_there(&self, known: &[bool], number: usize, prefix: &[u8], name: &[u8]) -> bool {
@@ -339,9 +440,9 @@ fn grown(
 ) -> Encoding {
     let (name_len, value_len) = (entry.name.len() as u64, entry.value.len() as u64);
     match (kind, encoding) {
-        // The value has a byte of flags in front.
         (Kind::Hash, Encoding::Listpack)
-            if name_len.max(value_len.saturating_sub(1)) > limits.hash_value() =>
+            if name_len.max(value_len.saturating_sub(field::overhead(entry.value) as u64))
+                > limits.hash_value() =>
         {
             Encoding::Hashtable
         }

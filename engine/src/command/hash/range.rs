@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use coney_resp::{Args, Protocol, Reply};
 
-use super::value_of;
+use super::live;
 use crate::command::option::{LexRange, Window, int, is};
 use crate::command::{CommandError, Context, Done};
 use crate::meta::Kind;
@@ -53,9 +53,13 @@ pub(in super::super) fn hrangebylex(
     let end = window.offset.saturating_add(window.count);
     let end = usize::try_from(end).unwrap_or(usize::MAX);
     let mut found = BTreeMap::new();
+    let now = ctx.now;
     ctx.visit(&args[1], Kind::Hash, |entry| {
-        if window.count > 0 && range.contains(entry.name) {
-            found.insert(entry.name.to_vec(), value_of(entry.value)?.to_vec());
+        if window.count > 0
+            && range.contains(entry.name)
+            && let Some(field) = live(Some(entry.value), now)?
+        {
+            found.insert(entry.name.to_vec(), field.value.to_vec());
             if found.len() > end {
                 if is_reverse {
                     found.pop_first();

@@ -292,7 +292,7 @@ impl<'k> Stream<'k> {
             let mut bytes = Vec::new();
             body.write(&mut bytes);
             let expire_at = old.live.and_then(|header| header.expire_at);
-            let header = Header { kind: Kind::Stream, expire_at, version: Some(version) };
+            let header = Header { expire_at, version: Some(version), ..Header::new(Kind::Stream) };
             ctx.put(key, old, &header, &[&bytes]);
         }
     }

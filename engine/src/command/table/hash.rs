@@ -1,6 +1,6 @@
 //! Rows of the hash commands.
 
-use crate::command::hash;
+use crate::command::hash::{self, expire};
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
 
@@ -13,6 +13,18 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO"])])
         .docs("O(1)", "Determines whether a field exists in a hash."),
+    CommandSpec::new("hexpire", AtLeast(6), Group::Hash, "7.4.0", Handler::Fast(expire::hexpire))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Set expiry for hash field using relative time to expire (seconds)."),
+    CommandSpec::new("hexpireat", AtLeast(6), Group::Hash, "7.4.0", Handler::Fast(expire::hexpire_at))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Set expiry for hash field using an absolute Unix timestamp (seconds)."),
+    CommandSpec::new("hexpiretime", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::hexpire_time))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(N) where N is the number of specified fields", "Returns the expiration time of a hash field as a Unix timestamp, in seconds."),
     CommandSpec::new("hget", Exactly(3), Group::Hash, "2.0.0", Handler::Fast(hash::hget))
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
@@ -22,6 +34,14 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
         .tips(&["nondeterministic_output_order"])
         .docs("O(N) where N is the size of the hash.", "Returns all fields and values in a hash."),
+    CommandSpec::new("hgetdel", AtLeast(5), Group::Hash, "8.0.0", Handler::Fast(expire::hgetdel))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"])])
+        .docs("O(N) where N is the number of specified fields", "Returns the value of a field and deletes it from the hash."),
+    CommandSpec::new("hgetex", AtLeast(5), Group::Hash, "8.0.0", Handler::Fast(expire::hgetex))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Get the value of one or more fields of a given hash key, and optionally set their expiration."),
     CommandSpec::new("hincrby", Exactly(4), Group::Hash, "2.0.0", Handler::Fast(hash::hincrby))
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "update"])])
@@ -48,6 +68,27 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
         .deprecated("4.0.0", "`HSET` with multiple field-value pairs")
         .docs("O(N) where N is the number of fields being set.", "Sets the values of multiple fields."),
+    CommandSpec::new("hpersist", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::hpersist))
+        .flags(&[Flags::WRITE, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Removes the expiration time for each specified field."),
+    CommandSpec::new("hpexpire", AtLeast(6), Group::Hash, "7.4.0", Handler::Fast(expire::hpexpire))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Set expiry for hash field using relative time to expire (milliseconds)."),
+    CommandSpec::new("hpexpireat", AtLeast(6), Group::Hash, "7.4.0", Handler::Fast(expire::hpexpire_at))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of specified fields", "Set expiry for hash field using an absolute Unix timestamp (milliseconds)."),
+    CommandSpec::new("hpexpiretime", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::hpexpire_time))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(N) where N is the number of specified fields", "Returns the expiration time of a hash field as a Unix timestamp, in msec."),
+    CommandSpec::new("hpttl", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::hpttl))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(N) where N is the number of specified fields", "Returns the TTL in milliseconds of a hash field."),
     CommandSpec::new("hrandfield", AtLeast(2), Group::Hash, "6.2.0", Handler::Fast(hash::hrandfield))
         .flags(&[Flags::READONLY], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
@@ -66,6 +107,10 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
         .docs("O(1) for each field/value pair added, so O(N) to add N field/value pairs when the command is called with multiple field/value pairs.", "Creates or modifies the value of a field in a hash."),
+    CommandSpec::new("hsetex", AtLeast(6), Group::Hash, "8.0.0", Handler::Fast(expire::hsetex))
+        .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
+        .docs("O(N) where N is the number of fields being set.", "Set the value of one or more fields of a given hash key, and optionally set their expiration."),
     CommandSpec::new("hsetnx", Exactly(4), Group::Hash, "2.0.0", Handler::Fast(hash::hsetnx))
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "insert"])])
@@ -74,6 +119,11 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO"])])
         .docs("O(1)", "Returns the length of the value of a field."),
+    CommandSpec::new("httl", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::httl))
+        .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .tips(&["nondeterministic_output"])
+        .docs("O(N) where N is the number of specified fields", "Returns the TTL in seconds of a hash field."),
     CommandSpec::new("hvals", Exactly(2), Group::Hash, "2.0.0", Handler::Fast(hash::hvals))
         .flags(&[Flags::READONLY], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
