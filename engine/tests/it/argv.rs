@@ -1,6 +1,6 @@
 //! Arbitrary arguments for every row of the table: no panic, and exactly one reply each.
 
-use coney_conversation::{Peer, Value};
+use coney_conversation::Value;
 use coney_engine::command::table;
 use proptest::prelude::*;
 
@@ -91,11 +91,11 @@ fn command() -> impl Strategy<Value = Vec<Vec<u8>>> {
     )
 }
 
+/// The reply; a command that would wait for elements gets the one for none.
 fn ask(peer: &mut EnginePeer, words: &[Vec<u8>]) -> Vec<u8> {
-    peer.send("A", &coney_conversation::script::encode(words)).unwrap();
-    let mut received = Vec::new();
-    peer.receive("A", &mut received).unwrap();
-    received
+    let reply = peer.ask_words(words);
+    peer.settle();
+    reply
 }
 
 proptest! {
