@@ -11,6 +11,7 @@ use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
 use crate::acl::Acl;
+use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
@@ -23,6 +24,10 @@ use crate::key::{self, MetaKey};
 use crate::pubsub::{Local, Outgoing};
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+
+mod stats;
+
+pub use stats::ExecutorStats;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -95,42 +100,6 @@ pub enum CommitOutcome {
     Failed(StoreError),
 }
 
-/// What an executor counts.
-#[derive(Debug, Default, Clone)]
-pub struct ExecutorStats {
-    /// Commands executed.
-    pub commands: u64,
-    /// Commands that replied an error.
-    pub errors: u64,
-    /// Commands refused before they ran: unknown, wrong number of arguments, not authenticated.
-    pub rejected: u64,
-    /// Reads that found their key.
-    pub keyspace_hits: u64,
-    /// Reads that did not.
-    pub keyspace_misses: u64,
-    /// Keys removed because their deadline passed.
-    pub expired_keys: u64,
-    /// Fields of hashes removed because their deadline passed.
-    pub expired_fields: u64,
-    /// Commands that had to fetch keys from the device.
-    pub fetches: u64,
-    /// Reads of the device on the worker, after [`FETCH_ROUNDS_MAX`] fetches.
-    pub blocking_reads: u64,
-    /// Commands that only read and were executed on the pool, because they read too much or
-    /// ranges that were not in memory.
-    pub pool_reads: u64,
-    /// Commands that write and were executed on the pool for the same reasons.
-    pub holds: u64,
-    /// Commands parked for a latch.
-    pub latch_waits: u64,
-    /// Calls, by the command's index in the table.
-    pub calls: Vec<u64>,
-    /// Calls that replied an error.
-    pub failed_calls: Vec<u64>,
-    /// Calls refused before they ran.
-    pub rejected_calls: Vec<u64>,
-}
-
 /// See the module page.
 #[derive(Debug)]
 pub struct Executor {
@@ -151,12 +120,18 @@ pub struct Executor {
     pub(crate) latched: Vec<usize>,
     /// Stripes that the present command has latched, be there other workers or not.
     pub(crate) command_stripes: Vec<usize>,
+    /// On the pool: versions that the command has made.
+    pub(crate) new_versions: Vec<NewVersion>,
+    /// Elements that were written ahead of entries in the open batch.
+    pub(crate) ahead: Vec<Ahead>,
     /// Commands that are executed on the pool meanwhile.
     pub(crate) holds: Vec<Hold>,
     pub(crate) hold_number: u64,
     /// Stripes of the keys that the present command has found committed, with their versions then;
     /// none while somebody else writes there. Only with other workers.
     seen: Vec<(usize, Option<u64>)>,
+    /// It has found one in the open batch.
+    seen_pending: bool,
     /// Elements and ranges that the present command has read.
     pub(crate) element_reads: u32,
     /// The present command missed an element and not only meta entries.
@@ -238,9 +213,12 @@ impl Executor {
             earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
             command_stripes: Vec::new(),
+            new_versions: Vec::new(),
+            ahead: Vec::new(),
             holds: Vec::new(),
             hold_number: 0,
             seen: Vec::new(),
+            seen_pending: false,
             element_reads: 0,
             missed_element: false,
             is_batch_open: false,
@@ -328,6 +306,7 @@ impl Executor {
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
+        self.seen_pending = false;
         self.element_reads = 0;
         let mark = self.batch.mark();
         let batch_before = self.batch.count();
@@ -335,9 +314,7 @@ impl Executor {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
                 let stopped = handler(&mut context, args, reply).err();
-                let is_torn =
-                    stopped.is_none() && spec.flags.contains(Flags::READONLY) && self.may_be_torn();
-                if is_torn { Some(Stop::TooLong) } else { stopped }
+                stopped.or_else(|| self.check_reads(spec))
             }
             Handler::Slow(_) if client.wrote_in_batch == Some(self.batch_number) => {
                 // It reads committed data only, and must see what this client wrote before it.
@@ -623,6 +600,7 @@ impl Executor {
             self.engine.lower_expiry_floor(earliest);
         }
         self.batch.clear();
+        self.ahead.clear();
         self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {
@@ -658,7 +636,9 @@ impl Executor {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
-        match self.batch.pending(meta_key) {
+        let pending = self.batch.pending(meta_key);
+        self.seen_pending |= pending.is_some();
+        match pending {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.is_sealed => return Err(Stop::Stall),
             Some(Pending::Put(value)) => return Ok(f(Some(value))),
@@ -710,13 +690,32 @@ impl Executor {
         self.cache.warm(prefixes);
     }
 
-    /// Whether the present command, which has read, may have seen another worker's batch in one
-    /// element and not in another. Single elements and ranges are read as of one moment anyway;
-    /// for more, nobody may have written their keys from the first read to now. The pool reads
-    /// a snapshot.
+    /// Why the present command, if it only reads, has to be executed again.
+    fn check_reads(&mut self, spec: &CommandSpec) -> Option<Stop> {
+        if !spec.flags.contains(Flags::READONLY) {
+            return None;
+        }
+        if self.is_mixed() {
+            self.commit_requested = true;
+            return Some(Stop::Latch);
+        }
+        self.may_be_torn().then_some(Stop::TooLong)
+    }
+
+    /// Whether the present command has read a key as the open batch leaves it and another as it is
+    /// committed: somebody else may commit the other before the batch, and then there is no moment at
+    /// which both were so.
+    fn is_mixed(&self) -> bool {
+        self.is_shared && self.seen_pending && !self.seen.is_empty()
+    }
+
+    /// Whether the present command, which has read, may have seen another worker's batch in one key
+    /// or element and not in another. Single ones and ranges are read as of one moment anyway; for
+    /// more, nobody may have written their keys from the first read to now. The pool reads a
+    /// snapshot.
     fn may_be_torn(&self) -> bool {
         self.is_shared
-            && self.element_reads > 1
+            && (self.element_reads > 1 || self.seen.len() > 1)
             && self.seen.iter().any(|(stripe, version)| {
                 version.is_none() || self.engine.stripes.version(*stripe, self.id) != *version
             })
@@ -777,8 +776,12 @@ impl Executor {
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
-    pub(crate) fn new_version(&self) -> u64 {
-        self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1
+    pub(crate) fn new_version(&mut self) -> u64 {
+        let version = self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1;
+        if matches!(self.place, Place::Building(_)) {
+            self.new_versions.push(NewVersion::new(&self.meta_key, version));
+        }
+        version
     }
 
     fn open_batch(&mut self) -> Result<(), Stop> {

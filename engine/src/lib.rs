@@ -5,11 +5,13 @@
 //! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`stream`]: the elements of streams;
-//!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
+//!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool;
+//!   `ahead`: how they get there without keeping a worker busy.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
 //! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
+//! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -18,8 +20,10 @@
 use std::path::PathBuf;
 
 pub mod acl;
+mod ahead;
 pub mod batch;
 pub mod cache;
+pub mod check;
 pub mod client;
 pub mod command;
 pub mod compact;
