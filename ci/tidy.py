@@ -16,10 +16,13 @@ LAYERS = {
     "coney-dpdk": set(),
     "coney-datapath": {"coney-base", "coney-dpdk", "coney-xdp-prog"},
     "coney-memtable": set(),
+    "coney-load": {"coney-base"},
     "coney-spdk-env": {"coney-base"},
-    "coney-engine": {"coney-base", "coney-resp", "coney-memtable"},
+    "coney-spdk-env-shim": {"coney-base", "coney-spdk-env"},
+    "coney-engine": {"coney-base", "coney-resp", "coney-memtable", "coney-spdk-env-shim"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
-    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-xdp-prog"},
+    "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-load", "coney-xdp-prog",
+                     "coney-spdk-env", "coney-spdk-env-shim"},
 }
 LINES_MAX = 900
 
@@ -58,7 +61,7 @@ def source_breaches():
 
 
 def executable_breaches():
-    for name in ("ci/serve", "ci/test", ".ci/run", "bench/compare"):
+    for name in ("ci/serve", "ci/test", ".ci/run", "ci/kills", "bench/compare", "bench/frames", "bench/storage"):
         path = ROOT / name
         if path.exists() and not path.stat().st_mode & 0o100:
             yield f"{name}: has no run bit"

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BINARY = Path(os.environ.get("CONEY_BINARY", Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release" / "coney"))
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 30
+# What the data lives on: "posix", or "uring" for a file of 1 GiB as the device.
+STORAGE = os.environ.get("CONEY_E2E_STORAGE", "posix")
 CLONE_NEWNET = 0x40000000
 
 
@@ -116,6 +118,10 @@ class Server:
         self.port = None
 
     @property
+    def device(self):
+        return self.directory / "device"
+
+    @property
     def host(self):
         if not self.namespaces:
             return "127.0.0.1"
@@ -133,7 +139,11 @@ class Server:
         ready = self.directory / "ready"
         ready.unlink(missing_ok=True)
         command = [str(BINARY), "serve", "--port", "6379" if self.namespaces else "0", "--dir", str(self.directory / "data"),
-                   "--ready-file", str(ready), "--workers", str(self.workers), *self.extra]
+                   "--ready-file", str(ready), "--workers", str(self.workers)]
+        if STORAGE != "posix":
+            # There, only what was synced survives a kill.
+            command += ["--storage", STORAGE, "--device", str(self.device), "--set", "device-size=1gb", "--sync", "always"]
+        command += self.extra
         if self.namespaces:
             command = ["ip", "netns", "exec", self.namespaces.server, *command, "--bind", self.host, "--set", "protected-mode=false",
                        "--datapath", datapath, "--interface", self.namespaces.interface]
@@ -158,6 +168,14 @@ class Server:
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(STOP_SECONDS_MAX)
+
+    def discard(self):
+        """Ends it, and checks and removes its device, if it has one."""
+        self.kill()
+        if self.device.exists():
+            checked = subprocess.run([str(BINARY), "fsck", "--repair", str(self.device)], capture_output=True, text=True)
+            self.device.unlink()
+            assert checked.returncode == 0, checked.stdout + checked.stderr
 
     def stop(self):
         """A clean shutdown; returns the exit code."""

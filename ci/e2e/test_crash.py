@@ -76,4 +76,4 @@ def test_a_clean_stop_keeps_everything_and_exits_with_0(tmp_path):
     assert server.stop() == 0
     server.start()
     assert connect(server.host, server.port).get("k") == b"v"
-    server.kill()
+    server.discard()

@@ -41,6 +41,10 @@ pub struct ClientRow {
     pub command: &'static str,
     /// It waits in a blocking command.
     pub is_waiting: bool,
+    /// It is in MONITOR.
+    pub is_monitor: bool,
+    /// CLIENT TRACKING.
+    pub tracking: Option<TrackingRow>,
     /// It is about to be closed.
     pub is_closing: bool,
     /// RESP version.
@@ -61,6 +65,17 @@ pub struct ClientRow {
     pub lib_ver: Vec<u8>,
 }
 
+/// How a client tracks keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackingRow {
+    /// The client that is told instead; 0: none.
+    pub redirect: u64,
+    /// By prefixes.
+    pub is_broadcast: bool,
+    /// The client that is told instead is gone.
+    pub is_broken: bool,
+}
+
 /// Memory of a session that holds nothing, as far as CLIENT LIST's `tot-mem` counts it.
 const SESSION_BYTES: usize = 512;
 
@@ -77,6 +92,10 @@ impl ClientRow {
             (self.is_subscriber(), 'P'),
             (self.queued.is_some(), 'x'),
             (self.is_waiting, 'b'),
+            (self.is_monitor, 'O'),
+            (self.tracking.is_some(), 't'),
+            (self.tracking.is_some_and(|tracking| tracking.is_broken), 'R'),
+            (self.tracking.is_some_and(|tracking| tracking.is_broadcast), 'B'),
             (self.is_closing, 'c'),
             (self.no_evict, 'e'),
             (self.no_touch, 'T'),
@@ -110,7 +129,7 @@ impl ClientRow {
                 self.idle_secs,
                 self.table,
                 self.query_buffer_bytes,
-                self.query_buffer_capacity - self.query_buffer_bytes,
+                self.query_buffer_capacity.saturating_sub(self.query_buffer_bytes),
                 self.argument_bytes,
                 self.output_capacity,
                 self.output_bytes,
@@ -121,7 +140,10 @@ impl ClientRow {
             ),
         );
         out.extend_from_slice(&self.user);
-        text(out, format!(" redir=-1 resp={} lib-name=", self.resp));
+        let redirect = self
+            .tracking
+            .map_or(-1, |tracking| i64::try_from(tracking.redirect).unwrap_or(i64::MAX));
+        text(out, format!(" redir={redirect} resp={} lib-name=", self.resp));
         out.extend_from_slice(&self.lib_name);
         out.extend_from_slice(b" lib-ver=");
         out.extend_from_slice(&self.lib_ver);
@@ -299,6 +321,8 @@ mod tests {
             output_capacity: 0,
             command: "client|list",
             is_waiting: false,
+            is_monitor: false,
+            tracking: None,
             is_closing: false,
             resp: 2,
             no_evict: false,

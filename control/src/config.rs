@@ -30,6 +30,7 @@ pub struct Config {
     pub port: u16,
     pub tcp_backlog: u32,
     pub tcp_keepalive_secs: u64,
+    pub tcp_user_timeout_secs: u64,
     pub timeout_secs: u64,
     pub protected_mode: bool,
     pub requirepass: String,
@@ -38,7 +39,12 @@ pub struct Config {
     pub proto_max_bulk_len: u32,
     pub client_query_buffer_limit: u64,
     pub client_output_buffer_limit: OutputLimits,
+    pub user: String,
+    pub group: String,
     pub dir: PathBuf,
+    pub storage: Storage,
+    pub device: PathBuf,
+    pub device_size: u64,
     pub databases: u16,
     pub sync: Sync,
     pub block_cache: u64,
@@ -52,6 +58,7 @@ pub struct Config {
     pub busy_poll: bool,
     pub spin_us: u64,
     pub datapath: Datapath,
+    pub kernel_transport: KernelTransport,
     pub interface: String,
     pub xdp_mode: XdpMode,
     pub eal: String,
@@ -61,8 +68,11 @@ pub struct Config {
     pub syn_limit_per_source: u32,
     pub syn_limit_global: u32,
     pub encoding_limits: EncodingLimits,
+    pub notify_keyspace_events: String,
+    pub tracking_table_max_keys: usize,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
+    pub latency_monitor_threshold: i64,
     pub log_level: String,
     pub log_format: LogFormat,
     /// Settings of Redis's that mean nothing here; see [`keys::ECHOED`].
@@ -79,6 +89,7 @@ impl Default for Config {
             port: 6379,
             tcp_backlog: 511,
             tcp_keepalive_secs: 300,
+            tcp_user_timeout_secs: 0,
             timeout_secs: 0,
             protected_mode: true,
             requirepass: String::new(),
@@ -87,7 +98,12 @@ impl Default for Config {
             proto_max_bulk_len: 512 << 20,
             client_query_buffer_limit: 1 << 30,
             client_output_buffer_limit: OutputLimits::default(),
+            user: String::new(),
+            group: String::new(),
             dir: PathBuf::from("./data"),
+            storage: Storage::Posix,
+            device: PathBuf::new(),
+            device_size: 0,
             databases: 16,
             sync: Sync::EverySec,
             block_cache: 256 << 20,
@@ -101,6 +117,7 @@ impl Default for Config {
             busy_poll: false,
             spin_us: 50,
             datapath: Datapath::Auto,
+            kernel_transport: KernelTransport::Auto,
             interface: String::new(),
             xdp_mode: XdpMode::Auto,
             eal: String::new(),
@@ -110,8 +127,11 @@ impl Default for Config {
             syn_limit_per_source: 0,
             syn_limit_global: 0,
             encoding_limits: EncodingLimits::default(),
+            notify_keyspace_events: String::new(),
+            tracking_table_max_keys: 1_000_000,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
+            latency_monitor_threshold: 0,
             log_level: "info".to_owned(),
             log_format: LogFormat::Text,
             echoed: keys::ECHOED.iter().map(|(name, text)| (*name, (*text).to_owned())).collect(),
@@ -131,11 +151,12 @@ pub struct EncodingLimits {
     pub zset_entries: i64,
     pub zset_value: i64,
     pub list_size: i64,
+    pub stream_node_entries: i64,
 }
 
 impl EncodingLimits {
     /// Each limit by its name in CONFIG.
-    pub fn named(&self) -> [(&'static str, i64); 8] {
+    pub fn named(&self) -> [(&'static str, i64); 9] {
         [
             ("hash-max-listpack-entries", self.hash_entries),
             ("hash-max-listpack-value", self.hash_value),
@@ -145,6 +166,7 @@ impl EncodingLimits {
             ("zset-max-listpack-entries", self.zset_entries),
             ("zset-max-listpack-value", self.zset_value),
             ("list-max-listpack-size", self.list_size),
+            ("stream-node-max-entries", self.stream_node_entries),
         ]
     }
 }
@@ -160,6 +182,7 @@ impl Default for EncodingLimits {
             zset_entries: 128,
             zset_value: 64,
             list_size: -2,
+            stream_node_entries: 100,
         }
     }
 }
@@ -184,6 +207,17 @@ pub enum Sync {
     Always,
 }
 
+/// Where the database lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In a directory of an ordinary file system.
+    Posix,
+    /// On a block device or in a file, over io_uring with direct I/O.
+    Uring,
+    /// The same by plain reads and writes, where io_uring is forbidden.
+    Pread,
+}
+
 /// Which structure RocksDB keeps new entries in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memtable {
@@ -204,6 +238,17 @@ pub enum Datapath {
     Xdp,
     /// DPDK with our own TCP; needs a binary built with the feature `dpdk`.
     Dpdk,
+}
+
+/// How kernel sockets are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelTransport {
+    /// Epoll: io_uring was not faster, see `bench/README.md`.
+    Auto,
+    /// Readiness, and a system call for each read and write.
+    Epoll,
+    /// Requests and completions; needs Linux 6.0, and that it is not forbidden.
+    IoUring,
 }
 
 /// Where the XDP program runs.

@@ -59,6 +59,10 @@ pub struct WorkerRow {
     pub pool_writes: u64,
     /// Commands that waited for another writer.
     pub latch_waits: u64,
+    /// Clients that track keys, keys that are tracked, clients of keys, prefixes.
+    pub tracking: [usize; 4],
+    /// Keyspace events that were dropped because the mailbox of their receivers was full.
+    pub events_dropped: u64,
     pub commits: u64,
     pub commit_stalls: u64,
     pub commit_failures: u64,
@@ -77,10 +81,68 @@ pub struct WorkerRow {
     pub cache_misses: u64,
     /// By the command's index in the table.
     pub calls: Vec<Calls>,
+    /// How long commands took, by their places in the table.
+    pub times: Vec<(usize, Times)>,
     /// Error replies by their code, such as `WRONGTYPE`.
     pub errors: Vec<(String, u64)>,
     /// Counters of the transports.
     pub transports: Vec<(&'static str, u64)>,
+}
+
+/// Powers of two that times are sorted into.
+const BUCKETS: usize = 32;
+
+/// How long a command took, as far as it was timed (see docs/compatibility.md).
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Times {
+    count: u64,
+    total: Duration,
+    /// How often at most 1024 ns times a power of two.
+    buckets: [u64; BUCKETS],
+}
+
+impl Times {
+    /// It took so long so many times.
+    pub fn add(&mut self, took: Duration, weight: u64) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = (u64::BITS - (ns.saturating_sub(1) >> 10).leading_zeros()) as usize;
+        self.count += weight;
+        self.total += Duration::from_nanos(ns.saturating_mul(weight));
+        self.buckets[bucket.min(BUCKETS - 1)] += weight;
+    }
+
+    /// Adds what another worker has recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.total += other.total;
+        for (sum, count) in self.buckets.iter_mut().zip(other.buckets) {
+            *sum += count;
+        }
+    }
+
+    /// How often it was timed.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// In microseconds.
+    pub fn total_micros(&self) -> u64 {
+        u64::try_from(self.total.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Bounds in microseconds, and how often it took at most that long, where that is more than for
+    /// the bound before: the form of LATENCY HISTOGRAM.
+    pub fn cumulative(&self) -> Vec<(u64, u64)> {
+        let mut sum = 0;
+        let mut rows = Vec::new();
+        for (power, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
+            sum += count;
+            // Redis's histograms have two digits, so their bounds lie a little higher.
+            let bound_ns = 1024_u64 << power;
+            rows.push(((bound_ns + bound_ns / 128) / 1000, sum));
+        }
+        rows
+    }
 }
 
 /// How often a command was called.
@@ -111,6 +173,8 @@ pub struct ServerRow {
     pub io_threads: usize,
     pub maxclients: usize,
     pub datapath: &'static str,
+    /// How kernel sockets are used: `epoll` or `io_uring`.
+    pub kernel_transport: &'static str,
     pub listeners: Vec<String>,
 }
 
@@ -195,4 +259,23 @@ pub struct Snapshot {
     pub subscribed: [usize; 3],
     /// Slow log entries that were lost because too many came at once.
     pub slowlog_dropped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_sorted_into_the_bounds_of_redis() {
+        let mut times = Times::default();
+        for (nanos, weight) in [(0, 1), (1024, 1), (1025, 2), (32_000, 3), (60_000_000_000, 1)] {
+            times.add(Duration::from_nanos(nanos), weight);
+        }
+        assert_eq!(times.cumulative(), [(1, 2), (2, 4), (33, 7), (69_256_347, 8)]);
+        assert_eq!(times.count(), 8);
+        assert_eq!(times.total_micros(), 60_000_099);
+        let mut sum = times.clone();
+        sum.merge(&times);
+        assert_eq!(sum.cumulative()[0], (1, 4));
+    }
 }

@@ -10,6 +10,7 @@
 pub mod clients;
 pub mod config;
 pub mod info;
+pub mod latency;
 pub mod latest;
 pub mod slowlog;
 pub mod suggest;

@@ -40,6 +40,8 @@ pub struct PortCaps {
     /// they never crossed a wire (veth, tap, virtio). Such a frame is accepted if that partial sum
     /// is right; a full checksum is always accepted if right.
     pub rx_partial_checksum: bool,
+    /// [`Port::tx_submit_partial`] may be called: the device adds up TCP checksums.
+    pub tx_checksum: bool,
     /// Zero-copy between device and buffers.
     pub zero_copy: bool,
 }
@@ -101,6 +103,26 @@ pub trait Port {
         start: usize,
         len: usize,
     ) -> Result<(), TxRingFull>;
+
+    /// As [`Self::tx_submit`], for a frame whose TCP checksum field holds the folded sum of the
+    /// pseudo-header alone: the device adds what lies from the TCP header, at `segment_at` of the
+    /// buffer, to the frame's end. Bytes before `start` may be overwritten.
+    ///
+    /// # Errors
+    /// [`TxRingFull`]: nothing was queued.
+    ///
+    /// # Panics
+    /// As `tx_submit`, and where [`PortCaps::tx_checksum`] says that the device does not do it.
+    fn tx_submit_partial(
+        &mut self,
+        frame: &mut TxFrame,
+        start: usize,
+        len: usize,
+        segment_at: usize,
+    ) -> Result<(), TxRingFull> {
+        let _ = (frame, start, len, segment_at);
+        unreachable!("a device that adds up no checksums")
+    }
 
     /// Whether the device still owns the frame's bytes. Exact as of the last `tx_flush`.
     fn tx_in_flight(&self, frame: &TxFrame) -> bool;

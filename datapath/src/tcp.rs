@@ -16,6 +16,7 @@ pub mod congestion;
 pub mod counters;
 pub mod flow;
 pub mod flow_map;
+pub mod front_deque;
 pub mod input;
 pub mod isn;
 pub mod output;

@@ -26,7 +26,9 @@ use coney_base::Instant;
 pub(crate) mod conformance;
 pub mod conn_table;
 pub mod epoll;
+pub mod kernel;
 pub mod tcp;
+pub mod uring;
 
 /// What an application may hold unprocessed of one connection before the transport stops the peer.
 /// A transport may overshoot by one burst: what was already received is still delivered.
@@ -40,6 +42,19 @@ pub struct ConnId {
     pub index: u32,
     /// How often the slot has been reused (wrapping).
     pub generation: u32,
+}
+
+impl ConnId {
+    /// Both parts in one number, as a tag for the kernel. [`conn_table::ConnTable`] gives out generations
+    /// of 31 bits, so the highest bit is free.
+    fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        let low = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(u32::MAX);
+        Self { index: low(bits), generation: low(bits >> 32) }
+    }
 }
 
 impl fmt::Debug for ConnId {
@@ -68,6 +83,10 @@ pub trait App {
     /// A connection was established. `false` refuses it: the transport resets it at once and
     /// calls nothing more for it.
     fn on_accept(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) -> bool;
+
+    /// Bytes of `conn` are likely to follow in this poll. Nothing has to be done, but the CPU can be
+    /// told to fetch what they will need, while other connections get theirs.
+    fn expect_data(&mut self, _conn: ConnId) {}
 
     /// In-order bytes arrived; they are valid only during the call. Takes all of them and returns
     /// how many bytes of this connection it now holds unprocessed.

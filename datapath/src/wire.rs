@@ -30,7 +30,7 @@ pub const HEADERS_LEN_MAX: usize = ethernet::HEADER_LEN
     + tcp::HEADER_LEN
     + tcp::OPTIONS_LEN_MAX;
 /// Offset of the checksum field in a TCP header.
-const CHECKSUM_AT: usize = 16;
+pub(crate) const CHECKSUM_AT: usize = 16;
 
 /// Why a frame is not a segment for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,15 @@ pub fn parse(frame: &[u8], partial_checksum: bool) -> Result<Received, ParseErro
     Ok(Received { hop, ecn, src, dst, header, payload: end - payload.len()..end })
 }
 
+/// What a segment's checksum field gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// The checksum.
+    Full,
+    /// The folded sum of the pseudo-header: whoever transmits the frame adds the rest.
+    Partial,
+}
+
 /// Writes all headers of a segment in front of its payload, which lies at
 /// `payload_at..payload_at + payload_len` of `frame`, and returns where the frame now begins.
 ///
@@ -163,12 +172,32 @@ pub fn write(
     header: &tcp::Header,
     ecn: Ecn,
 ) -> Option<usize> {
+    let checksum = Checksum::Full;
+    write_with(frame, payload_at, payload_len, hop, (src, dst), header, ecn, checksum)
+}
+
+/// [`write`] with a choice of checksum; see there.
+#[expect(clippy::too_many_arguments, reason = "a frame, and what goes into it")]
+pub fn write_with(
+    frame: &mut [u8],
+    payload_at: usize,
+    payload_len: usize,
+    hop: &Hop,
+    (src, dst): (IpAddr, IpAddr),
+    header: &tcp::Header,
+    ecn: Ecn,
+    checksum: Checksum,
+) -> Option<usize> {
     let traffic_class = ecn.traffic_class();
     let segment_len = header.len() + payload_len;
     let segment_at = payload_at.checked_sub(header.len())?;
     header.write(frame.get_mut(segment_at..payload_at)?)?;
     let segment = frame.get_mut(segment_at..segment_at.checked_add(segment_len)?)?;
-    let sum = pseudo_header(src, dst, PROTOCOL_TCP, segment_len).plus(segment).finish();
+    let pseudo = pseudo_header(src, dst, PROTOCOL_TCP, segment_len);
+    let sum = match checksum {
+        Checksum::Full => pseudo.plus(segment).finish(),
+        Checksum::Partial => pseudo.fold(),
+    };
     segment.get_mut(CHECKSUM_AT..CHECKSUM_AT + 2)?.copy_from_slice(&sum.to_be_bytes());
     let front = frame.get_mut(..segment_at)?;
     let (ether_type, rest) = match (src, dst) {

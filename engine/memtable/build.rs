@@ -1,9 +1,9 @@
-//! Compiles the memtable against the headers of the RocksDB that is linked.
+//! Compiles the memtables against the headers of the RocksDB that is linked.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const SOURCE: &str = "cpp/hash_memtable.cc";
+const SOURCES: [&str; 2] = ["cpp/hash_memtable.cc", "cpp/tree_memtable.cc"];
 
 fn main() -> ExitCode {
     // Told by the build script of librocksdb-sys.
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     cc::Build::new()
         .cpp(true)
         .std("c++20")
-        .file(SOURCE)
+        .files(SOURCES)
         .include(rocksdb.join("include"))
         .include(&rocksdb)
         .define("NDEBUG", "1")
@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         .flag("-Wno-unused-parameter")
         .opt_level(3)
         .compile("coney_memtable");
-    report(&format!("cargo::rerun-if-changed={SOURCE}"));
+    for source in SOURCES {
+        report(&format!("cargo::rerun-if-changed={source}"));
+    }
     ExitCode::SUCCESS
 }
 

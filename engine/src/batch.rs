@@ -14,13 +14,19 @@
 //!
 //! The overlay finds the latest record of a meta key or of an element in the batch, so that later
 //! commands of the iteration see earlier ones. It points into the batch's bytes; no value is kept
-//! twice. Ranges of elements are found by looking at all elements of the batch
-//! ([`Batch::pending_under`]), of which there are [`BATCH_RECORDS_MAX`] and those of one command.
+//! twice. The elements are brought into order when a range of them is asked for
+//! ([`Batch::sort_elements`]), each once: what was added since is sorted in.
+//!
+//! A meta entry that is written again and again in one iteration (the count of a large collection)
+//! keeps its one record, whose value is overwritten ([`Batch::overwrite_meta`]).
 
 use std::ops::Range;
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+
+use crate::bucket;
+use crate::edges::Edges;
 
 /// Column families by their numbers in the batch. RocksDB numbers them in the order of creation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +62,8 @@ const RECORD_DELETE_RANGE: u8 = 0x0e;
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// So is one with more records than this.
 pub const BATCH_RECORDS_MAX: u32 = 64 * 1024;
+/// Elements that are sorted in one by one, by moving those behind them.
+const ADDED_ONE_BY_ONE: usize = 4;
 /// A buffer that grew beyond this for one large value is not kept.
 const BUFFER_BYTES_KEPT: usize = 16 * 1024 * 1024;
 
@@ -66,12 +74,17 @@ pub struct Batch {
     count: u32,
     /// Where the first record of a range lies.
     first_range: Option<usize>,
+    /// Records, and values that were overwritten.
+    writes: u64,
     overlay: HashTable<Latest>,
     hasher: RandomState,
     /// The meta keys in the overlay, in order of their first write.
     keys: Vec<Range<u32>>,
-    /// The elements in the overlay, in order of their first write.
+    /// The elements in the overlay: so many in order, the rest as they were first written.
     elements: Vec<(Family, Range<u32>)>,
+    sorted_len: usize,
+    /// What is known of sorted sets, writes of this batch included.
+    pub(crate) edges: Edges,
 }
 
 /// Where the latest record of a key lies in the batch.
@@ -90,6 +103,7 @@ struct Latest {
 pub(crate) struct Mark {
     len: usize,
     count: u32,
+    writes: u64,
 }
 
 /// What a record means for users' keys.
@@ -124,16 +138,25 @@ impl Batch {
             bytes: vec![0; HEADER_LEN],
             count: 0,
             first_range: None,
+            writes: 0,
             overlay: HashTable::new(),
             hasher: RandomState::new(),
             keys: Vec::new(),
             elements: Vec::new(),
+            sorted_len: 0,
+            edges: Edges::default(),
         }
     }
 
     /// Records in the batch.
     pub fn count(&self) -> u32 {
         self.count
+    }
+
+    /// How often something was written since the batch was empty: grows with every write, unlike
+    /// the number of records.
+    pub fn writes(&self) -> u64 {
+        self.writes
     }
 
     /// Whether the batch has no record.
@@ -160,6 +183,7 @@ impl Batch {
         }
         self.count = 0;
         self.first_range = None;
+        self.writes = 0;
         self.forget();
     }
 
@@ -167,6 +191,7 @@ impl Batch {
         self.overlay.clear();
         self.keys.clear();
         self.elements.clear();
+        self.sorted_len = 0;
     }
 
     /// Adds `meta_key -> parts`, the parts joined.
@@ -174,6 +199,29 @@ impl Batch {
         let key = self.record(RECORD_PUT, Family::Meta, &[meta_key]);
         let value = self.slice(parts);
         self.note(Family::Meta, key, value);
+    }
+
+    /// Replaces the value that this batch gives to `meta_key` by `parts`, joined, if that is as
+    /// long. `false`: nothing was done. Only where nobody needs to tell the two writes apart: see
+    /// [`Batch::records_since`] and [`Batch::take_back`].
+    pub fn overwrite_meta(&mut self, meta_key: &[u8], parts: &[&[u8]]) -> bool {
+        let Self { bytes, overlay, hasher, .. } = self;
+        let hash = hash_of(hasher, Family::Meta, meta_key);
+        let is_it =
+            |latest: &Latest| latest.family == Family::Meta && latest.key(bytes) == meta_key;
+        let Some(latest) = overlay.find(hash, is_it) else { return false };
+        let (start, end) = (latest.value_start as usize, latest.value_end as usize);
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if start == 0 || len != end - start {
+            return false;
+        }
+        let mut at = start;
+        for part in parts {
+            bytes[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        self.writes += 1;
+        true
     }
 
     /// Adds the removal of `meta_key`.
@@ -185,6 +233,9 @@ impl Batch {
     /// Adds `prefix + element -> value` in `data` or `score`; see [`crate::element`].
     pub fn put_element(&mut self, family: Family, prefix: &[u8], element: &[u8], value: &[u8]) {
         let key = self.record(RECORD_PUT, family, &[prefix, element]);
+        if family == Family::Score {
+            self.edges.added(&self.bytes[key.start as usize..key.end as usize]);
+        }
         let value = self.slice(&[value]);
         self.note(family, key, value);
     }
@@ -235,6 +286,7 @@ impl Batch {
 
     /// The same without the elements that `is_left_out` accepts.
     pub(crate) fn append_without(&mut self, other: &Self, is_left_out: impl Fn(&[u8]) -> bool) {
+        self.edges.clear();
         for (tag, family, key, value) in other.parts_since(HEADER_LEN) {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
             if matches!(family, Family::Data | Family::Score) && is_left_out(key) {
@@ -250,7 +302,7 @@ impl Batch {
 
     /// The place where the next record will be.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { len: self.bytes.len(), count: self.count }
+        Mark { len: self.bytes.len(), count: self.count, writes: self.writes }
     }
 
     /// Takes all records since `mark` back.
@@ -272,6 +324,7 @@ impl Batch {
             }
         }
         debug_assert_eq!(self.count, mark.count, "a mark lies between records");
+        self.writes = mark.writes;
     }
 
     /// The records since `mark`.
@@ -325,6 +378,8 @@ impl Batch {
         }
         self.elements.retain(|(other, key)| *other != family || !is_hidden(key_of(key)));
         self.first_range.get_or_insert(self.bytes.len());
+        // What is left of the ordered ones is still in order, but how many those are is unknown.
+        self.sorted_len = 0;
         self.record(RECORD_DELETE_RANGE, family, &[begin]);
         self.slice(&[end]);
     }
@@ -352,18 +407,45 @@ impl Batch {
         Some(self.overlay.find(hash, is_it)?.pending(bytes))
     }
 
-    /// All elements of a family whose keys begin with `prefix`, in order.
-    pub fn pending_under(&self, family: Family, prefix: &[u8]) -> Vec<(&[u8], Pending<'_>)> {
-        let mut found: Vec<(&[u8], Pending<'_>)> = self
-            .elements
-            .iter()
-            .filter(|(other, _)| *other == family)
-            .map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
-            .filter(|key| key.starts_with(prefix))
-            .filter_map(|key| Some((key, self.find(family, key)?)))
-            .collect();
-        found.sort_unstable_by_key(|(key, _)| *key);
-        found
+    /// Brings the elements into order, for [`Batch::pending_range`].
+    pub fn sort_elements(&mut self) {
+        let Self { bytes, elements, sorted_len, .. } = self;
+        let place = |(family, key): &(Family, Range<u32>)| {
+            (*family as u8, &bytes[key.start as usize..key.end as usize])
+        };
+        let added = elements.len() - *sorted_len;
+        if added <= ADDED_ONE_BY_ONE {
+            for at in *sorted_len..elements.len() {
+                let new = place(&elements[at]);
+                let to = elements[..at].partition_point(|other| place(other) < new);
+                elements[to..=at].rotate_right(1);
+            }
+        } else {
+            // Merges what is in order already.
+            elements.sort_by(|a, b| place(a).cmp(&place(b)));
+        }
+        *sorted_len = elements.len();
+    }
+
+    /// The elements of a family with keys from `begin` to before `end`, in order. They must have
+    /// been sorted since the last write.
+    pub fn pending_range(
+        &self,
+        family: Family,
+        begin: &[u8],
+        end: &[u8],
+    ) -> impl DoubleEndedIterator<Item = (&[u8], Pending<'_>)> {
+        debug_assert_eq!(self.sorted_len, self.elements.len(), "elements are sorted first");
+        let key_of = |key: &Range<u32>| &self.bytes[key.start as usize..key.end as usize];
+        let position = |bound: &[u8]| {
+            self.elements
+                .partition_point(|(other, key)| (*other as u8, key_of(key)) < (family as u8, bound))
+        };
+        let (first, after) = (position(begin), position(end));
+        self.elements.get(first..after).unwrap_or_default().iter().filter_map(move |(_, key)| {
+            let key = key_of(key);
+            Some((key, self.find(family, key)?))
+        })
     }
 
     /// The keys of the batch that belong to users' keys: those of meta, and of elements. All
@@ -374,6 +456,11 @@ impl Batch {
         keys.map(|key| &self.bytes[key.start as usize..key.end as usize])
     }
 
+    /// The keys of all elements in the batch.
+    pub(crate) fn element_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.elements.iter().map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+    }
+
     /// All meta keys of the batch and what it says of them.
     pub fn all_pending(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
         self.keys.iter().filter_map(|key| {
@@ -382,9 +469,23 @@ impl Batch {
         })
     }
 
+    /// All pages of sorted sets ([`crate::bucket`]) in the batch and what it says of them.
+    pub fn pending_pages(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
+        self.elements.iter().filter(|(family, _)| *family == Family::Score).filter_map(
+            |(_, key)| {
+                let key = &self.bytes[key.start as usize..key.end as usize];
+                if !bucket::is_page_key(key) {
+                    return None;
+                }
+                Some((key, self.find(Family::Score, key)?))
+            },
+        )
+    }
+
     /// Starts a record and returns where its key lies.
     fn record(&mut self, tag: u8, family: Family, key: &[&[u8]]) -> Range<u32> {
         self.count += 1;
+        self.writes += 1;
         self.bytes.push(tag);
         self.bytes.push(family as u8);
         self.slice(key)

@@ -1,4 +1,5 @@
-//! The hot-key cache of one worker: whole meta values, in front of RocksDB.
+//! The hot-key cache of one worker: whole meta values, and pages of large sorted sets
+//! ([`crate::bucket`]), in front of RocksDB.
 //!
 //! Per entry and not per block, bounded in bytes, scan resistant (`quick_cache`, an S3-FIFO
 //! variant). An entry is valid while its stripe's epoch is the one it was cached under, see
@@ -51,7 +52,8 @@ impl Weighter<u64, Entry> for ByteWeighter {
 ///
 /// Entries are found by the first eight bytes of their meta key (table, slot, hash), so that a
 /// lookup neither hashes nor follows a pointer to a key. Keys that share them share one place:
-/// the one used last has it.
+/// the one used last has it. Pages are found by a [`page_place`]. Keys are meta keys, or those of
+/// elements.
 #[derive(Debug)]
 pub struct Cache {
     inner: QuickCache<u64, Entry, ByteWeighter, RandomState>,
@@ -90,6 +92,12 @@ impl Cache {
         value
     }
 
+    /// The page cached under `epoch`; not counted as a hit or a miss.
+    pub fn page(&self, key: &[u8], epoch: u32) -> Option<&[u8]> {
+        let entry = self.inner.get(&page_place(key)).filter(|entry| entry.epoch == epoch);
+        entry.and_then(|entry| entry.value_of(key))
+    }
+
     /// Touches the entries at some places, so that lookups that follow find them in the CPU's
     /// cache: the lookups here do not depend on each other, and their cache misses overlap.
     pub fn warm(&self, places: &[u64]) {
@@ -103,11 +111,19 @@ impl Cache {
     /// Caches a value, or forgets the key if the value is too long. An entry that exists is
     /// overwritten in its own buffer.
     pub fn put(&mut self, meta_key: &[u8], value: &[u8], epoch: u32) {
+        self.put_at(place(meta_key), meta_key, value, epoch);
+    }
+
+    /// Caches a page, as [`Cache::put`] does.
+    pub fn put_page(&mut self, key: &[u8], value: &[u8], epoch: u32) {
+        self.put_at(page_place(key), key, value, epoch);
+    }
+
+    fn put_at(&mut self, place: u64, meta_key: &[u8], value: &[u8], epoch: u32) {
         if value.len() > VALUE_LEN_MAX {
-            self.remove(meta_key);
+            self.inner.remove(&place);
             return;
         }
-        let place = place(meta_key);
         if let Some(mut entry) = self.inner.get_mut(&place) {
             entry.set(meta_key, value, epoch);
             return;
@@ -120,6 +136,11 @@ impl Cache {
     /// Forgets a key.
     pub fn remove(&mut self, meta_key: &[u8]) {
         self.inner.remove(&place(meta_key));
+    }
+
+    /// Forgets a page.
+    pub fn remove_page(&mut self, key: &[u8]) {
+        self.inner.remove(&page_place(key));
     }
 
     /// Forgets everything.
@@ -141,6 +162,13 @@ impl Cache {
 /// Where a meta key is cached: its first eight bytes, and it has at least as many.
 fn place(meta_key: &[u8]) -> u64 {
     meta_key.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Where a page is cached: its key ends with what tells it from others of its key.
+fn page_place(key: &[u8]) -> u64 {
+    let page = key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    // An odd factor, 2^64 over the golden ratio, spreads the pages of one key.
+    place(key) ^ page.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -179,6 +207,23 @@ mod tests {
         cache.put(b"12345678b", b"second", 0);
         assert_eq!(cache.get(b"12345678a", 0), None);
         assert_eq!(cache.get(b"12345678b", 0), Some(&b"second"[..]));
+    }
+
+    #[test]
+    fn pages_of_a_key_do_not_push_each_other_out() {
+        let mut cache = Cache::new(1 << 20);
+        let key = |page: u32| [&b"12345678key"[..], &page.to_be_bytes(), &[0xff; 3]].concat();
+        cache.put(b"12345678key", b"meta", 0);
+        for page in 0..100 {
+            cache.put_page(&key(page), &page.to_be_bytes(), 0);
+        }
+        for page in 0..100 {
+            assert_eq!(cache.page(&key(page), 0), Some(&page.to_be_bytes()[..]));
+            assert_eq!(cache.page(&key(page), 1), None, "another epoch");
+        }
+        assert_eq!(cache.get(b"12345678key", 0), Some(&b"meta"[..]));
+        cache.remove_page(&key(7));
+        assert_eq!(cache.page(&key(7), 0), None);
     }
 
     #[test]

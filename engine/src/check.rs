@@ -32,6 +32,18 @@ pub struct Checked {
     pub large: u64,
     /// Their elements.
     pub elements: u64,
+    /// Large sorted sets.
+    pub sets: u64,
+    /// Their members.
+    pub members: u64,
+    /// Their pages.
+    pub pages: u64,
+    /// The buckets in these.
+    pub buckets: u64,
+    /// Members of the largest bucket.
+    pub bucket_len_max: u64,
+    /// Pages from a root to a bucket, at most.
+    pub levels: u8,
 }
 
 /// What does not agree.
@@ -102,7 +114,7 @@ impl Engine {
                     let body = LargeBody::parse(body).map_err(damaged)?;
                     checked.large += 1;
                     checked.elements += body.count;
-                    self.check_large(key, &header, version, &body)?
+                    self.check_large(key, &header, version, &body, &mut checked)?
                 }
             };
             if what.is_none() && !self.is_indexed(key, &header)? {
@@ -127,6 +139,7 @@ impl Engine {
         header: &Header,
         version: u64,
         body: &LargeBody,
+        checked: &mut Checked,
     ) -> Result<What, StoreError> {
         let mut prefix = Vec::new();
         element::write_prefix(&mut prefix, key, version);
@@ -135,7 +148,7 @@ impl Engine {
         }
         match header.kind {
             Kind::Hash | Kind::Set => self.check_members(header, &prefix, body),
-            Kind::ZSet => self.check_sorted_set(&prefix, body),
+            Kind::ZSet => self.check_sorted_set(&prefix, body, checked),
             Kind::List => self.check_list(&prefix, body),
             Kind::Stream => self.check_stream(&prefix, body),
             Kind::String => Ok(None),

@@ -1,5 +1,6 @@
 //! What a connection carries from command to command.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use coney_resp::Protocol;
@@ -8,6 +9,7 @@ use crate::acl::user::User;
 use crate::acl::{Acl, DEFAULT_USER};
 use crate::pubsub::Subscriptions;
 use crate::stream::StreamId;
+use crate::tracking::Tracking;
 use crate::transaction::Transaction;
 use crate::wait::Place;
 use crate::watch::Watch;
@@ -42,6 +44,8 @@ pub struct Client {
     /// Who it is, as of [`Client::acl_version`]; `None`: the default user.
     user: Option<Arc<User>>,
     acl_version: u64,
+    /// Its user was bound to a table since it was brought to one.
+    pub(crate) needs_binding: bool,
     /// The batch of its worker that this client last wrote in.
     pub(crate) wrote_in_batch: Option<u64>,
     /// Since MULTI.
@@ -52,6 +56,14 @@ pub struct Client {
     pub(crate) watched: Vec<Arc<Watch>>,
     /// Its place in the queues of the keys that its blocking command waits for.
     pub(crate) waits: Option<Box<Place>>,
+    /// Which ticket its WAITAOF waits for.
+    pub awaited_ticket: Option<u64>,
+    /// It is in MONITOR.
+    pub is_monitor: bool,
+    /// Since CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
+    /// Where it comes from, for MONITOR.
+    pub addr: Option<SocketAddr>,
     /// Behind which entries its XREAD waits, in the order of its keys.
     pub(crate) stream_ends: Vec<StreamId>,
 }
@@ -88,11 +100,16 @@ impl Client {
             commands: 0,
             user: None,
             acl_version: 0,
+            needs_binding: false,
             wrote_in_batch: None,
             transaction: None,
             subscriptions: Subscriptions::default(),
             watched: Vec::new(),
             waits: None,
+            awaited_ticket: None,
+            is_monitor: false,
+            tracking: None,
+            addr: None,
             stream_ends: Vec::new(),
         }
     }
@@ -126,6 +143,11 @@ impl Client {
         self.user.as_ref().map_or(DEFAULT_USER.as_bytes(), |user| &user.name)
     }
 
+    /// The name of the table that its user is bound to.
+    pub(crate) fn bound_table(&self) -> Option<&[u8]> {
+        self.user.as_ref()?.table.as_deref()
+    }
+
     /// It gave this user's password.
     pub(crate) fn log_in(&mut self, user: Arc<User>) {
         self.user = Some(user);
@@ -144,7 +166,10 @@ impl Client {
     pub(crate) fn user(&mut self, acl: &Acl) -> Option<&User> {
         let version = acl.version();
         if self.acl_version != version {
-            self.user = Some(acl.get(self.user_name())?);
+            let user = acl.get(self.user_name())?;
+            self.needs_binding |=
+                user.table.is_some() && user.table.as_deref() != self.bound_table();
+            self.user = Some(user);
             self.acl_version = version;
         }
         self.user.as_deref()

@@ -24,6 +24,7 @@ use crate::engine::Engine;
 use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
 use crate::key;
 use crate::meta::{Header, Kind, MetaError};
+use crate::notify::Class;
 use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::Taken;
 
@@ -44,6 +45,7 @@ mod keyspace;
 mod lcs;
 mod list;
 mod long_double;
+pub(crate) mod node;
 mod option;
 pub(crate) mod pubsub;
 mod scan;
@@ -53,12 +55,15 @@ mod spec;
 mod stream;
 mod string;
 pub mod table;
+mod tenant;
+mod tracking;
 pub(crate) mod transaction;
 mod zset;
 
 pub use error::CommandError;
 pub(crate) use spec::Handler;
 pub use spec::{Arity, Categories, CommandSpec, Flags, Group, KeySpec};
+use stream::group::subcommand_syntax as group_syntax;
 pub(crate) use stream::read::group_of as group_of_xreadgroup;
 
 /// Why a handler stopped before its reply was complete.
@@ -246,6 +251,11 @@ impl<'a> Context<'a> {
         Self { exec, client, now, source: Source::Pool(frozen), budget: collection::Budget::POOL }
     }
 
+    /// Whether it is a worker that must not wait.
+    pub(crate) fn is_on_worker(&self) -> bool {
+        matches!(self.source, Source::Worker(_))
+    }
+
     /// The client's table.
     pub(crate) fn table(&self) -> u16 {
         self.client.table
@@ -266,6 +276,7 @@ impl<'a> Context<'a> {
             self.exec.stats.keyspace_hits += 1;
         } else {
             self.exec.stats.keyspace_misses += 1;
+            self.notify(Class::Miss, "keymiss", user_key);
         }
         Ok(result)
     }
@@ -396,12 +407,19 @@ impl<'a> Context<'a> {
         new: &Header,
         body: &[&[u8]],
     ) {
+        self.notify_put(table, user_key, old);
         self.exec.look_at(table, user_key);
         self.exec.store(old.stored.as_ref(), new, body);
     }
 
-    /// Removes a latched key of the client's table, if it is there.
+    /// Removes a latched key of the client's table, if it is there, and tells of it.
     pub(crate) fn delete(&mut self, user_key: &[u8], old: Old) {
+        self.notify_removal(user_key, old);
+        self.take_away(user_key, old);
+    }
+
+    /// Removes a latched key of the client's table, if it is there.
+    pub(crate) fn take_away(&mut self, user_key: &[u8], old: Old) {
         if let Some(header) = old.stored {
             self.exec.look_at(self.client.table, user_key);
             self.exec.remove(&header);

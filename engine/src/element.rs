@@ -56,6 +56,13 @@ pub fn meta_key_of(element_key: &[u8]) -> Option<Vec<u8>> {
     Some([head, user_key].concat())
 }
 
+/// What follows the version in an element's key; `None`: these are no element's bytes.
+pub fn of_key(element_key: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = element_key.get(key::META_PREFIX_LEN..)?.split_first_chunk::<4>()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    rest.get(len.checked_add(8)?..)
+}
+
 /// The first key after all that begin with `prefix`, which is that of a version.
 pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();

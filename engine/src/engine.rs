@@ -4,14 +4,24 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use coney_base::UnixMillis;
+
 use crate::EngineConfig;
 use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
+use crate::device::Device;
 use crate::limits::EncodingLimits;
+use crate::mail::Mailboxes;
+use crate::monitor::Monitors;
+use crate::notify::Notified;
+use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::roster::Roster;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
+use crate::tenant::Tenants;
+use crate::tracking::Trackers;
 use crate::wait::Waits;
 use crate::watch::Watches;
 
@@ -24,6 +34,13 @@ pub struct Engine {
     pub(crate) watches: Watches,
     pub(crate) pubsub: PubSub,
     pub(crate) waits: Waits,
+    pub(crate) notified: Notified,
+    pub(crate) mailboxes: Mailboxes,
+    pub(crate) monitors: Monitors,
+    pub(crate) trackers: Trackers,
+    pub(crate) roster: Roster,
+    pub(crate) pause: Pause,
+    pub(crate) tenants: Tenants,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -55,17 +72,27 @@ impl Engine {
     /// [`OpenError`]: in use, damaged, of another version, or not accessible.
     pub fn open(config: EngineConfig) -> Result<Self, OpenError> {
         let store = Store::open(&config)?;
-        let counts =
-            Counts::load(&store, config.workers, usize::from(config.tables)).map_err(|error| {
-                OpenError::Damaged { path: config.dir.clone(), message: error.to_string() }
-            })?;
+        let damaged = |error: StoreError| OpenError::Damaged {
+            path: config.place().to_owned(),
+            message: error.to_string(),
+        };
+        let counts = Counts::load(&store, config.workers, usize::from(config.tables));
+        let counts = counts.map_err(damaged)?;
+        let tenants = Tenants::load(&store).map_err(damaged)?;
         Ok(Self {
             store,
             stripes: Stripes::new(config.workers),
             counts,
             watches: Watches::new(),
-            pubsub: PubSub::new(config.workers),
+            pubsub: PubSub::default(),
             waits: Waits::new(config.workers),
+            notified: Notified::default(),
+            mailboxes: Mailboxes::new(config.workers),
+            monitors: Monitors::new(config.workers),
+            trackers: Trackers::new(config.workers),
+            roster: Roster::default(),
+            pause: Pause::default(),
+            tenants,
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
@@ -116,6 +143,21 @@ impl Engine {
         self.value_len_max.store(bytes, Ordering::Relaxed);
     }
 
+    /// Changes how many keys are remembered for CLIENT TRACKING; 0: any number.
+    pub fn set_tracked_keys_max(&self, count: usize) {
+        self.trackers.set_keys_max(count);
+    }
+
+    /// Whether CLIENT PAUSE is in force.
+    pub fn is_paused(&self, now: UnixMillis) -> bool {
+        self.pause.until(now).is_some()
+    }
+
+    /// Changes which events of keys are notified: the letters of `notify-keyspace-events`.
+    pub fn set_notified(&self, letters: &str) {
+        self.notified.set(letters);
+    }
+
     /// Counts a written batch and returns its ticket.
     pub(crate) fn next_ticket(&self) -> u64 {
         self.note_success();
@@ -138,7 +180,13 @@ impl Engine {
     /// Why writes fail, if they do.
     pub fn failure(&self) -> Option<String> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref().map(ToString::to_string)
+        let broken = self.config.device.as_ref().and_then(Device::broken);
+        failure.as_ref().map(|failure| match broken {
+            Some(why) => format!(
+                "{failure}. The device failed ({why}), and nothing is written to it before a restart"
+            ),
+            None => failure.to_string(),
+        })
     }
 
     /// The ticket of the newest written batch.
@@ -176,6 +224,7 @@ impl Engine {
         let mut figures = self.store.figures();
         figures.push(("dead_versions", self.dead_versions()));
         figures.push(("reclaimed_versions", self.reclaimed.load(Ordering::Relaxed)));
+        figures.extend(self.config.device.iter().flat_map(Device::figures));
         figures
     }
 

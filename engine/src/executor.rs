@@ -5,6 +5,7 @@
 //! have to wait comes back as [`Park`], with nothing written. [`Executor::commit`] brings the
 //! iteration's writes to the log and makes them visible, all or none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
@@ -15,19 +16,27 @@ use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
+use crate::command::collection::members::Candidates;
 use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key::{self, MetaKey};
-use crate::pubsub::{Local, Outgoing};
+use crate::mail::Outgoing;
+use crate::pubsub::Local;
 use crate::store::{Found, Frozen, StoreError, Tier, Written};
 use crate::stripe::{Known, Stripes};
+use crate::tenant::LocalTenants;
+use crate::tracking::{self, Tracked};
 
+mod admission;
 mod stats;
 
-pub use stats::ExecutorStats;
+pub use stats::{CacheUsage, ExecutorStats};
+
+mod page;
+mod reads;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -76,6 +85,8 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// The end of CLIENT PAUSE ([`Executor::paused_until`]): try again then.
+    Paused,
     /// Elements of its keys. It is to be executed again when its client is called
     /// ([`Executor::take_called`]), or else ended after this time ([`Executor::give_up`]).
     Wait {
@@ -146,8 +157,18 @@ pub struct Executor {
     pub(crate) emptied: Vec<std::ops::Range<u16>>,
     /// Who of this worker's clients is subscribed to what.
     pub(crate) subscribers: Local,
-    /// Messages that leave after the commit.
-    pub(crate) published: Vec<Outgoing>,
+    /// Mail that leaves after the commit.
+    pub(crate) outgoing: Vec<Outgoing>,
+    /// Clients of this worker that are in MONITOR.
+    pub(crate) monitors: BTreeSet<u64>,
+    /// What this worker's clients keep.
+    pub(crate) tracked: Tracked,
+    /// Who wrote the keys of the batch, while anybody tracks: the one client, or 0 for several.
+    pub(crate) writers: BTreeMap<Vec<u8>, u64>,
+    /// What this worker knows of named tables.
+    pub(crate) tenants: LocalTenants,
+    /// The command that ended last, and whether it may have taken long.
+    last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
     pub(crate) called_workers: Vec<usize>,
     /// EXEC runs its commands.
@@ -158,10 +179,18 @@ pub struct Executor {
     /// The meta key looked at last.
     pub(crate) meta_key: Vec<u8>,
     pub(crate) index_key: Vec<u8>,
+    /// An element below a prefix.
+    pub(crate) element: Vec<u8>,
+    /// A buffer for the next prefix of elements.
+    pub(crate) prefix: Vec<u8>,
+    /// A buffer for what an edit knows of its elements.
+    pub(crate) are_known: Vec<bool>,
     /// For handlers that need a value while they write.
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
+    /// Members that SPOP takes next.
+    pub(crate) candidates: Candidates,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -177,12 +206,7 @@ impl Executor {
         let workers = engine.config.workers;
         assert!(id < workers, "the engine was opened for {workers} workers");
         let commands = command::table::ALL.len();
-        let stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
+        let stats = ExecutorStats::of(commands);
         let seed = engine.config.seed.wrapping_add(id as u64);
         let cache = Cache::new(engine.config.hot_cache_bytes / workers as u64);
         let mut executor = Self::with(engine, id, cache, Place::Worker, seed);
@@ -227,15 +251,24 @@ impl Executor {
             empties_tables: false,
             emptied: Vec::new(),
             subscribers: Local::default(),
-            published: Vec::new(),
+            outgoing: Vec::new(),
+            monitors: BTreeSet::new(),
+            tracked: Tracked::default(),
+            writers: BTreeMap::new(),
+            tenants: LocalTenants::default(),
+            last_call: None,
             called_workers: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
             holds_exclusive: false,
             meta_key: Vec::new(),
             index_key: Vec::new(),
+            element: Vec::new(),
+            prefix: Vec::new(),
+            are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
+            candidates: Candidates::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -262,11 +295,41 @@ impl Executor {
         outcome
     }
 
+    /// The client has connected: others find it by its id until [`Executor::release`].
+    pub fn admit(&self, client: &Client) {
+        self.engine.roster.enter(client.id, self.id);
+    }
+
+    /// When the present CLIENT PAUSE ends; `None`: there is none.
+    pub fn paused_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        self.engine.pause.until(now)
+    }
+
+    /// Lets all workers look at what they share.
+    pub(crate) fn call_all_workers(&mut self) {
+        (0..self.engine.config.workers).for_each(|worker| self.note_called(worker));
+    }
+
     /// The client's blocking command, which still waits, ends with the reply for nothing.
-    pub fn give_up(&mut self, client: &mut Client, args: Args<'_>) {
+    pub fn give_up(
+        &mut self,
+        now: UnixMillis,
+        client: &mut Client,
+        args: Args<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        let ticket = client.awaited_ticket;
         self.stop_waiting(client);
         if let Ok(spec) = command::table::find(args) {
-            self.count_call(spec, client);
+            match spec.full_name {
+                "wait" => reply.int(0),
+                "waitaof" => {
+                    let is_local = ticket.is_none_or(|it| self.engine.durable_ticket() >= it);
+                    command::node::acknowledged(is_local, reply);
+                }
+                _ => reply.null_array(),
+            }
+            self.end_call(now, spec, client, args);
         }
     }
 
@@ -279,55 +342,49 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
-        let spec = match command::resolve(args, client, self.engine.acl(), now) {
-            Ok(spec) => spec,
-            Err(refusal) => {
-                self.stats.rejected += 1;
-                if let Some(spec) = refusal.spec {
-                    self.stats.rejected_calls[spec.index()] += 1;
-                }
-                command::transaction::refuse(self, client, &refusal, reply);
-                if !client.take_reply_permission() {
-                    reply.truncate(start);
-                }
-                return Outcome::Done;
-            }
+        let Some(spec) = self.resolve(now, client, args, reply, attempt) else {
+            return Outcome::Done;
         };
         if !self.holds.is_empty()
             && let Some(built) = self.take_built(client, spec)
         {
-            self.finish_built(spec, client, built, reply);
+            self.finish_built(now, spec, client, args, built, reply);
             return Outcome::Done;
+        }
+        if self.engine.pause.holds(now, spec, client) {
+            return Outcome::Park(Park::Paused);
         }
         if client.transaction.is_some() && !command::transaction::is_immediate(spec) {
             self.queue(spec, client, args, reply);
             return Outcome::Done;
         }
+        self.remember_keys(client, spec, args);
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
         self.seen_pending = false;
         self.element_reads = 0;
         let mark = self.batch.mark();
-        let batch_before = self.batch.count();
+        let writes_before = self.batch.writes();
+        let outgoing_before = self.outgoing.len();
         let stopped = match spec.handler {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
                 let stopped = handler(&mut context, args, reply).err();
                 stopped.or_else(|| self.check_reads(spec))
             }
-            Handler::Slow(_) if client.wrote_in_batch == Some(self.batch_number) => {
+            Handler::Slow(_) if self.has_uncommitted(client) => {
                 // It reads committed data only, and must see what this client wrote before it.
                 // What others write meanwhile does not keep it waiting.
                 self.commit_requested = true;
                 Some(Stop::Latch)
             }
             Handler::Slow(_) => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(self.park_on_pool(spec, client, now, args, Purpose::Reply));
             }
             Handler::Admin => {
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 return Outcome::Park(Park::Admin);
             }
             Handler::Container => {
@@ -340,8 +397,8 @@ impl Executor {
             Some(Stop::Close) => outcome = Outcome::Close,
             Some(Stop::Error(error)) => {
                 assert_eq!(
-                    self.batch.count(),
-                    batch_before,
+                    self.batch.writes(),
+                    writes_before,
                     "{} wrote and then failed",
                     spec.full_name
                 );
@@ -351,26 +408,28 @@ impl Executor {
                 error.write(reply, spec.full_name);
             }
             Some(stop) => {
-                let has_written = self.batch.count() != batch_before;
+                let has_written = self.batch.writes() != writes_before;
                 let may_write = matches!(stop, Stop::Wait(_));
                 assert!(!has_written || may_write, "{} wrote and then parked", spec.full_name);
                 if has_written {
-                    self.touch_watched(mark);
+                    self.touch(mark, client.id);
                     client.wrote_in_batch = Some(self.batch_number);
+                }
+                // It will be executed again, and tell of everything again.
+                if !may_write {
+                    self.outgoing.truncate(outgoing_before);
                 }
                 reply.truncate(start);
                 return Outcome::Park(self.park(spec, client, now, args, stop));
             }
         }
-        if self.batch.count() != batch_before {
-            self.touch_watched(mark);
+        if self.batch.writes() != writes_before {
+            self.touch(mark, client.id);
             client.wrote_in_batch = Some(self.batch_number);
         }
-        self.stats.commands += 1;
-        self.stats.calls[spec.index()] += 1;
-        client.commands += 1;
-        client.last_command = spec.full_name;
-        if !client.take_reply_permission() {
+        self.end_call(now, spec, client, args);
+        // Subscriptions are pushed, like messages: a client that switched replies off gets them.
+        if !client.take_reply_permission() && !command::pubsub::is_subscription(spec) {
             reply.truncate(start);
         }
         outcome
@@ -379,8 +438,10 @@ impl Executor {
     /// Ends a command that the pool has built.
     fn finish_built(
         &mut self,
+        now: UnixMillis,
         spec: &'static CommandSpec,
         client: &mut Client,
+        args: Args<'_>,
         built: Built,
         reply: &mut Reply<'_>,
     ) {
@@ -389,10 +450,10 @@ impl Executor {
         self.stats.errors += u64::from(built.is_error);
         self.stats.failed_calls[spec.index()] += u64::from(built.is_error);
         if let Some(after) = built.client_after {
-            self.end_transaction(client, *after);
+            self.end_transaction(now, client, *after);
         }
         client.wrote_in_batch = Some(self.batch_number);
-        self.count_call(spec, client);
+        self.end_call(now, spec, client, args);
         if !client.take_reply_permission() {
             reply.truncate(start);
         }
@@ -415,7 +476,7 @@ impl Executor {
             }
             // It reads committed data only, and must see what this client wrote before it: also keys
             // that it does not latch (SORT).
-            Stop::TooLong if client.wrote_in_batch == Some(self.batch_number) => {
+            Stop::TooLong if self.has_uncommitted(client) => {
                 self.commit_requested = true;
                 Park::Latch
             }
@@ -433,7 +494,7 @@ impl Executor {
             }
             Stop::TooLong => {
                 self.stats.pool_reads += 1;
-                self.count_call(spec, client);
+                self.end_call(now, spec, client, args);
                 self.park_on_pool(spec, client, now, args, Purpose::Reply)
             }
             Stop::Latch => {
@@ -494,7 +555,8 @@ impl Executor {
 
     /// Whether `client` has uncommitted writes.
     pub(crate) fn has_uncommitted(&self, client: &Client) -> bool {
-        client.wrote_in_batch == Some(self.batch_number)
+        // What the pool built may be empty (SORT without STORE), and then no commit comes.
+        !self.batch.is_empty() && client.wrote_in_batch == Some(self.batch_number)
     }
 
     /// What the open transaction emptied was taken back.
@@ -503,7 +565,17 @@ impl Executor {
         self.empties_tables = false;
     }
 
-    fn count_call(&mut self, spec: &'static CommandSpec, client: &mut Client) {
+    /// The client's command is over, or its end is no longer up to this worker.
+    fn end_call(
+        &mut self,
+        now: UnixMillis,
+        spec: &'static CommandSpec,
+        client: &mut Client,
+        args: Args<'_>,
+    ) {
+        self.feed_monitors(now, client, spec, args);
+        self.last_call = Some((spec.index(), spec.may_be_long(args)));
+        tracking::end_command(client, spec);
         self.stats.commands += 1;
         self.stats.calls[spec.index()] += 1;
         client.commands += 1;
@@ -520,9 +592,9 @@ impl Executor {
         mixed ^ (mixed >> 31)
     }
 
-    /// Records in the open batch.
-    pub fn write_count(&self) -> u32 {
-        self.batch.count()
+    /// Writes in the open batch.
+    pub fn write_count(&self) -> u64 {
+        self.batch.writes()
     }
 
     /// Whether [`Executor::commit`] has something to do.
@@ -540,7 +612,7 @@ impl Executor {
     pub fn commit(&mut self) -> CommitOutcome {
         self.commit_requested = false;
         if self.batch.is_empty() {
-            self.settle_published(true);
+            self.settle_mail(true);
             self.finish(false);
             return CommitOutcome::Nothing;
         }
@@ -552,7 +624,8 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
-                self.settle_published(true);
+                self.settle_mail(true);
+                self.invalidate_written();
                 self.call_waiting(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
@@ -561,7 +634,8 @@ impl Executor {
             Err(error) => {
                 self.engine.note_failure(&error);
                 self.changes.clear();
-                self.settle_published(false);
+                self.settle_mail(false);
+                self.writers.clear();
                 self.call_waiting(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
@@ -579,28 +653,39 @@ impl Executor {
                 self.engine.stripes.invalidate_all();
             }
         }
+        let mut epoch_of = |key: &[u8]| {
+            if !self.is_shared {
+                return 0;
+            }
+            // The batch holds the latch, and saw this version when it took it.
+            let stripe = stripe_of(key);
+            let version = self.engine.stripes.version(stripe, self.id);
+            self.known.epoch(stripe, version.unwrap_or_default())
+        };
         for (meta_key, pending) in self.batch.all_pending() {
             match pending {
                 Pending::Put(value) if committed => {
-                    let epoch = if self.is_shared {
-                        // The batch holds the latch, and saw this version when it took it.
-                        let stripe = stripe_of(meta_key);
-                        let version = self.engine.stripes.version(stripe, self.id);
-                        self.known.epoch(stripe, version.unwrap_or_default())
-                    } else {
-                        0
-                    };
-                    self.cache.put(meta_key, value, epoch);
+                    self.cache.put(meta_key, value, epoch_of(meta_key));
                 }
                 Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
+            }
+        }
+        for (key, pending) in self.batch.pending_pages() {
+            match pending {
+                Pending::Put(value) if committed => self.cache.put_page(key, value, epoch_of(key)),
+                Pending::Put(_) | Pending::Deleted => self.cache.remove_page(key),
             }
         }
         let earliest = std::mem::replace(&mut self.earliest_deadline_ms, u64::MAX);
         if committed {
             self.engine.lower_expiry_floor(earliest);
         }
+        if !committed && !self.batch.is_empty() {
+            self.batch.edges.clear();
+        }
         self.batch.clear();
         self.ahead.clear();
+        self.candidates.clear();
         self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {
@@ -656,14 +741,8 @@ impl Executor {
                 return Ok(f(frozen.get(Family::Meta, meta_key)?.as_deref()));
             }
         };
-        let epoch = if self.is_shared {
-            let stripe = stripe_of(meta_key);
-            let version = self.engine.stripes.version(stripe, self.id);
-            self.seen.push((stripe, version));
-            version.map(|version| self.known.epoch(stripe, version))
-        } else {
-            Some(0)
-        };
+        let epoch = self.see(stripe_of(meta_key));
+        let meta_key = self.meta_key.as_slice();
         if let Some(epoch) = epoch
             && let Some(value) = self.cache.get(meta_key, epoch)
         {
@@ -684,41 +763,21 @@ impl Executor {
         }
     }
 
+    /// The epoch of what this worker knows of a key, whose meta key or elements begin like this;
+    /// `None`: somebody else writes there.
+    pub(crate) fn epoch_of(&mut self, meta_key: &[u8]) -> Option<u32> {
+        if !self.is_shared {
+            return Some(0);
+        }
+        let stripe = stripe_of(meta_key);
+        let version = self.engine.stripes.version(stripe, self.id)?;
+        Some(self.known.epoch(stripe, version))
+    }
+
     /// Says that commands with these keys come next ([`key::meta_prefix`] of each): see
     /// [`Cache::warm`]. It changes nothing but the time that they take.
     pub fn warm(&self, prefixes: &[u64]) {
         self.cache.warm(prefixes);
-    }
-
-    /// Why the present command, if it only reads, has to be executed again.
-    fn check_reads(&mut self, spec: &CommandSpec) -> Option<Stop> {
-        if !spec.flags.contains(Flags::READONLY) {
-            return None;
-        }
-        if self.is_mixed() {
-            self.commit_requested = true;
-            return Some(Stop::Latch);
-        }
-        self.may_be_torn().then_some(Stop::TooLong)
-    }
-
-    /// Whether the present command has read a key as the open batch leaves it and another as it is
-    /// committed: somebody else may commit the other before the batch, and then there is no moment at
-    /// which both were so.
-    fn is_mixed(&self) -> bool {
-        self.is_shared && self.seen_pending && !self.seen.is_empty()
-    }
-
-    /// Whether the present command, which has read, may have seen another worker's batch in one key
-    /// or element and not in another. Single ones and ranges are read as of one moment anyway; for
-    /// more, nobody may have written their keys from the first read to now. The pool reads a
-    /// snapshot.
-    fn may_be_torn(&self) -> bool {
-        self.is_shared
-            && (self.element_reads > 1 || self.seen.len() > 1)
-            && self.seen.iter().any(|(stripe, version)| {
-                version.is_none() || self.engine.stripes.version(*stripe, self.id) != *version
-            })
     }
 
     /// Points `self.meta_key` to a key.
@@ -772,7 +831,7 @@ impl Executor {
 
     /// The batch as it was built on the pool, and what belongs to it.
     pub(crate) fn into_parts(self) -> (Batch, Changes, u64, Vec<Outgoing>) {
-        (self.batch, self.changes, self.earliest_deadline_ms, self.published)
+        (self.batch, self.changes, self.earliest_deadline_ms, self.outgoing)
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
@@ -839,41 +898,10 @@ impl Executor {
         Ok((self.engine.count(table).keys + self.changes.of(table).keys).max(0))
     }
 
-    /// Bytes and entries in the cache, hits and misses.
-    pub fn cache_usage(&self) -> CacheUsage {
-        let (bytes, entries) = self.cache.usage();
-        CacheUsage { bytes, entries, hits: self.cache.hits, misses: self.cache.misses }
-    }
-
     /// Changes the size of all workers' caches together.
     pub fn set_hot_cache_bytes(&mut self, bytes: u64) {
         self.cache.set_capacity(bytes / self.engine.config.workers as u64);
     }
-
-    /// Sets the counters back to zero.
-    pub fn reset_stats(&mut self) {
-        let commands = self.stats.calls.len();
-        self.stats = ExecutorStats {
-            calls: vec![0; commands],
-            failed_calls: vec![0; commands],
-            rejected_calls: vec![0; commands],
-            ..ExecutorStats::default()
-        };
-        (self.cache.hits, self.cache.misses) = (0, 0);
-    }
-}
-
-/// See [`Executor::cache_usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CacheUsage {
-    /// Bytes in use.
-    pub bytes: u64,
-    /// Entries.
-    pub entries: usize,
-    /// Lookups that found a valid entry.
-    pub hits: u64,
-    /// Lookups that did not.
-    pub misses: u64,
 }
 
 pub(crate) fn stripe_of(meta_key: &[u8]) -> usize {

@@ -19,6 +19,7 @@ use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
 use crate::field;
 use crate::key;
 use crate::meta::Header;
+use crate::notify::Class;
 use crate::reclaim;
 use crate::store::{self, Found, StoreError, Tier};
 
@@ -155,6 +156,7 @@ impl Executor {
                     let mark = self.batch.mark();
                     if header.is_expired(now) {
                         self.remove(&header);
+                        self.notify(meta.table, Class::Expired, "expired", meta.user_key);
                         self.stats.expired_keys += 1;
                     } else if header.due_at().is_some_and(|at| at <= now) {
                         self.expire_fields(now, meta.table, meta.user_key);
@@ -198,6 +200,21 @@ impl Executor {
     pub(crate) fn store(&mut self, old: Option<&Header>, new: &Header, body: &[&[u8]]) {
         let (header, header_len) = new.to_bytes();
         let header = &header[..header_len];
+        // A transaction may be taken back to what was there before it, and those who watch the key
+        // are to see each write.
+        let is_same_life = old == Some(new);
+        if is_same_life && !self.in_transaction && self.engine.watches.is_empty() {
+            let is_overwritten = match body {
+                [body] => self.batch.overwrite_meta(&self.meta_key, &[header, body]),
+                [first, second] => {
+                    self.batch.overwrite_meta(&self.meta_key, &[header, first, second])
+                }
+                _ => false,
+            };
+            if is_overwritten {
+                return;
+            }
+        }
         match body {
             [body] => self.batch.put_meta(&self.meta_key, &[header, body]),
             [first, second] => self.batch.put_meta(&self.meta_key, &[header, first, second]),

@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::command::CommandSpec;
 use crate::counts::Changes;
 use crate::executor::Executor;
-use crate::pubsub::Outgoing;
+use crate::mail::Outgoing;
 
 /// Bytes of a batch that a command may make on the pool: it is kept in memory, and RocksDB takes
 /// it as a whole.
@@ -44,7 +44,7 @@ pub struct Built {
     pub(crate) changes: Changes,
     pub(crate) earliest_deadline_ms: u64,
     pub(crate) is_error: bool,
-    pub(crate) published: Vec<Outgoing>,
+    pub(crate) outgoing: Vec<Outgoing>,
     /// Elements that are written already.
     pub(crate) ahead: Option<Ahead>,
     /// What EXEC made of its client.
@@ -98,6 +98,9 @@ impl Executor {
         self.stop_waiting(client);
         self.unwatch(client);
         self.unsubscribe_all(client);
+        self.stop_monitoring(client);
+        self.stop_tracking(client);
+        self.engine.roster.leave(client.id);
     }
 
     fn end_hold(&mut self, client: &Client) -> Option<Built> {
@@ -116,14 +119,14 @@ impl Executor {
             return None;
         }
         let mut built = self.end_hold(client)?;
-        let published = std::mem::take(&mut built.published);
+        let outgoing = std::mem::take(&mut built.outgoing);
         debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
         let mark = self.batch.mark();
         self.batch.append(&built.batch);
-        self.touch_watched(mark);
+        self.touch(mark, client.id);
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
-        self.published.extend(published);
+        self.outgoing.extend(outgoing);
         self.ahead.extend(built.ahead.take());
         Some(built)
     }

@@ -124,7 +124,7 @@ impl Engine {
                 error.write(&mut reply, spec.full_name);
                 executor.batch.clear();
                 executor.changes.clear();
-                executor.published.clear();
+                executor.outgoing.clear();
                 true
             }
             Err(stop) => unreachable!("{} waits for {stop:?} on the pool", spec.full_name),
@@ -135,7 +135,7 @@ impl Engine {
                 // If it fails, the worker commits everything, or finds out why not.
                 let versions = std::mem::take(&mut executor.new_versions);
                 let ahead = ahead::write(self, &mut executor.batch, &versions).ok().flatten();
-                let (batch, changes, earliest_deadline_ms, published) = executor.into_parts();
+                let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
                     hold,
@@ -144,7 +144,7 @@ impl Engine {
                     changes,
                     earliest_deadline_ms,
                     is_error,
-                    published,
+                    outgoing,
                     ahead,
                     client_after: is_transaction.then(|| Box::new(client)),
                 }))

@@ -8,26 +8,34 @@
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool;
 //!   `ahead`: how they get there without keeping a worker busy.
 //! - [`acl`]: users and what they may do.
-//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers.
+//! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
+//!   where large sorted sets begin and end.
 //! - [`transaction`], [`watch`]: MULTI and WATCH.
-//! - [`pubsub`]: publish and subscribe. `wait`: clients of blocking commands.
+//! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
+//!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
+//!   client is whose.
+//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables.
+//! - [`Device`]: a file system of our own in place of a directory.
 //! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
 //! may wait goes out as a [`Job`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub mod acl;
 mod ahead;
 pub mod batch;
+pub mod bucket;
 pub mod cache;
 pub mod check;
 pub mod client;
 pub mod command;
 pub mod compact;
 pub mod counts;
+mod device;
+mod edges;
 pub mod element;
 pub mod engine;
 pub mod executor;
@@ -37,20 +45,28 @@ pub mod hold;
 pub mod job;
 pub mod key;
 pub mod limits;
+pub mod mail;
 pub mod meta;
+mod monitor;
+mod notify;
+mod pause;
 pub mod pubsub;
 mod rdb;
 pub mod reclaim;
+mod roster;
 pub mod score;
 pub mod store;
 pub mod stream;
 pub mod stripe;
+pub mod tenant;
+pub mod tracking;
 pub mod transaction;
 pub mod varint;
 mod wait;
 pub mod watch;
 
 pub use client::Client;
+pub use device::Device;
 pub use engine::Engine;
 pub use executor::{CommitOutcome, Executor, Outcome, Park};
 pub use expiry::DueKey;
@@ -62,9 +78,10 @@ pub use coney_resp::REDIS_VERSION;
 /// Which structure RocksDB keeps new entries in until they are flushed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Memtable {
-    /// Ordered.
+    /// RocksDB's own, for all families.
     SkipList,
-    /// A hash table that is sorted when somebody iterates: see [`coney_memtable`].
+    /// For keys a hash table that is sorted when somebody iterates, for elements a B+tree: see
+    /// [`coney_memtable`].
     #[default]
     Hash,
 }
@@ -74,6 +91,8 @@ pub enum Memtable {
 pub struct EngineConfig {
     /// Where the data lives; created if missing.
     pub dir: PathBuf,
+    /// Where the data lives instead of in `dir`.
+    pub device: Option<Device>,
     /// RocksDB's block cache, index and filters included, in bytes.
     pub block_cache_bytes: usize,
     /// Size of one memtable in bytes.
@@ -86,7 +105,7 @@ pub struct EngineConfig {
     pub background_jobs: i32,
     /// Executors that there will be.
     pub workers: usize,
-    /// Memtable of the meta family.
+    /// Memtables of keys and elements.
     pub memtable: Memtable,
     /// Seed of RANDOMKEY's choices.
     pub seed: u64,
@@ -97,6 +116,7 @@ impl EngineConfig {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            device: None,
             block_cache_bytes: 256 << 20,
             write_buffer_bytes: 64 << 20,
             hot_cache_bytes: 256 << 20,
@@ -106,5 +126,10 @@ impl EngineConfig {
             memtable: Memtable::default(),
             seed: 0,
         }
+    }
+
+    /// Where the data lives, for people.
+    pub fn place(&self) -> &Path {
+        self.device.as_ref().map_or(&self.dir, Device::path)
     }
 }

@@ -45,6 +45,7 @@ pub struct EncodingLimits {
     zset_entries: Setting,
     zset_value: Setting,
     list_size: Setting,
+    stream_node_entries: Setting,
 }
 
 impl EncodingLimits {
@@ -72,10 +73,11 @@ impl EncodingLimits {
                 range: (i32::MIN as i64, i32::MAX as i64),
                 value: AtomicI64::new(-2),
             },
+            stream_node_entries: Setting::new("stream-node-max-entries", None, 100),
         }
     }
 
-    fn all(&self) -> [&Setting; 8] {
+    fn all(&self) -> [&Setting; 9] {
         [
             &self.hash_entries,
             &self.hash_value,
@@ -85,6 +87,7 @@ impl EncodingLimits {
             &self.zset_entries,
             &self.zset_value,
             &self.list_size,
+            &self.stream_node_entries,
         ]
     }
 
@@ -158,6 +161,15 @@ impl EncodingLimits {
     /// `list-max-listpack-size`: elements, or, negative, a class of sizes in bytes.
     pub fn list_size(&self) -> i64 {
         self.list_size.value.load(Ordering::Relaxed)
+    }
+
+    /// Entries of a stream that are trimmed together where the limit is approximate.
+    pub fn stream_node_entries(&self) -> u64 {
+        // Redis calls no limit 0.
+        match self.stream_node_entries.get() {
+            0 => u64::MAX,
+            entries => entries,
+        }
     }
 }
 

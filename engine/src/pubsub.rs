@@ -13,18 +13,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use coney_base::glob;
 use coney_resp::Reply;
 
 use crate::client::Client;
 use crate::executor::Executor;
+use crate::mail::{Mail, Outgoing};
 
 /// Channels, patterns and shard channels that one client may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 64 * 1024;
-/// Bytes of messages that may wait for one worker; PUBLISH waits beyond.
-pub const MAILBOX_BYTES_MAX: usize = 64 << 20;
 
 /// The three kinds of names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,19 +90,9 @@ impl Message {
         reply.bulk(&self.payload);
     }
 
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.channel.len() + self.payload.len() + size_of::<Self>()
     }
-}
-
-/// A message on its way into the mailboxes.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    message: Arc<Message>,
-    /// Workers with receivers.
-    targets: Vec<usize>,
-    /// It is lost if the open batch is.
-    needs_batch: bool,
 }
 
 /// Subscribers of one name, for each worker that has some.
@@ -112,30 +101,15 @@ type Counts = Vec<(usize, usize)>;
 #[derive(Debug, Default)]
 struct Registry([BTreeMap<Vec<u8>, Counts>; 3]);
 
-#[derive(Debug, Default)]
-struct Mailbox {
-    bytes: AtomicUsize,
-    messages: Mutex<Vec<Arc<Message>>>,
-}
-
 /// See the module page. One for all workers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PubSub {
     /// Names with subscribers. Read before anything else.
     names: AtomicUsize,
     registry: RwLock<Registry>,
-    mailboxes: Box<[Mailbox]>,
 }
 
 impl PubSub {
-    pub(crate) fn new(workers: usize) -> Self {
-        Self {
-            names: AtomicUsize::new(0),
-            registry: RwLock::default(),
-            mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
-        }
-    }
-
     fn enter(&self, kind: Kind, name: &[u8], worker: usize) {
         let mut registry = self.registry.write().unwrap_or_else(PoisonError::into_inner);
         let names = &mut registry.0[kind as usize];
@@ -205,24 +179,6 @@ impl PubSub {
         let counts = registry.0[kind as usize].get(name);
         counts.into_iter().flatten().map(|(_, count)| count).sum()
     }
-
-    fn is_full(&self, worker: usize) -> bool {
-        self.mailboxes[worker].bytes.load(Ordering::Relaxed) > MAILBOX_BYTES_MAX
-    }
-
-    fn post(&self, worker: usize, message: &Arc<Message>) {
-        let mailbox = &self.mailboxes[worker];
-        let mut messages = mailbox.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.push(Arc::clone(message));
-        mailbox.bytes.fetch_add(message.bytes(), Ordering::SeqCst);
-    }
-
-    fn take(&self, worker: usize) -> Vec<Arc<Message>> {
-        let mailbox = &self.mailboxes[worker];
-        let mut messages = mailbox.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        mailbox.bytes.store(0, Ordering::SeqCst);
-        std::mem::take(&mut *messages)
-    }
 }
 
 /// Which clients of one worker are subscribed to what.
@@ -271,54 +227,32 @@ impl Executor {
     pub(crate) fn publish(&mut self, message: Message) -> Option<usize> {
         let (count, targets) = self.engine.pubsub.receivers(message.is_sharded, &message.channel);
         // The pool cannot try again; a transaction that it built goes beyond the limit.
-        if self.is_worker() && targets.iter().any(|worker| self.engine.pubsub.is_full(*worker)) {
+        if self.is_worker() && targets.iter().any(|worker| self.engine.mailboxes.is_full(*worker)) {
             return None;
         }
         if count > 0 {
             // In a transaction, a write may still follow.
             let needs_batch = self.in_transaction || self.batch.count() > 0;
-            self.published.push(Outgoing { message: Arc::new(message), targets, needs_batch });
+            let mail = Arc::new(Mail::Message(message));
+            self.outgoing.push(Outgoing { mail, targets, needs_batch });
         }
         Some(count)
     }
 
-    /// What the commit does to published messages.
-    pub(crate) fn settle_published(&mut self, is_committed: bool) {
-        if !is_committed {
-            self.published.retain(|outgoing| !outgoing.needs_batch);
+    /// Publishes a message that is lost if the open batch is, and dropped if a mailbox is full.
+    pub(crate) fn publish_after_commit(&mut self, message: Message) {
+        let (count, targets) = self.engine.pubsub.receivers(message.is_sharded, &message.channel);
+        if targets.iter().any(|worker| self.engine.mailboxes.is_full(*worker)) {
+            self.stats.events_dropped += 1;
+        } else if count > 0 {
+            let mail = Arc::new(Mail::Message(message));
+            self.outgoing.push(Outgoing { mail, targets, needs_batch: true });
         }
-        for outgoing in &mut self.published {
-            outgoing.needs_batch = false;
-        }
-    }
-
-    /// After a commit: hands published messages on, and returns the workers that have mail then.
-    pub fn hand_on_published(&mut self) -> Vec<usize> {
-        let mut workers = Vec::new();
-        for Outgoing { message, targets, .. } in self.published.drain(..) {
-            for worker in targets {
-                self.engine.pubsub.post(worker, &message);
-                if !workers.contains(&worker) {
-                    workers.push(worker);
-                }
-            }
-        }
-        workers
-    }
-
-    /// Whether messages wait for clients of this worker.
-    pub fn has_mail(&self) -> bool {
-        self.engine.pubsub.mailboxes[self.id].bytes.load(Ordering::SeqCst) > 0
-    }
-
-    /// Takes the messages for clients of this worker.
-    pub fn take_mail(&self) -> Vec<Arc<Message>> {
-        if self.has_mail() { self.engine.pubsub.take(self.id) } else { Vec::new() }
     }
 
     /// Names the clients that a message is for, each once for every subscription that fits, with
     /// the pattern if it is one.
-    pub fn each_receiver(&self, message: &Message, mut f: impl FnMut(u64, Option<&[u8]>)) {
+    pub(crate) fn each_subscriber(&self, message: &Message, mut f: impl FnMut(u64, Option<&[u8]>)) {
         let [channels, patterns, shards] = &self.subscribers.0;
         let direct = if message.is_sharded { shards } else { channels }.get(&message.channel);
         for client in direct.into_iter().flatten() {

@@ -10,6 +10,7 @@ use rocksdb::{WriteOptions, properties};
 
 use crate::EngineConfig;
 use crate::batch::Family;
+use crate::device::Device;
 
 pub mod options;
 
@@ -163,18 +164,23 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the database in `config.dir`, or creates it.
+    /// Opens the database in `config.dir` or on `config.device`, or creates it.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn open(config: &EngineConfig) -> Result<Self, OpenError> {
-        let path = config.dir.as_path();
-        std::fs::create_dir_all(path)
-            .map_err(|source| OpenError::Directory { path: path.to_owned(), source })?;
+        let path = config.place();
+        let database = if config.device.is_some() {
+            Path::new(Device::DATABASE)
+        } else {
+            std::fs::create_dir_all(path)
+                .map_err(|source| OpenError::Directory { path: path.to_owned(), source })?;
+            path
+        };
         let shared = options::Shared::new(config);
         let db = DB::open_cf_descriptors(
             &options::database(config),
-            path,
+            database,
             options::families(config, &shared),
         )
         .map_err(|error| open_error(path, &error))?;

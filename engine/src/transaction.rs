@@ -12,6 +12,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use coney_base::UnixMillis;
 use coney_resp::{Args, OwnedArgs, Reply};
 
 use crate::batch::{Mark, Record};
@@ -79,7 +80,7 @@ pub(crate) struct Savepoint {
     batch: Mark,
     changes: Changes,
     earliest_deadline_ms: u64,
-    published: usize,
+    outgoing: usize,
 }
 
 impl Executor {
@@ -124,19 +125,25 @@ impl Executor {
     }
 
     /// The pool has executed EXEC, which left the client like this.
-    pub(crate) fn end_transaction(&mut self, client: &mut Client, after: Client) {
+    pub(crate) fn end_transaction(&mut self, now: UnixMillis, client: &mut Client, after: Client) {
         self.unwatch(client);
         if let Some(transaction) = client.transaction.take() {
-            self.count_queue(&transaction);
+            self.count_queue(now, client, &transaction);
         }
         let before = std::mem::replace(client, after);
         client.commands = before.commands;
     }
 
     /// Counts the commands of a transaction that was executed.
-    pub(crate) fn count_queue(&mut self, transaction: &Transaction) {
+    pub(crate) fn count_queue(
+        &mut self,
+        now: UnixMillis,
+        client: &Client,
+        transaction: &Transaction,
+    ) {
         if self.is_worker() {
             for queued in transaction.queue.iter() {
+                self.feed_monitors(now, client, queued.spec, queued.args.as_args());
                 self.stats.commands += 1;
                 self.stats.calls[queued.spec.index()] += 1;
             }
@@ -148,19 +155,27 @@ impl Executor {
             batch: self.batch.mark(),
             changes: self.changes.clone(),
             earliest_deadline_ms: self.earliest_deadline_ms,
-            published: self.published.len(),
+            outgoing: self.outgoing.len(),
         }
     }
 
     /// Takes back all writes since then.
     pub(crate) fn take_back(&mut self, savepoint: Savepoint) {
         self.batch.take_back(savepoint.batch);
+        // They may be members that are gone now.
+        self.candidates.clear();
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
-        self.published.truncate(savepoint.published);
+        self.outgoing.truncate(savepoint.outgoing);
         if self.in_transaction {
             self.forget_emptied();
         }
+    }
+
+    /// A client has written the records since `mark`: tells those whom that concerns.
+    pub(crate) fn touch(&mut self, mark: Mark, client: u64) {
+        self.touch_watched(mark);
+        self.note_writer(mark, client);
     }
 
     /// Tells those who watch the keys that the records since `mark` write.

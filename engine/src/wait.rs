@@ -1,12 +1,12 @@
 //! Blocking commands: which clients wait for elements of which keys, in the order of arrival.
 //!
 //! A blocking command that finds nothing stops with `Stop::Wait`, and its client takes a place in
-//! the queue of each of its keys; the queues are one table for all workers, looked at only while
-//! somebody waits. A committed batch that put a list, a sorted set or a stream *calls* the first
-//! client that waits for such a key: the client's number goes into the mailbox of its worker, which
-//! executes the command again. A client that still finds nothing keeps its place. One that is
-//! served, or gives up, leaves, and calls whoever is next in the queues that it left; that one may
-//! be called for nothing, which costs no more than one try.
+//! the queue of each of its keys; the queues are one table for all workers, in parts with a lock
+//! each, looked at only while somebody waits. A committed batch that put a list, a sorted set or a
+//! stream *calls* the first client that waits for such a key: the client's number goes into the
+//! mailbox of its worker, which executes the command again. A client that still finds nothing keeps
+//! its place. One that is served, or gives up, leaves, and calls whoever is next in the queues that
+//! it left; that one may be called for nothing, which costs no more than one try.
 //!
 //! Nothing is missed: a blocking command that writes holds the latches of its keys from before it
 //! looks until after it has entered, so another worker's write is either committed before that, or
@@ -17,8 +17,8 @@
 //! those who read for a group only the first is called, who calls the next; and they are called too
 //! when the stream is gone or has become something else, because then their commands fail.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coney_resp::Args;
@@ -26,7 +26,7 @@ use coney_resp::Args;
 use crate::batch::Pending;
 use crate::client::Client;
 use crate::command::{self, CommandSpec, Flags};
-use crate::executor::Executor;
+use crate::executor::{Executor, stripe_of};
 use crate::key;
 use crate::meta::{Header, Kind};
 
@@ -67,18 +67,24 @@ pub(crate) struct Place {
     meta_keys: Vec<Vec<u8>>,
 }
 
+/// For each meta key, those that wait, by their tickets.
+type Queues = BTreeMap<Vec<u8>, BTreeMap<u64, Waiter>>;
+
+/// Parts of the table, each with a lock of its own, held for a few steps.
+const SHARDS: usize = 64;
+
+/// Clients in the order in which they were called, each once.
 #[derive(Debug, Default)]
-struct Queues {
-    last_ticket: u64,
-    /// For each meta key, those that wait, by their tickets.
-    by_key: BTreeMap<Vec<u8>, BTreeMap<u64, Waiter>>,
+struct Called {
+    order: Vec<u64>,
+    clients: BTreeSet<u64>,
 }
 
 /// Clients of one worker that were called.
 #[derive(Debug, Default)]
 struct Mailbox {
     has_some: AtomicBool,
-    called: Mutex<Vec<u64>>,
+    called: Mutex<Called>,
 }
 
 /// See the module page. One for all workers.
@@ -86,7 +92,9 @@ struct Mailbox {
 pub(crate) struct Waits {
     /// Clients that wait. Read before anything else: mostly it is 0.
     count: AtomicUsize,
-    queues: Mutex<Queues>,
+    /// The last ticket given out: whoever has a lower one was there before.
+    last_ticket: AtomicU64,
+    shards: Box<[Mutex<Queues>]>,
     mailboxes: Box<[Mailbox]>,
 }
 
@@ -94,7 +102,8 @@ impl Waits {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             count: AtomicUsize::new(0),
-            queues: Mutex::default(),
+            last_ticket: AtomicU64::new(0),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
         }
     }
@@ -104,17 +113,17 @@ impl Waits {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, meta_key: &[u8]) -> MutexGuard<'_, Queues> {
+        let at = stripe_of(meta_key) % SHARDS;
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enter(&self, worker: usize, client: u64, need: Need, meta_keys: Vec<Vec<u8>>) -> Place {
         self.count.fetch_add(1, Ordering::SeqCst);
-        let mut queues = self.queues();
-        queues.last_ticket += 1;
-        let ticket = queues.last_ticket;
+        let ticket = self.last_ticket.fetch_add(1, Ordering::SeqCst) + 1;
         for meta_key in &meta_keys {
-            let queue = queues.by_key.entry(meta_key.clone()).or_default();
+            let mut queues = self.shard(meta_key);
+            let queue = queues.entry(meta_key.clone()).or_default();
             queue.insert(ticket, Waiter { worker, client, need: need.clone() });
         }
         Place { ticket, need, meta_keys }
@@ -122,13 +131,13 @@ impl Waits {
 
     /// Takes a client out of its queues, and calls the next of each. Returns their workers.
     fn leave(&self, place: &Place) -> Vec<usize> {
-        let mut queues = self.queues();
         let mut workers = Vec::new();
         for meta_key in &place.meta_keys {
-            let Some(queue) = queues.by_key.get_mut(meta_key) else { continue };
+            let mut queues = self.shard(meta_key);
+            let Some(queue) = queues.get_mut(meta_key) else { continue };
             queue.remove(&place.ticket);
             if queue.is_empty() {
-                queues.by_key.remove(meta_key);
+                queues.remove(meta_key);
             } else if place.need.uses_up()
                 && let Some(next) = queue.values().find(|waiter| waiter.need == place.need)
             {
@@ -141,17 +150,18 @@ impl Waits {
 
     /// A key holds this now: calls those whom that concerns. Adds their workers to `workers`.
     fn call(&self, meta_key: &[u8], kind: Option<Kind>, workers: &mut Vec<usize>) {
-        if let Some(queue) = self.queues().by_key.get(meta_key) {
+        if let Some(queue) = self.shard(meta_key).get(meta_key) {
             self.call_from(queue, |need| need.is_concerned(kind), workers);
         }
     }
 
     /// All keys from `begin` to before `end` are gone.
     fn call_range(&self, begin: &[u8], end: &[u8], workers: &mut Vec<usize>) {
-        for queue in
-            self.queues().by_key.range(begin.to_vec()..end.to_vec()).map(|(_, queue)| queue)
-        {
-            self.call_from(queue, |need| need.is_concerned(None), workers);
+        for shard in &self.shards {
+            let queues = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, queue) in queues.range(begin.to_vec()..end.to_vec()) {
+                self.call_from(queue, |need| need.is_concerned(None), workers);
+            }
         }
     }
 
@@ -176,9 +186,8 @@ impl Waits {
     fn call_client(&self, worker: usize, client: u64, workers: &mut Vec<usize>) {
         let mailbox = &self.mailboxes[worker];
         let mut called = mailbox.called.lock().unwrap_or_else(PoisonError::into_inner);
-        // At most one entry for each client that waits.
-        if !called.contains(&client) {
-            called.push(client);
+        if called.clients.insert(client) {
+            called.order.push(client);
         }
         mailbox.has_some.store(true, Ordering::SeqCst);
         if !workers.contains(&worker) {
@@ -231,6 +240,7 @@ impl Executor {
     /// The client's blocking command has ended, or waits no longer.
     pub fn stop_waiting(&mut self, client: &mut Client) {
         client.stream_ends = Vec::new();
+        client.awaited_ticket = None;
         if let Some(place) = client.waits.take() {
             for worker in self.engine.waits.leave(&place) {
                 self.note_called(worker);
@@ -238,7 +248,7 @@ impl Executor {
         }
     }
 
-    fn note_called(&mut self, worker: usize) {
+    pub(crate) fn note_called(&mut self, worker: usize) {
         if worker != self.id && !self.called_workers.contains(&worker) {
             self.called_workers.push(worker);
         }
@@ -293,6 +303,6 @@ impl Executor {
         let mailbox = &self.engine.waits.mailboxes[self.id];
         let mut called = mailbox.called.lock().unwrap_or_else(PoisonError::into_inner);
         mailbox.has_some.store(false, Ordering::SeqCst);
-        std::mem::take(&mut called)
+        std::mem::take(&mut *called).order
     }
 }

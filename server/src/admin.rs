@@ -15,14 +15,15 @@ use coney_base::{Clock, Instant};
 use coney_control::clients::ClientRow;
 use coney_control::config::Config;
 use coney_control::info::{ServerRow, WorkerRow};
+use coney_control::latency::LatencyMonitor;
 use coney_control::latest::Latest;
 use coney_control::slowlog::{Entry, SlowLog};
 use coney_engine::{Engine, StoreError};
 use coney_resp::{OwnedArgs, Protocol, Reply};
-use coney_xdp_prog::Program;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::runtime::Runtime;
+use crate::steering::Steering;
 use crate::stop::Stopper;
 use crate::sync::SyncHandle;
 use crate::worker::inbox::{Message, WorkerHandle};
@@ -89,8 +90,14 @@ impl AdminRequest {
 #[derive(Debug)]
 pub(crate) enum AdminMessage {
     Command(Box<AdminRequest>),
-    /// A command that waited for long.
+    /// A command that took long.
     Slow(Box<Entry>),
+    /// The same for LATENCY.
+    Latency {
+        event: &'static str,
+        unix_secs: u64,
+        millis: u64,
+    },
     /// Memtables were written to disk, or not; a client may wait for it.
     Saved {
         asked_by: Option<Box<AdminRequest>>,
@@ -125,6 +132,14 @@ impl AdminClient {
         }
     }
 
+    /// Tells LATENCY of something that took long; it is only counted if there is no room.
+    pub(crate) fn note_latency(&self, event: &'static str, unix_secs: u64, millis: u64) {
+        let message = AdminMessage::Latency { event, unix_secs, millis };
+        if self.messages.try_send(message).is_err() {
+            self.slow_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Lets the thread end after what is queued.
     pub(crate) fn stop(&self) {
         // It may have ended already.
@@ -153,7 +168,7 @@ pub(crate) struct AdminParts {
     pub(crate) config: Config,
     pub(crate) config_path: Option<PathBuf>,
     pub(crate) server: ServerRow,
-    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) steering: Option<Steering>,
     pub(crate) stopper: Stopper,
     pub(crate) clock: Clock,
 }
@@ -167,6 +182,7 @@ struct Admin {
     /// The thread that writes memtables to disk now.
     saving: Option<JoinHandle<()>>,
     slowlog: SlowLog,
+    latency: LatencyMonitor,
     peak_bytes: u64,
     commands: Latest,
     rx_bytes: Latest,
@@ -188,6 +204,7 @@ pub(crate) fn start(parts: AdminParts) -> Result<JoinHandle<()>, std::io::Error>
         save_failed: false,
         saving: None,
         slowlog: SlowLog::default(),
+        latency: LatencyMonitor::default(),
         peak_bytes: 0,
         commands: Latest::default(),
         rx_bytes: Latest::default(),
@@ -213,6 +230,9 @@ impl Admin {
                 Ok(AdminMessage::Command(request)) => self.on_command(request),
                 Ok(AdminMessage::Slow(entry)) => {
                     self.slowlog.push(*entry, self.parts.config.slowlog_max_len);
+                }
+                Ok(AdminMessage::Latency { event, unix_secs, millis }) => {
+                    self.latency.add(event, unix_secs, millis);
                 }
                 Ok(AdminMessage::Saved { asked_by, outcome }) => self.on_saved(asked_by, outcome),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -271,7 +291,7 @@ impl Admin {
             (b"bgsave", _) => self.bgsave(request),
             (b"lastsave", _) => self.lastsave(request),
             (b"slowlog", sub) => self.slowlog(request, sub, rest(2)),
-            (b"latency", sub) => observe::latency(request, sub),
+            (b"latency", sub) => self.latency(request, sub, rest(2)),
             (b"memory", sub) => self.memory(request, sub),
             (b"acl", sub) => self.acl(request, sub, rest(2)),
             (name, _) => {

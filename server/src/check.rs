@@ -6,7 +6,6 @@ mod data_dir;
 mod interfaces;
 mod kernel;
 mod limits;
-mod sys;
 
 /// How a finding bears on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::settings::{Flag, SettingsError};
     arg_required_else_help = true,
     after_help = "Start here:\n  coney serve                     serve on 127.0.0.1:6379, data in ./data\n  \
                   coney check                     what this host can do, and what is missing\n  \
+                  coney bench                     how fast is the server that runs here\n  \
                   coney config > coney.toml       every setting with its default and its meaning"
 )]
 pub(crate) struct Cli {
@@ -28,8 +29,16 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Tell what works on this host: kernel, privileges, interfaces, limits, data directory
     Check(CheckArgs),
+    /// Measure a server, this one or any that speaks Redis's protocol
+    Bench(Box<coney_load::BenchArgs>),
     /// Print the commented configuration file with every setting's default
     Config,
+    /// Make a file system for --storage uring on a block device or in a file
+    Mkfs(MkfsArgs),
+    /// Check such a file system; writes nothing unless told to
+    Fsck(FsckArgs),
+    /// Look into such a file system, or copy a database out of or into it
+    Fs(FsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -47,6 +56,12 @@ pub(crate) struct ServeArgs {
     /// Data directory [default: ./data]
     #[arg(long, value_name = "DIR")]
     dir: Option<String>,
+    /// What the data lives on: posix (a directory), uring or pread (a device) [default: posix]
+    #[arg(long, value_name = "KIND")]
+    storage: Option<String>,
+    /// Block device or file for the storages uring and pread; see `coney mkfs`
+    #[arg(long, value_name = "PATH")]
+    device: Option<String>,
     /// Threads that serve clients; 0: half of the cores
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -94,6 +109,8 @@ impl ServeArgs {
             ("port", &self.port),
             ("bind", &bind),
             ("dir", &self.dir),
+            ("storage", &self.storage),
+            ("device", &self.device),
             ("workers", &self.workers),
             ("datapath", &self.datapath),
             ("interface", &self.interface),
@@ -126,4 +143,73 @@ pub(crate) struct CheckArgs {
     /// Data directory to look at
     #[arg(long, value_name = "DIR", default_value = "./data")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What holds anything already is refused, and what is mounted too, even with --force."
+)]
+pub(crate) struct MkfsArgs {
+    /// Block device or file
+    pub(crate) device: PathBuf,
+    /// Size of the file, if it does not exist, such as 10gb
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) size: Option<String>,
+    /// Overwrite whatever is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 0 if the file system is clean, with 1 if not.")]
+pub(crate) struct FsckArgs {
+    /// Block device or file
+    pub(crate) device: PathBuf,
+    /// Repair what needs no guess: an old or damaged copy of the superblock, files without a name
+    #[arg(long)]
+    pub(crate) repair: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FsArgs {
+    #[command(subcommand)]
+    pub(crate) command: FsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FsCommand {
+    /// List a directory: kind, names of the file, bytes, name
+    Ls {
+        /// Block device or file
+        device: PathBuf,
+        /// Directory in it
+        #[arg(default_value = "/")]
+        path: String,
+    },
+    /// Write a file to standard output
+    Cat {
+        /// Block device or file
+        device: PathBuf,
+        /// File in it
+        path: String,
+    },
+    /// Tell how much is used and free
+    Df {
+        /// Block device or file
+        device: PathBuf,
+    },
+    /// Copy the database to an empty directory, for --storage posix --dir DIR
+    Export {
+        /// Block device or file
+        device: PathBuf,
+        /// Where to; made if it does not exist
+        dir: PathBuf,
+    },
+    /// Copy the database of a directory, whose server is stopped, to a device without one
+    Import {
+        /// Block device or file
+        device: PathBuf,
+        /// Where from
+        dir: PathBuf,
+    },
 }

@@ -5,16 +5,18 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 
-use coney_control::config::{Bind, Config, Datapath};
+use coney_control::config::keys::kernel_transport_word;
+use coney_control::config::{Bind, Config, Datapath, KernelTransport};
 use coney_datapath::neighbour::Resolver;
 use coney_datapath::neighbour::kernel::Kernel;
 use coney_datapath::port::af_xdp::AfXdpPort;
 use coney_datapath::transport::Transport;
-use coney_datapath::transport::epoll::{self, BindError, EpollTransport};
+use coney_datapath::transport::epoll::EpollTransport;
+use coney_datapath::transport::kernel::{self, BindError, SocketOptions};
 use coney_datapath::transport::tcp::TcpTransport;
+use coney_datapath::transport::uring::{self, UringTransport};
 use coney_xdp_prog::{Program, Rules};
 use rustix::io::Errno;
 use tracing::{info, warn};
@@ -54,6 +56,12 @@ pub(crate) enum DatapathError {
     #[cfg(feature = "dpdk")]
     #[error("datapath dpdk is not possible: {0}")]
     Dpdk(#[from] dpdk::DpdkUnavailable),
+    /// `kernel-transport = io_uring` where it does not work.
+    #[error(
+        "kernel-transport io_uring is not possible: {0}. `coney check` tells more; epoll works \
+         everywhere"
+    )]
+    Uring(#[from] uring::Unavailable),
     /// AF_XDP does not work here.
     #[error(
         "datapath xdp is not possible: {0}. `coney check` tells what is missing; `--datapath \
@@ -62,17 +70,33 @@ pub(crate) enum DatapathError {
     Xdp(XdpUnavailable),
 }
 
+/// Why a worker has no transports.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// No epoll instance.
+    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
+    Epoll(#[from] Errno),
+    /// No io_uring, although one could be made before.
+    #[error(
+        "a worker cannot open its sockets: {0}: raise the limits of open files and locked memory \
+         (`ulimit -n`, `ulimit -l`)"
+    )]
+    Uring(#[from] uring::Unavailable),
+}
+
 /// How all workers will be reached.
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// `kernel`, `xdp` or `dpdk`.
     pub(crate) name: &'static str,
+    /// `epoll` or `io_uring`.
+    pub(crate) kernel_transport: &'static str,
     /// Addresses that are served.
     pub(crate) listeners: Vec<SocketAddr>,
     /// One for each worker.
     pub(crate) parts: Vec<Part>,
     /// The XDP program; frames are steered to the workers as long as it exists.
-    pub(crate) program: Option<Arc<Program>>,
+    pub(crate) program: Option<Program>,
     /// To be run on a thread; it ends after the workers.
     pub(crate) resolver: Option<Resolver<Kernel>>,
 }
@@ -81,7 +105,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Part {
     listeners: Vec<OwnedFd>,
-    keepalive_idle: Option<Duration>,
+    options: SocketOptions,
+    kernel_transport: KernelTransport,
     /// One for each receive queue that the worker serves.
     bypass: Vec<Bypass>,
 }
@@ -99,9 +124,16 @@ impl Part {
     /// and for everybody when AF_XDP ends.
     ///
     /// # Errors
-    /// What the kernel answers.
-    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, Errno> {
-        let kernel = EpollTransport::new(self.listeners, self.keepalive_idle)?;
+    /// [`OpenError`].
+    pub(crate) fn open(self) -> Result<Vec<Box<dyn Transport>>, OpenError> {
+        let kernel: Box<dyn Transport> = match self.kernel_transport {
+            KernelTransport::IoUring => {
+                Box::new(UringTransport::new(self.listeners, self.options)?)
+            }
+            KernelTransport::Epoll | KernelTransport::Auto => {
+                Box::new(EpollTransport::new(self.listeners, self.options)?)
+            }
+        };
         let mut transports: Vec<Box<dyn Transport>> = Vec::new();
         for bypass in self.bypass {
             transports.push(match bypass {
@@ -110,7 +142,7 @@ impl Part {
                 Bypass::Dpdk(transport) => Box::new(transport),
             });
         }
-        transports.push(Box::new(kernel));
+        transports.push(kernel);
         Ok(transports)
     }
 }
@@ -127,7 +159,8 @@ pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Pla
         #[cfg(not(feature = "dpdk"))]
         return Err(DatapathError::NoDpdk);
     }
-    let mut parts = empty_parts(config, workers);
+    let mut parts = empty_parts(config, workers)?;
+    let kernel_transport = kernel_transport_word(kernel_transport(config)?);
     let mut addrs = Vec::new();
     for (addr, listeners) in listen(config, workers)? {
         addrs.push(addr);
@@ -137,21 +170,42 @@ pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Pla
     }
     // After the kernel's listeners, which serve local clients, and everybody if steering ends.
     let Some(opened) = bypass(config, rules, &addrs, workers)? else {
-        return Ok(Plan { name: "kernel", listeners: addrs, parts, program: None, resolver: None });
+        return Ok(Plan {
+            name: "kernel",
+            kernel_transport,
+            listeners: addrs,
+            parts,
+            program: None,
+            resolver: None,
+        });
     };
     for (queue, transport) in opened.transports.into_iter().enumerate() {
         let part = parts.get_mut(queue % workers).expect("there is at least one worker");
         part.bypass.push(Bypass::Xdp(transport));
     }
     let (program, resolver) = (Some(opened.program), opened.resolver);
-    Ok(Plan { name: "xdp", listeners: addrs, parts, program, resolver })
+    Ok(Plan { name: "xdp", kernel_transport, listeners: addrs, parts, program, resolver })
 }
 
-fn empty_parts(config: &Config, workers: usize) -> Vec<Part> {
-    let keepalive_idle = keepalive_idle(config);
-    (0..workers)
-        .map(|_| Part { listeners: Vec::new(), keepalive_idle, bypass: Vec::new() })
-        .collect()
+fn empty_parts(config: &Config, workers: usize) -> Result<Vec<Part>, DatapathError> {
+    let kernel_transport = kernel_transport(config)?;
+    let options = SocketOptions {
+        keepalive_idle: keepalive_idle(config),
+        user_timeout: user_timeout(config),
+    };
+    let part = || Part { listeners: Vec::new(), options, kernel_transport, bypass: Vec::new() };
+    Ok(std::iter::repeat_with(part).take(workers).collect())
+}
+
+/// Epoll or io_uring. Which one `auto` means was decided by measuring: see `bench/README.md`.
+fn kernel_transport(config: &Config) -> Result<KernelTransport, DatapathError> {
+    match config.kernel_transport {
+        KernelTransport::Epoll | KernelTransport::Auto => Ok(KernelTransport::Epoll),
+        KernelTransport::IoUring => {
+            uring::probe()?;
+            Ok(KernelTransport::IoUring)
+        }
+    }
 }
 
 /// AF_XDP, if it is wanted and works.
@@ -184,6 +238,10 @@ fn keepalive_idle(config: &Config) -> Option<Duration> {
     Some(Duration::from_secs(config.tcp_keepalive_secs)).filter(|idle| !idle.is_zero())
 }
 
+fn user_timeout(config: &Config) -> Option<Duration> {
+    Some(Duration::from_secs(config.tcp_user_timeout_secs)).filter(|timeout| !timeout.is_zero())
+}
+
 type Listeners = Vec<(SocketAddr, Vec<OwnedFd>)>;
 
 fn listen(config: &Config, workers: usize) -> Result<Listeners, DatapathError> {
@@ -205,7 +263,7 @@ fn listen_once(config: &Config, workers: usize) -> Result<Listeners, DatapathErr
     let mut port = config.port;
     let mut all: Listeners = Vec::new();
     for &Bind { addr, is_optional } in &config.bind {
-        let listeners = match epoll::bind(SocketAddr::new(addr, port), workers, config.tcp_backlog)
+        let listeners = match kernel::bind(SocketAddr::new(addr, port), workers, config.tcp_backlog)
         {
             Ok(listeners) => listeners,
             Err(problem) if is_optional && is_missing(&problem) => {
@@ -215,7 +273,7 @@ fn listen_once(config: &Config, workers: usize) -> Result<Listeners, DatapathErr
             Err(problem) => return Err(problem.into()),
         };
         if let Some(first) = listeners.first() {
-            let local = epoll::local_addr(first)
+            let local = kernel::local_addr(first)
                 .map_err(|errno| BindError::Other(SocketAddr::new(addr, port), errno))?;
             port = local.port();
             all.push((local, listeners));

@@ -76,8 +76,10 @@ impl Parts {
         let mut is_reclaim_failing = false;
         while !self.stopping.load(Ordering::Acquire) {
             let mut interval = INTERVAL;
-            if self.runtime.active_expire.load(Ordering::Relaxed) {
-                match self.engine.due(self.clock.unix_now(), KEYS_MAX) {
+            let now = self.clock.unix_now();
+            // In a pause nothing changes by itself.
+            if self.runtime.active_expire.load(Ordering::Relaxed) && !self.engine.is_paused(now) {
+                match self.engine.due(now, KEYS_MAX) {
                     Ok(due) if due.is_empty() => is_failing = false,
                     Ok(due) => {
                         is_failing = false;

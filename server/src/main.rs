@@ -1,74 +1,7 @@
-//! The binary `coney`: configuration, threads, wiring, command line.
-//!
-//! - [`cli`], [`settings`]: what the user asked for.
-//! - [`access`]: who may connect.
-//! - [`serve`]: start and stop. [`datapath`]: how clients reach the workers.
-//! - [`worker`]: the loop that serves them. [`pool`], [`sync`], [`expiry`]: threads that may wait.
-//! - [`admin`]: the thread that answers INFO, CONFIG, CLIENT and their like.
-//! - [`check`]: what this host can do.
+//! The binary `coney`.
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-mod access;
-mod admin;
-mod check;
-mod cli;
-mod datapath;
-mod expiry;
-mod ffi;
-mod files;
-mod host;
-mod logging;
-mod pool;
-mod runtime;
-mod serve;
-mod settings;
-mod stop;
-mod sync;
-mod threads;
-mod waker;
-mod worker;
-
-use cli::{Cli, Command};
-
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// Exit code for a command line or a configuration that is wrong, as clap's.
-const EXIT_USAGE: u8 = 2;
-
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve(args) => {
-            let config =
-                args.flags().and_then(|flags| settings::load(args.config.as_deref(), &flags));
-            match config {
-                Ok(config) => serve::run(config, args.config, args.ready_file),
-                Err(problem) => {
-                    complain(&problem);
-                    ExitCode::from(EXIT_USAGE)
-                }
-            }
-        }
-        Command::Check(args) => {
-            print(&check::report(&args.dir, args.json));
-            ExitCode::SUCCESS
-        }
-        Command::Config => {
-            print(coney_control::config::EXAMPLE_FILE);
-            ExitCode::SUCCESS
-        }
-    }
-}
-
-fn print(text: &str) {
-    // Nobody is left to tell if standard output is closed.
-    std::io::stdout().write_all(text.as_bytes()).ok();
-}
-
-fn complain(problem: &dyn std::error::Error) {
-    std::io::stderr().write_all(format!("coney: {problem}\n").as_bytes()).ok();
+    coney_server::main()
 }

@@ -39,6 +39,8 @@ pub(crate) struct Runtime {
     pub(crate) spin_us: AtomicU64,
     /// `slowlog-log-slower-than` in microseconds; negative: never.
     slower_than_us: AtomicI64,
+    /// `latency-monitor-threshold` in milliseconds; 0: none.
+    latency_threshold_ms: AtomicI64,
 }
 
 impl Runtime {
@@ -58,6 +60,7 @@ impl Runtime {
             active_expire: AtomicBool::new(true),
             spin_us: AtomicU64::new(0),
             slower_than_us: AtomicI64::new(-1),
+            latency_threshold_ms: AtomicI64::new(0),
         };
         runtime.apply(config);
         runtime
@@ -86,6 +89,7 @@ impl Runtime {
         self.pubsub_buffer_len_max.store(to_usize(pubsub_hard_limit), Ordering::Relaxed);
         self.spin_us.store(config.spin_us, Ordering::Relaxed);
         self.slower_than_us.store(config.slowlog_log_slower_than, Ordering::Relaxed);
+        self.latency_threshold_ms.store(config.latency_monitor_threshold, Ordering::Relaxed);
     }
 
     /// The durability that clients get now.
@@ -97,7 +101,13 @@ impl Runtime {
         }
     }
 
-    /// From how long on a command that waited is slow; `None`: none is.
+    /// From how long on a command is noted for LATENCY; `None`: none is.
+    pub(crate) fn latency_threshold(&self) -> Option<Duration> {
+        let millis = u64::try_from(self.latency_threshold_ms.load(Ordering::Relaxed)).ok()?;
+        (millis > 0).then(|| Duration::from_millis(millis))
+    }
+
+    /// From how long on a command is slow; `None`: none is.
     pub(crate) fn slower_than(&self) -> Option<Duration> {
         let micros = u64::try_from(self.slower_than_us.load(Ordering::Relaxed)).ok()?;
         Some(Duration::from_micros(micros))

@@ -1,7 +1,8 @@
 //! `coney serve`: start, and stop in the opposite order.
 //!
 //! ```text
-//! start   database -> listeners -> I/O pool -> sync, admin, next hops -> workers -> expiry -> ready
+//! start   listeners, AF_XDP -> fewer privileges -> database -> I/O pool -> sync, admin -> workers
+//!         -> expiry -> ready
 //! stop    expiry -> workers (finish, reply, close) -> admin, pool, sync -> log to disk -> database
 //! ```
 
@@ -16,20 +17,22 @@ use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
 use coney_xdp_prog::{AccessList, RulesError};
 use crossbeam_channel::Receiver;
-use rustix::io::Errno;
 use tracing::{error, info, warn};
 
 use crate::admin::{AdminClient, AdminParts};
-use crate::datapath::{self, DatapathError, Part};
+use crate::datapath::{self, DatapathError, Part, Plan};
 use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
+use crate::privileges::{PrivilegesError, User};
 use crate::runtime::Runtime;
+use crate::steering::Steering;
 use crate::stop::StopWaiter;
+use crate::storage::{self, StorageError};
 use crate::sync::SyncHandle;
 use crate::worker::core::CoreParts;
 use crate::worker::inbox::{Message, WorkerHandle};
 use crate::worker::{Worker, WorkerParts};
-use crate::{access, files, host, logging, settings, sync, threads};
+use crate::{access, files, host, logging, privileges, settings, sync, threads};
 
 /// Why the server cannot start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +40,15 @@ enum ServeError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
     Access(#[from] RulesError),
     #[error(transparent)]
     Datapath(#[from] DatapathError),
-    #[error("a worker cannot open its sockets: {0}: raise the limit of open files (`ulimit -n`)")]
-    Transports(Errno),
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
+    #[error(transparent)]
+    Transports(#[from] datapath::OpenError),
     #[error("aclfile {}: {why}", path.display())]
     AclFile { path: PathBuf, why: String },
     #[error("cannot start: {0}")]
@@ -101,11 +108,16 @@ fn serve(
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
     let seed = u64::from_ne_bytes(host::random()?);
-    let engine = Arc::new(Engine::open(engine_config(&config, workers, seed))?);
+    let user = User::find(&config.user, &config.group)?;
+    let rules = access::rules(&config)?;
+    let mut plan = datapath::plan(&config, &rules, workers)?;
+    let Privileged { steering, threads } = give_up_privileges(&config, user, &mut plan, clock)?;
+    let device = storage::open(&config)?;
+    let place = device.as_ref().map_or(&config.dir, |_| &config.device).clone();
+    let engine_config = EngineConfig { device, ..engine_config(&config, workers, seed) };
+    let engine = Arc::new(Engine::open(engine_config)?);
     settings::apply(&config, &engine);
     load_users(&config, &engine)?;
-    let rules = access::rules(&config)?;
-    let plan = datapath::plan(&config, &rules, workers)?;
     let shared = Shared {
         access: Arc::new(rules.access),
         runtime: Arc::new(Runtime::new(&config)),
@@ -118,7 +130,8 @@ fn serve(
     let sync_thread = sync::start(&shared.sync, &shared.engine, &shared.runtime, &handles)?;
     let (admin_client, admin_messages) = AdminClient::new();
     let listeners: Vec<String> = plan.listeners.iter().map(ToString::to_string).collect();
-    let server = server_row(&config, config_path.as_deref(), workers, plan.name, &listeners)?;
+    let paths = (plan.name, plan.kernel_transport);
+    let server = server_row(&config, config_path.as_deref(), workers, paths, &listeners)?;
     let admin_thread = crate::admin::start(AdminParts {
         client: admin_client.clone(),
         messages: admin_messages,
@@ -129,15 +142,10 @@ fn serve(
         config: config.clone(),
         config_path,
         server,
-        program: plan.program.clone(),
+        steering: steering.clone(),
         stopper,
         clock,
     })?;
-    let resolver_thread = plan.resolver.map(|resolver| {
-        let run = move || resolver.run(clock);
-        std::thread::Builder::new().name("coney-next-hops".to_owned()).spawn(run)
-    });
-    let resolver_thread = resolver_thread.transpose()?;
     let pins = pins(&config, &cores, workers);
     let mut worker_threads = Vec::new();
     for (((part, handle), messages), core) in
@@ -150,7 +158,7 @@ fn serve(
     }
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
-    announce(&config, &listeners, workers, plan.name, ready_file)?;
+    announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
@@ -159,16 +167,60 @@ fn serve(
         handle.send(Message::Stop);
     }
     join(worker_threads);
-    join(resolver_thread);
-    // New connections are the kernel's again, which refuses them.
-    drop(plan.program);
     admin_client.stop();
     shared.sync.stop();
     join([admin_thread, sync_thread]);
+    // New connections are the kernel's again, which refuses them.
+    drop(steering);
+    join(threads);
     pool.join();
     close(&shared.engine)?;
     info!("stopped: all acknowledged writes are on the disk");
     Ok(())
+}
+
+/// What keeps a privilege.
+struct Privileged {
+    steering: Option<Steering>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Becomes the user of the settings, and starts the threads that keep a privilege. There must be no other
+/// thread yet.
+fn give_up_privileges(
+    config: &Config,
+    user: Option<User>,
+    plan: &mut Plan,
+    clock: Clock,
+) -> Result<Privileged, ServeError> {
+    match &user {
+        Some(user) => {
+            user.make_directory(&config.dir)?;
+            user.become_it()?;
+        }
+        None if plan.program.is_some() && rustix::process::geteuid().is_root() => {
+            warn!("the server goes on as root: name a user with the setting `user`");
+        }
+        None => {}
+    }
+    let mut threads = Vec::new();
+    privileges::keep(privileges::NEXT_HOPS | privileges::STEERING)?;
+    if let Some(resolver) = plan.resolver.take() {
+        let run = move || {
+            privileges::keep(privileges::NEXT_HOPS).expect("a thread can always have less");
+            resolver.run(clock);
+        };
+        threads.push(std::thread::Builder::new().name("coney-next-hops".to_owned()).spawn(run)?);
+    }
+    privileges::keep(privileges::STEERING)?;
+    let mut steering = None;
+    if let Some(program) = plan.program.take() {
+        let (client, thread) = Steering::start(program)?;
+        threads.push(thread);
+        steering = Some(client);
+    }
+    privileges::keep(privileges::NONE)?;
+    Ok(Privileged { steering, threads })
 }
 
 /// What all threads use.
@@ -269,8 +321,8 @@ fn start_worker(
             }
             let transports = match seat.part.open() {
                 Ok(transports) => transports,
-                Err(errno) => {
-                    opened.send(Err(errno)).ok();
+                Err(problem) => {
+                    opened.send(Err(problem)).ok();
                     return;
                 }
             };
@@ -285,6 +337,7 @@ fn start_worker(
                     sync,
                     access,
                     transports: transports.len(),
+                    clock,
                 },
                 engine,
                 transports,
@@ -297,7 +350,7 @@ fn start_worker(
         })?;
     match is_open.recv() {
         Ok(Ok(())) => Ok(thread),
-        Ok(Err(errno)) => Err(ServeError::Transports(errno)),
+        Ok(Err(problem)) => Err(problem.into()),
         Err(mpsc::RecvError) => unreachable!("a panic ends the process"),
     }
 }
@@ -306,7 +359,7 @@ fn server_row(
     config: &Config,
     config_path: Option<&Path>,
     workers: usize,
-    datapath: &'static str,
+    (datapath, kernel_transport): (&'static str, &'static str),
     listeners: &[String],
 ) -> Result<ServerRow, std::io::Error> {
     let port = listeners.first().and_then(|listener| listener.rsplit(':').next()?.parse().ok());
@@ -322,13 +375,14 @@ fn server_row(
         io_threads: config.io_threads,
         maxclients: config.maxclients,
         datapath,
+        kernel_transport,
         listeners: listeners.to_vec(),
         ..ServerRow::default()
     })
 }
 
 fn announce(
-    config: &Config,
+    place: &Path,
     listeners: &[String],
     workers: usize,
     datapath: &'static str,
@@ -342,7 +396,7 @@ fn announce(
     info!(
         "ready: serving {} with {workers} worker(s) over {datapath}, data in {}",
         listeners.join(" and "),
-        config.dir.display()
+        place.display()
     );
     Ok(())
 }

@@ -52,6 +52,8 @@ pub(crate) fn apply(config: &Config, engine: &Engine) {
     let password = config.requirepass.as_bytes();
     engine.acl().set_requirepass((!password.is_empty()).then(|| password.to_vec()));
     engine.set_value_len_max(config.proto_max_bulk_len.into());
+    engine.set_tracked_keys_max(config.tracking_table_max_keys);
+    engine.set_notified(&config.notify_keyspace_events);
     for (name, value) in config.encoding_limits.named() {
         let set = engine.encoding_limits().set(name, value);
         assert!(set.is_ok(), "the configuration knows the limits of {name}: {set:?}");

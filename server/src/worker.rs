@@ -4,9 +4,9 @@
 //! loop
 //!     inbox          answers of the I/O pool and the control plane
 //!     transports     receive a burst: TCP, RESP, commands (Core)
-//!     retry          parked commands, and blocking ones that were called
+//!     retry          parked commands, blocking ones that were called, and after a pause
 //!     commit         one WriteBatch for all connections
-//!     messages       what was published to clients here
+//!     mail           what clients here are told
 //!     send           replies of all connections, one transmit kick
 //!     idle           spin for a while, then sleep until something arrives
 //! ```
@@ -32,6 +32,7 @@ pub(crate) mod report;
 pub(crate) mod session;
 mod sessions;
 mod stats;
+mod timing;
 
 use self::core::{Core, CoreParts};
 use self::inbox::{Message, WorkerHandle};
@@ -39,6 +40,9 @@ use crate::runtime::Runtime;
 
 /// Messages handled in one iteration; the rest is handled in the next.
 const MESSAGES_PER_ITERATION_MAX: usize = 256;
+/// Blocking commands may call others (BLMOVE). So many times in a row that happens within an iteration;
+/// what is called then waits for the next one.
+const CALLED_ROUNDS_MAX: usize = 16;
 /// How often a worker looks for idle clients.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A parked command that waits for a latch or a stalled write is tried again at least this often.
@@ -110,6 +114,12 @@ impl Worker {
         }
     }
 
+    /// One iteration at `now`, for whoever runs the worker without its thread.
+    pub(crate) fn step(&mut self, now: Instant) -> usize {
+        self.core.now = now;
+        self.iterate()
+    }
+
     /// One iteration; returns how much there was to do.
     fn iterate(&mut self) -> usize {
         self.core.unix_now = self.clock.unix_now();
@@ -120,9 +130,19 @@ impl Worker {
         }
         work += self.core.retry_parked();
         work += self.core.resume_called();
+        work += self.core.resume_paused();
         self.core.commit();
+        // Who was called gets its elements before the replies of this iteration leave: a client that
+        // has read the reply to its push finds them taken.
+        for _ in 0..CALLED_ROUNDS_MAX {
+            if !self.core.has_called() {
+                break;
+            }
+            work += self.core.resume_called();
+            self.core.commit();
+        }
         self.core.wake_called();
-        work += self.core.deliver_messages();
+        work += self.core.deliver_mail();
         if self.core.awaits_disk() {
             self.core.on_durable(self.engine.durable_ticket());
         }
@@ -206,6 +226,7 @@ impl Worker {
             && !self.is_durable_news()
             && !self.core.has_mail()
             && !self.core.has_called()
+            && !self.core.has_resumable()
         {
             self.sleep();
         }
@@ -243,6 +264,7 @@ impl Worker {
             at = at.min(self.next_idle_check);
         }
         at = self.core.next_time_out().map_or(at, |time_out| at.min(time_out));
+        at = self.core.next_resumption().map_or(at, |resumption| at.min(resumption));
         self.stop_at.map_or(at, |stop| at.min(stop))
     }
 }
@@ -272,6 +294,10 @@ impl App for Ingress<'_> {
         local: std::net::SocketAddr,
     ) -> bool {
         self.core.on_accept(Core::key(self.transport, conn), peer, local)
+    }
+
+    fn expect_data(&mut self, conn: ConnId) {
+        self.core.expect_data(Core::key(self.transport, conn));
     }
 
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {

@@ -29,6 +29,20 @@ impl DeviceBuffer {
         let start = memory.as_ptr().align_offset(BUFFER_ALIGNMENT);
         Self { memory, start, len }
     }
+
+    /// Bytes that it was made for.
+    pub const fn capacity(&self) -> usize {
+        self.memory.len() - BUFFER_ALIGNMENT
+    }
+
+    /// Makes it `len` bytes long; the bytes stay what they were.
+    ///
+    /// # Panics
+    /// If `len` is above what it was made for.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "longer than the buffer's memory");
+        self.len = len;
+    }
 }
 
 impl Deref for DeviceBuffer {

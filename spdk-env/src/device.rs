@@ -119,10 +119,19 @@ pub enum DeviceError {
 #[derive(Debug)]
 pub struct QueueFull(pub Request);
 
-/// A device with one queue, used by one thread.
+/// One queue of a device, used by one thread at a time. Other queues to the same device see its
+/// completed writes, and their flushes cover them.
 pub trait BlockDevice {
     /// The device's shape, which never changes.
     fn geometry(&self) -> Geometry;
+
+    /// Another queue to the same device.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the system gives none.
+    fn queue(&self) -> Result<Self, DeviceError>
+    where
+        Self: Sized;
 
     /// Takes a request into the queue.
     ///
@@ -132,6 +141,16 @@ pub trait BlockDevice {
 
     /// Moves what has ended to `completions` and returns how many that were. Does not wait.
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize;
+
+    /// As `poll`, and may sleep until something ends, if anything is in flight. A backend without a
+    /// way to sleep returns at once.
+    fn wait(&mut self, completions: &mut Vec<Completion>) -> usize {
+        let ended = self.poll(completions);
+        if ended == 0 {
+            std::hint::spin_loop();
+        }
+        ended
+    }
 }
 
 impl Geometry {

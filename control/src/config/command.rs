@@ -67,12 +67,19 @@ pub fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, SetError> 
         }
         if let Some(key) = keys::of_command(name) {
             if key.change == Change::Restart {
+                // What it is already is no change: whoever sets what CONFIG GET said gets no error.
+                if (key.get)(config) == *text {
+                    continue;
+                }
                 return Err(SetError::Immutable(owned()));
             }
             (key.set)(&mut new, text).map_err(|bad| SetError::Bad { name: owned(), bad })?;
-        } else if let Some((_, value)) =
+        } else if let Some((known, value)) =
             new.echoed.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name))
         {
+            if value != text && keys::ECHOED_IMMUTABLE.contains(known) {
+                return Err(SetError::Immutable(owned()));
+            }
             (*text).clone_into(value);
         } else {
             return Err(SetError::Unknown(owned()));
@@ -113,6 +120,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.maxclients, 5);
+        assert_eq!(set(&config, &[("databases", "16"), ("daemonize", "no")]), Ok(config.clone()));
         assert_eq!(config.sync, crate::config::Sync::Always);
         assert_eq!(
             get(&config, &[b"maxmemory-policy"]),
@@ -130,10 +138,9 @@ mod tests {
         let failed = |name: &str| {
             format!("ERR CONFIG SET failed (possibly related to argument '{name}') - ")
         };
-        assert_eq!(
-            error(&[("databases", "1")]),
-            failed("databases") + "can't set immutable config"
-        );
+        for name in ["databases", "daemonize"] {
+            assert_eq!(error(&[(name, "1")]), failed(name) + "can't set immutable config");
+        }
         assert_eq!(
             error(&[("maxclients", "x")]),
             failed("maxclients") + "argument couldn't be parsed into an integer"

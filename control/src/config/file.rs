@@ -59,6 +59,10 @@ pub fn read(config: &mut Config, file: &str, text: &str) -> Result<(), FileError
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     for (name, value) in entries {
+        if let ("storage", DeValue::Table(storage)) = (name.get_ref().as_ref(), value.get_ref()) {
+            read_storage(config, storage).map_err(|(span, problem)| error(Some(span), problem))?;
+            continue;
+        }
         let Some(key) = keys::of_file(name.get_ref()) else {
             let unknown = config.set(name.get_ref(), "").err();
             let unknown = unknown.expect("a key that the table does not have cannot be set");
@@ -66,6 +70,24 @@ pub fn read(config: &mut Config, file: &str, text: &str) -> Result<(), FileError
         };
         let text = text_of(key, value).map_err(|problem| error(Some(value.span()), problem))?;
         config.set(key.name, &text).map_err(|problem| error(Some(value.span()), problem.into()))?;
+    }
+    Ok(())
+}
+
+/// The storage settings as one table: what each of its keys is called at the top level.
+const STORAGE: [(&str, &str); 4] =
+    [("kind", "storage"), ("path", "dir"), ("device", "device"), ("size", "device-size")];
+
+fn read_storage(config: &mut Config, table: &DeTable<'_>) -> Result<(), (Range<usize>, Problem)> {
+    for (name, value) in table {
+        let known = STORAGE.iter().find(|(short, _)| *short == name.get_ref().as_ref());
+        let key = known.and_then(|(_, long)| keys::of_file(long)).ok_or_else(|| {
+            let unknown = format!("storage.{}", name.get_ref());
+            let unknown = config.set(&unknown, "").err();
+            (name.span(), unknown.expect("no key has a dot in its name").into())
+        })?;
+        let text = text_of(key, value).map_err(|problem| (value.span(), problem))?;
+        config.set(key.name, &text).map_err(|problem| (value.span(), problem.into()))?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, integer, memory, networks, output_limits, pin_cores, show_binds,
-    show_networks, show_output_limits, show_pin_cores, word, yes_no,
+    BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
+    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, LogFormat, Memtable, Sync, XdpMode};
+use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,15 @@ pub fn of_command(name: &str) -> Option<&'static Key> {
 const SYNC_WORDS: &[&str] = &["off", "everysec", "always"];
 const APPENDFSYNC_WORDS: &[&str] = &["no", "everysec", "always"];
 const SYNC: &[Sync] = &[Sync::Off, Sync::EverySec, Sync::Always];
+const STORAGE_WORDS: &[&str] = &["posix", "uring", "pread"];
+const STORAGE: &[Storage] = &[Storage::Posix, Storage::Uring, Storage::Pread];
 const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
 const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp, Datapath::Dpdk];
+const KERNEL_TRANSPORT_WORDS: &[&str] = &["auto", "epoll", "io_uring"];
+const KERNEL_TRANSPORT: &[KernelTransport] =
+    &[KernelTransport::Auto, KernelTransport::Epoll, KernelTransport::IoUring];
 const XDP_MODE_WORDS: &[&str] = &["auto", "native", "skb"];
 const XDP_MODE: &[XdpMode] = &[XdpMode::Auto, XdpMode::Native, XdpMode::Skb];
 const FORMAT_WORDS: &[&str] = &["text", "json"];
@@ -73,6 +78,11 @@ const FORMAT: &[LogFormat] = &[LogFormat::Text, LogFormat::Json];
 /// The word of a [`Datapath`] in the file.
 pub fn datapath_word(datapath: Datapath) -> &'static str {
     word(datapath, DATAPATH_WORDS, DATAPATH)
+}
+
+/// The word of a [`KernelTransport`] in the file.
+pub fn kernel_transport_word(transport: KernelTransport) -> &'static str {
+    word(transport, KERNEL_TRANSPORT_WORDS, KERNEL_TRANSPORT)
 }
 
 fn show_bool(value: bool) -> String {
@@ -133,6 +143,16 @@ pub static KEYS: &[Key] = &[
         form: Form::Number,
         get: |config| config.tcp_keepalive_secs.to_string(),
         set: |config, text| integer(text, 0, 32_767).map(|value| config.tcp_keepalive_secs = value),
+    },
+    Key {
+        name: "tcp-user-timeout",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tcp_user_timeout_secs.to_string(),
+        set: |config, text| {
+            integer(text, 0, 32_767).map(|value| config.tcp_user_timeout_secs = value)
+        },
     },
     Key {
         name: "timeout",
@@ -214,6 +234,28 @@ pub static KEYS: &[Key] = &[
         set: |config, text| output_limits(&mut config.client_output_buffer_limit, text),
     },
     Key {
+        name: "user",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.user.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.user);
+            Ok(())
+        },
+    },
+    Key {
+        name: "group",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.group.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.group);
+            Ok(())
+        },
+    },
+    Key {
         name: "dir",
         change: Change::Restart,
         in_file: true,
@@ -226,6 +268,35 @@ pub static KEYS: &[Key] = &[
             config.dir = text.into();
             Ok(())
         },
+    },
+    Key {
+        name: "storage",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.storage, STORAGE_WORDS, STORAGE).to_owned(),
+        set: |config, text| {
+            choice(text, STORAGE_WORDS, STORAGE).map(|value| config.storage = value)
+        },
+    },
+    Key {
+        name: "device",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.device.display().to_string(),
+        set: |config, text| {
+            config.device = text.into();
+            Ok(())
+        },
+    },
+    Key {
+        name: "device-size",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.device_size.to_string(),
+        set: |config, text| memory(text, 0, 1 << 50).map(|value| config.device_size = value),
     },
     Key {
         name: "databases",
@@ -336,6 +407,17 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "kernel-transport",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| kernel_transport_word(config.kernel_transport).to_owned(),
+        set: |config, text| {
+            choice(text, KERNEL_TRANSPORT_WORDS, KERNEL_TRANSPORT)
+                .map(|value| config.kernel_transport = value)
+        },
+    },
+    Key {
         name: "interface",
         change: Change::Restart,
         in_file: true,
@@ -423,6 +505,25 @@ pub static KEYS: &[Key] = &[
     encoding_limit!("zset-max-listpack-entries", in_file: true, zset_entries, 0, i64::MAX),
     encoding_limit!("zset-max-listpack-value", in_file: true, zset_value, 0, i64::MAX),
     encoding_limit!("list-max-listpack-size", in_file: true, list_size, LIST_SIZE_MIN, LIST_SIZE_MAX),
+    encoding_limit!("stream-node-max-entries", in_file: true, stream_node_entries, 0, i64::MAX),
+    Key {
+        name: "notify-keyspace-events",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.notify_keyspace_events.clone(),
+        set: |config, text| event_classes(text).map(|value| config.notify_keyspace_events = value),
+    },
+    Key {
+        name: "tracking-table-max-keys",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.tracking_table_max_keys.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.tracking_table_max_keys = value)
+        },
+    },
     Key {
         name: "slowlog-log-slower-than",
         change: Change::Live,
@@ -440,6 +541,16 @@ pub static KEYS: &[Key] = &[
         form: Form::Number,
         get: |config| config.slowlog_max_len.to_string(),
         set: |config, text| integer(text, 0, 1_000_000).map(|value| config.slowlog_max_len = value),
+    },
+    Key {
+        name: "latency-monitor-threshold",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.latency_monitor_threshold.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::MAX).map(|value| config.latency_monitor_threshold = value)
+        },
     },
     Key {
         name: "log-level",
@@ -490,6 +601,7 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("save", ""),
     // Memory is bounded by the caches and buffers above; nothing is ever evicted.
     ("maxmemory", "0"),
+    ("maxmemory-clients", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
     ("activedefrag", "no"),
@@ -502,7 +614,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("dbfilename", "dump.rdb"),
     ("hll-sparse-max-bytes", "3000"),
     ("hz", "10"),
-    ("latency-monitor-threshold", "0"),
     ("latency-tracking", "yes"),
     ("lazyfree-lazy-eviction", "no"),
     ("lazyfree-lazy-expire", "no"),
@@ -516,7 +627,6 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("masterauth", ""),
     ("min-replicas-to-write", "0"),
     ("no-appendfsync-on-rewrite", "no"),
-    ("notify-keyspace-events", ""),
     ("pidfile", ""),
     ("rdb-key-save-delay", "0"),
     ("rdbcompression", "yes"),
@@ -534,10 +644,20 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("slaveof", ""),
     ("stop-writes-on-bgsave-error", "yes"),
     ("stream-node-max-bytes", "4096"),
-    ("stream-node-max-entries", "100"),
     ("supervised", "no"),
-    ("tracking-table-max-keys", "1000000"),
     ("unixsocket", ""),
+];
+
+/// Those of [`ECHOED`] that a running Redis refuses to change: whoever tries shall know that nothing
+/// happened.
+pub const ECHOED_IMMUTABLE: &[&str] = &[
+    "cluster-enabled",
+    "daemonize",
+    "logfile",
+    "pidfile",
+    "set-proc-title",
+    "supervised",
+    "unixsocket",
 ];
 
 #[cfg(test)]

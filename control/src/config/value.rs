@@ -51,6 +51,14 @@ pub(super) fn memory<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<
     bounded(bytes(text).ok_or(BadValue::NotMemory)?, min, max)
 }
 
+/// A number of bytes as [`memory`] reads it, for the command line.
+///
+/// # Errors
+/// [`BadValue`].
+pub fn size(text: &str) -> Result<u64, BadValue> {
+    memory(text, 1, i64::MAX)
+}
+
 fn bounded<T: TryFrom<i64>>(number: i64, min: i64, max: i64) -> Result<T, BadValue> {
     let out_of_range = BadValue::OutOfRange(min, max);
     if !(min..=max).contains(&number) {
@@ -75,6 +83,22 @@ fn bytes(text: &str) -> Option<i64> {
     };
     digits.parse::<i64>().ok()?.checked_mul(scale)
 }
+
+/// Classes of keyspace events in their usual order, once each. `A` stands for [`EVENTS_OF_A`].
+pub(super) fn event_classes(text: &str) -> Result<String, BadValue> {
+    const OTHERS: &str = "nKEm";
+    let is_known = |c: char| c == 'A' || EVENTS_OF_A.contains(c) || OTHERS.contains(c);
+    if !text.chars().all(is_known) {
+        return Err(BadValue::Expected("letters of g$lshzxetdAnKEm"));
+    }
+    let is_all = text.contains('A') || EVENTS_OF_A.chars().all(|c| text.contains(c));
+    let own = EVENTS_OF_A.chars().filter(|c| !is_all && text.contains(*c));
+    let others = OTHERS.chars().filter(|c| text.contains(*c));
+    Ok(is_all.then_some('A').into_iter().chain(own).chain(others).collect())
+}
+
+/// What `A` stands for in `notify-keyspace-events`.
+const EVENTS_OF_A: &str = "g$lshzxetd";
 
 /// yes or no; TOML's true and false mean the same.
 pub(super) fn yes_no(text: &str) -> Result<bool, BadValue> {

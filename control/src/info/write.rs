@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use super::{Calls, REDIS_VERSION, Snapshot, WorkerRow};
+use super::{Calls, REDIS_VERSION, Snapshot, Times, WorkerRow};
 
 /// Bytes, or other things, as a text for people: `bytesToHuman` in Redis.
 fn human(bytes: u64) -> String {
@@ -114,7 +114,7 @@ fn server(snapshot: &Snapshot, text: &mut Text) {
     text.field("coney_version", row.coney_version);
     text.field("os", &row.os);
     text.field("arch_bits", usize::BITS);
-    text.field("multiplexing_api", "epoll");
+    text.field("multiplexing_api", row.kernel_transport);
     text.field("process_id", row.process_id);
     text.field("run_id", &row.run_id);
     text.field("tcp_port", row.tcp_port);
@@ -137,7 +137,7 @@ fn clients(snapshot: &Snapshot, text: &mut Text) {
     text.field("client_recent_max_input_buffer", snapshot.max(|row| row.query_buffer_max));
     text.field("client_recent_max_output_buffer", snapshot.max(|row| row.output_buffer_max));
     text.field("blocked_clients", snapshot.sum_usize(|row| row.blocked_clients));
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", snapshot.sum_usize(|row| row.tracking[0]));
     text.field("clients_in_timeout_table", 0);
     text.field("waiting_clients", snapshot.sum_usize(|row| row.waiting_clients));
 }
@@ -220,6 +220,9 @@ fn stats(snapshot: &Snapshot, text: &mut Text) {
     let [channels, patterns, shard_channels] = snapshot.subscribed;
     text.field("pubsub_channels", channels);
     text.field("pubsub_patterns", patterns);
+    text.field("tracking_total_keys", snapshot.sum_usize(|row| row.tracking[1]));
+    text.field("tracking_total_items", snapshot.sum_usize(|row| row.tracking[2]));
+    text.field("tracking_total_prefixes", snapshot.sum_usize(|row| row.tracking[3]));
     text.field("pubsubshard_channels", shard_channels);
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);
@@ -271,12 +274,20 @@ fn commandstats(snapshot: &Snapshot, text: &mut Text) {
             sum.rejected += calls.rejected;
         }
         if sum != Calls::default() {
-            // Time is not measured for each command: that would cost as much as a hot GET.
+            let mut times = Times::default();
+            for worker in &snapshot.workers {
+                let of_it = worker.times.iter().filter(|(other, _)| *other == at);
+                of_it.for_each(|(_, other)| times.merge(other));
+            }
+            let micros = times.total_micros();
             text.field(
                 &format!("cmdstat_{name}"),
                 format_args!(
-                    "calls={},usec=0,usec_per_call=0.00,rejected_calls={},failed_calls={}",
-                    sum.calls, sum.rejected, sum.failed
+                    "calls={},usec={micros},usec_per_call={},rejected_calls={},failed_calls={}",
+                    sum.calls,
+                    ratio(micros, times.count()),
+                    sum.rejected,
+                    sum.failed
                 ),
             );
         }
@@ -318,6 +329,7 @@ fn coney(snapshot: &Snapshot, text: &mut Text) {
     text.field("pool_reads", snapshot.sum(|row| row.pool_reads));
     text.field("pool_writes", snapshot.sum(|row| row.pool_writes));
     text.field("latch_waits", snapshot.sum(|row| row.latch_waits));
+    text.field("keyspace_events_dropped", snapshot.sum(|row| row.events_dropped));
     text.field("commits", snapshot.sum(|row| row.commits));
     text.field("commit_stalls", snapshot.sum(|row| row.commit_stalls));
     text.field("commit_failures", snapshot.sum(|row| row.commit_failures));

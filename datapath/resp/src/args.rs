@@ -60,6 +60,13 @@ impl<'a> Args<'a> {
         self.ranges.iter().map(|range| range.len as usize).sum()
     }
 
+    /// Bytes of the request that these arguments came in, as an array of bulk strings.
+    pub fn request_len(&self) -> usize {
+        let prefixed = |len: usize| len.checked_ilog10().map_or(1, |log| log as usize + 1) + 3;
+        let bulks = self.ranges.iter().map(|range| range.len as usize);
+        prefixed(self.len()) + bulks.map(|len| prefixed(len) + len + 2).sum::<usize>()
+    }
+
     /// Copies the arguments out, for a command that outlives its receive buffer.
     pub fn to_owned(&self) -> OwnedArgs {
         let mut buf = Vec::with_capacity(self.bytes_len());
@@ -134,4 +141,20 @@ impl std::fmt::Debug for OwnedArgs {
 /// If the buffer outgrew 4 GiB, which [`crate::Limits`] does not let happen.
 pub(crate) fn len_u32(len: usize) -> u32 {
     u32::try_from(len).expect("request buffers are limited below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_of_a_request_is_that_of_its_bytes() {
+        for parts in [vec!["client", "list"], vec![""], vec!["set", "k", "a value of 20 bytes "]] {
+            let mut request = format!("*{}\r\n", parts.len());
+            for part in &parts {
+                request += &format!("${}\r\n{part}\r\n", part.len());
+            }
+            assert_eq!(OwnedArgs::from_parts(&parts).as_args().request_len(), request.len());
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! socket    create, configure, bind
 //! ring      producer and consumer end of the four rings
 //! umem      receive and transmit pools; who owns which chunk
+//! tx_metadata  what the device is told of a frame that is sent
 //! sys       all unsafe code
 //! interface what ioctls tell of an interface
 //! netdev    what netlink tells of its driver's XDP features
@@ -37,6 +38,7 @@ mod socket;
 mod sys;
 #[cfg(test)]
 pub(in crate::port) mod tests;
+mod tx_metadata;
 mod umem;
 
 pub use error::Error;

@@ -51,6 +51,7 @@ impl DpdkPort {
             tx_frames_max,
             rx_frames_max,
             rx_partial_checksum: is_virtual,
+            tx_checksum: false,
             zero_copy: !is_virtual,
         };
         Self { caps, queue }

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
 use super::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
+use crate::wire::CHECKSUM_AT;
+use crate::wire::checksum::Sum;
 
 mod link;
 mod rng;
@@ -40,6 +42,10 @@ pub struct SimPortConfig {
     pub completion_flushes: u64,
     /// See [`PortCaps::rx_partial_checksum`].
     pub rx_partial_checksum: bool,
+    /// Overwrite a transmit frame when it is allocated: whoever relies on old bytes shall see it.
+    pub scrub: bool,
+    /// See [`PortCaps::tx_checksum`].
+    pub tx_checksum: bool,
 }
 
 impl Default for SimPortConfig {
@@ -53,6 +59,8 @@ impl Default for SimPortConfig {
             tx_ring: 256,
             completion_flushes: 0,
             rx_partial_checksum: false,
+            scrub: true,
+            tx_checksum: false,
         }
     }
 }
@@ -65,6 +73,16 @@ enum TxState {
     InFlight {
         freed: bool,
     },
+}
+
+/// A frame since the last flush.
+#[derive(Debug)]
+struct Submitted {
+    index: u32,
+    start: usize,
+    len: usize,
+    /// Where the segment begins in the buffer whose checksum is to be added up.
+    segment_at: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -82,15 +100,17 @@ pub struct SimPort {
     caps: PortCaps,
     tx_ring_max: usize,
     completion_flushes: u64,
+    scrub: bool,
     tx_bytes: Vec<Box<[u8]>>,
     tx_state: Vec<TxState>,
     tx_free: Vec<u32>,
-    /// Submitted since the last flush: frame, start, length.
-    tx_ring: VecDeque<(u32, usize, usize)>,
+    tx_ring: VecDeque<Submitted>,
     /// Transmitted, with the flush that completes them.
     completing: VecDeque<(u64, u32)>,
     flushes: u64,
     wire: Vec<Vec<u8>>,
+    /// Buffers for the wire that were used before.
+    spare: Vec<Vec<u8>>,
     rx_bytes: Vec<Vec<u8>>,
     rx_free: Vec<u32>,
     rx_ready: VecDeque<u32>,
@@ -110,10 +130,12 @@ impl SimPort {
                 tx_frames_max: config.tx_frames,
                 rx_frames_max: config.rx_frames,
                 rx_partial_checksum: config.rx_partial_checksum,
+                tx_checksum: config.tx_checksum,
                 zero_copy: false,
             },
             tx_ring_max: config.tx_ring,
             completion_flushes: config.completion_flushes,
+            scrub: config.scrub,
             tx_bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
             tx_state: vec![TxState::Free; config.tx_frames],
             tx_free: (0..tx_frames).rev().collect(),
@@ -121,6 +143,7 @@ impl SimPort {
             completing: VecDeque::new(),
             flushes: 0,
             wire: Vec::new(),
+            spare: Vec::new(),
             rx_bytes: (0..rx_frames).map(|_| Vec::new()).collect(),
             rx_free: (0..rx_frames).rev().collect(),
             rx_ready: VecDeque::new(),
@@ -152,10 +175,32 @@ impl SimPort {
         std::mem::take(&mut self.wire)
     }
 
+    /// Gives back a buffer that [`Self::take_transmitted`] returned, of this port or another, for
+    /// frames to come. Not needed, but saves an allocation.
+    pub fn recycle(&mut self, frame: Vec<u8>) {
+        if self.spare.len() < self.tx_ring_max {
+            self.spare.push(frame);
+        }
+    }
+
     /// Whether every frame is back in its pool: nothing leaked, nothing in flight, nothing queued.
     pub fn is_quiescent(&self) -> bool {
         self.tx_free.len() == self.caps.tx_frames_max
             && self.rx_free.len() == self.caps.rx_frames_max
+    }
+
+    fn submit(&mut self, submitted: Submitted) -> Result<(), TxRingFull> {
+        let Submitted { index, start, len, segment_at: _ } = submitted;
+        let at = index as usize;
+        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
+        assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {at}");
+        if self.tx_ring.len() >= self.tx_ring_max {
+            self.counters.tx_ring_full += 1;
+            return Err(TxRingFull);
+        }
+        self.tx_state[at] = TxState::InFlight { freed: false };
+        self.tx_ring.push_back(submitted);
+        Ok(())
     }
 
     fn complete(&mut self, index: u32) {
@@ -200,8 +245,9 @@ impl Port for SimPort {
     fn tx_alloc(&mut self) -> Option<TxFrame> {
         let index = self.tx_free.pop()?;
         self.tx_state[index as usize] = TxState::Owned;
-        // Whoever relies on old bytes shall see it.
-        self.tx_bytes[index as usize].fill(0xa5);
+        if self.scrub {
+            self.tx_bytes[index as usize].fill(0xa5);
+        }
         Some(TxFrame { index })
     }
 
@@ -217,16 +263,18 @@ impl Port for SimPort {
         start: usize,
         len: usize,
     ) -> Result<(), TxRingFull> {
-        let at = frame.index as usize;
-        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
-        assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {at}");
-        if self.tx_ring.len() >= self.tx_ring_max {
-            self.counters.tx_ring_full += 1;
-            return Err(TxRingFull);
-        }
-        self.tx_state[at] = TxState::InFlight { freed: false };
-        self.tx_ring.push_back((frame.index, start, len));
-        Ok(())
+        self.submit(Submitted { index: frame.index, start, len, segment_at: None })
+    }
+
+    fn tx_submit_partial(
+        &mut self,
+        frame: &mut TxFrame,
+        start: usize,
+        len: usize,
+        segment_at: usize,
+    ) -> Result<(), TxRingFull> {
+        assert!(self.caps.tx_checksum, "this device adds up no checksums");
+        self.submit(Submitted { index: frame.index, start, len, segment_at: Some(segment_at) })
     }
 
     fn tx_in_flight(&self, frame: &TxFrame) -> bool {
@@ -253,9 +301,19 @@ impl Port for SimPort {
 
     fn tx_flush(&mut self) {
         self.flushes += 1;
-        while let Some((index, start, len)) = self.tx_ring.pop_front() {
-            let bytes = &self.tx_bytes[index as usize];
-            self.wire.push(bytes[start..start + len].to_vec());
+        while let Some(Submitted { index, start, len, segment_at }) = self.tx_ring.pop_front() {
+            let mut sent = self.spare.pop().unwrap_or_default();
+            let bytes = &mut self.tx_bytes[index as usize];
+            sent.clear();
+            sent.extend_from_slice(&bytes[start..start + len]);
+            if let Some(segment_at) = segment_at {
+                let segment = &mut sent[segment_at - start..];
+                let sum = Sum::default().plus(segment).finish();
+                segment[CHECKSUM_AT..CHECKSUM_AT + 2].copy_from_slice(&sum.to_be_bytes());
+                // As a port may that keeps a note for the device there.
+                bytes[..start].fill(0x5a);
+            }
+            self.wire.push(sent);
             self.counters.tx_frames += 1;
             self.completing.push_back((self.flushes + self.completion_flushes, index));
         }

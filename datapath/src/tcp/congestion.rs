@@ -10,8 +10,10 @@ use std::time::Duration;
 use coney_base::Instant;
 
 pub mod cubic;
+pub mod hystart;
 pub mod new_reno;
 
+use super::seq::Seq;
 use cubic::Cubic;
 use new_reno::NewReno;
 
@@ -26,6 +28,12 @@ pub struct Ack {
     pub mss: u32,
     /// Smoothed round-trip time; zero if it was never measured.
     pub srtt: Duration,
+    /// The round-trip time that this acknowledgement measured.
+    pub rtt: Option<Duration>,
+    /// Everything before it is acknowledged.
+    pub una: Seq,
+    /// Everything before it was sent.
+    pub nxt: Seq,
 }
 
 /// A congestion control algorithm. All sizes are bytes.

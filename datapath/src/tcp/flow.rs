@@ -6,6 +6,8 @@ use siphasher::sip::SipHasher13;
 
 /// Bytes of a [`FlowKey`] as hashed.
 const KEY_LEN: usize = 36;
+/// How an IPv4-mapped IPv6 address begins (RFC 4291 §2.5.5.2).
+const V4_PREFIX: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /// Both ends of a connection. IPv4 addresses are kept as IPv4-mapped IPv6 addresses, which never
 /// come in from outside (the parser refuses them).
@@ -90,7 +92,15 @@ impl FlowHasher {
 
     /// The hash under which tables keep the flow.
     pub fn table_hash(&self, key: &FlowKey) -> u32 {
-        low_half(self.table.hash(&key.bytes))
+        let bytes = &key.bytes;
+        if bytes[..12] == V4_PREFIX && bytes[16..28] == V4_PREFIX {
+            // Two words instead of five.
+            let mut short = [0; 12];
+            short[..4].copy_from_slice(&bytes[12..16]);
+            short[4..].copy_from_slice(&bytes[28..]);
+            return low_half(self.table.hash(&short));
+        }
+        low_half(self.table.hash(bytes))
     }
 
     /// RFC 6528 §3, the function F: what is added to the clock for the initial sequence number.

@@ -52,16 +52,19 @@ impl<T: HasFlow> FlowMap<T> {
         self.slots.at(slot).map(|(id, _)| id)
     }
 
-    /// The value that [`Self::find`] will probably name, by its slot: the first of three steps that
-    /// a caller with several lookups does for all of them before the next step, so that their cache
-    /// misses overlap. Then come [`Self::peek`] and [`Self::find`].
-    pub fn hint(&self, hash: u32) -> Option<u32> {
-        self.table.first(hash)
+    /// The first of three steps that a caller with several lookups does for all of them before the
+    /// next step, so that their cache misses overlap. Then come [`Self::prefetch_value`] and
+    /// [`Self::find`].
+    pub fn prefetch_entry(&self, hash: u32) {
+        self.table.prefetch(hash);
     }
 
-    /// The value in a slot that [`Self::hint`] named.
-    pub fn peek(&self, slot: u32) -> Option<&T> {
-        self.slots.at(slot).map(|(_, slot)| &slot.value)
+    /// Lets the CPU fetch the value that [`Self::find`] will probably name, and its timer.
+    pub fn prefetch_value(&self, hash: u32) {
+        if let Some(slot) = self.table.first(hash) {
+            self.slots.prefetch(slot);
+            self.timers.prefetch(slot);
+        }
     }
 
     /// Adds a value of a flow that is not there yet.
@@ -103,6 +106,22 @@ impl<T: HasFlow> FlowMap<T> {
     /// A value whose timer is due; the timer is disarmed by that.
     pub fn pop_due(&mut self, now: Instant) -> Option<ConnId> {
         let slot = self.timers.pop_due(now)?;
+        self.slots.at(slot).map(|(id, _)| id)
+    }
+
+    /// As [`Self::pop_due`], for as many values as `slots` has room for without growing, by their
+    /// slots: the CPU fetches them until [`Self::at`] asks for one.
+    pub fn pop_group_due(&mut self, now: Instant, slots: &mut Vec<u32>) {
+        while slots.len() < slots.capacity()
+            && let Some(slot) = self.timers.pop_due(now)
+        {
+            self.slots.prefetch(slot);
+            slots.push(slot);
+        }
+    }
+
+    /// The id of the value in a slot.
+    pub fn at(&self, slot: u32) -> Option<ConnId> {
         self.slots.at(slot).map(|(id, _)| id)
     }
 

@@ -1,6 +1,7 @@
 //! A segment arrives at an open connection (RFC 9293 §3.10.7.3 and §3.10.7.4, with RFC 5961).
 
 use std::ops::Range;
+use std::time::Duration;
 
 use coney_base::Instant;
 
@@ -21,7 +22,7 @@ use crate::wire::tcp::{Flags, Header};
 /// RFC 5681 §3.2.
 const DUP_ACKS_THRESHOLD: u8 = 3;
 /// RFC 7323 §5.5: a timestamp older than this says nothing.
-const TS_RECENT_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 24 * 3600);
+const TS_RECENT_AGE_MAX: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// What a segment means to whoever drives the connection. Things happen in this order: the payload
 /// is delivered, then the end of the peer's data, then the end of the connection.
@@ -274,8 +275,9 @@ impl Tcb {
         if self.ecn && header.flags.has(Flags::ECE) && ack.at_or_after(self.snd_una) {
             self.on_ecn_echo(ack, shared);
         }
+        let mut rtt = None;
         if ack.after(self.snd_una) {
-            self.on_new_ack(now, header, shared, reaction);
+            rtt = self.on_new_ack(now, header, shared, reaction);
         } else if self.sack
             && ack == self.snd_una
             && (self.snd_nxt != self.snd_una || self.tail_probe.is_some())
@@ -301,7 +303,8 @@ impl Tcb {
             (Phase::Open | Phase::Timeout, _) if is_window_used && delivered > 0 => {
                 let srtt = self.rtt.srtt().unwrap_or_default();
                 let mss = u32::from(self.mss);
-                self.congestion.on_ack(&Ack { now, acked: delivered, mss, srtt });
+                let (una, nxt) = (self.snd_una, self.snd_nxt);
+                self.congestion.on_ack(&Ack { now, acked: delivered, mss, srtt, rtt, una, nxt });
             }
             (Phase::Open | Phase::Timeout, _) => {}
         }
@@ -349,12 +352,17 @@ impl Tcb {
         self.snd_wl2 = header.ack;
     }
 
-    /// Moves `snd_una`, frees frames and measures the round-trip time.
-    fn take_acked(&mut self, now: Instant, header: &Header, shared: &mut Shared) -> Acked {
+    /// Moves `snd_una`, frees frames and measures the round-trip time, if that is possible.
+    fn take_acked(
+        &mut self,
+        now: Instant,
+        header: &Header,
+        shared: &mut Shared,
+    ) -> (Acked, Option<Duration>) {
         self.snd_una = header.ack;
         let acked = self.queue.ack(header.ack, &mut shared.freed);
-        if let Some(sent_at) = acked.sent_at {
-            self.rtt.sample(now.since(sent_at));
+        let rtt = if let Some(sent_at) = acked.sent_at {
+            Some(now.since(sent_at))
         } else if acked.retransmitted
             && self.timestamps
             && let Some(timestamps) = header.options.timestamps
@@ -362,22 +370,26 @@ impl Tcb {
         {
             // RFC 7323 §4: the echo tells which transmission it was, so Karn's rule does not apply.
             let ms = timestamp(now, self.ts_offset).wrapping_sub(timestamps.echo);
-            if ms < 120_000 {
-                self.rtt.sample(std::time::Duration::from_millis(u64::from(ms)));
-            }
+            (ms < 120_000).then(|| Duration::from_millis(u64::from(ms)))
+        } else {
+            None
+        };
+        if let Some(rtt) = rtt {
+            self.rtt.sample(rtt);
         }
-        acked
+        (acked, rtt)
     }
 
+    /// Returns the round-trip time that was measured.
     fn on_new_ack(
         &mut self,
         now: Instant,
         header: &Header,
         shared: &mut Shared,
         reaction: &mut Reaction,
-    ) {
+    ) -> Option<Duration> {
         let mss = u32::from(self.mss);
-        let taken = self.take_acked(now, header, shared);
+        let (taken, rtt) = self.take_acked(now, header, shared);
         self.tail_probe_now = false;
         let dup_acks = std::mem::take(&mut self.dup_acks);
         let is_undone = self.loss.is_some() && self.undo_if_spurious(header, shared);
@@ -431,6 +443,7 @@ impl Tcb {
         if taken.fin {
             self.on_fin_acked(now, shared, reaction);
         }
+        rtt
     }
 
     /// RFC 5681 §3.2 and RFC 6582 §3.2, for peers without SACK. That each duplicate acknowledgement

@@ -10,15 +10,15 @@
 //! SYN and FIN are segments without a frame or bits of one with payload. The queue knows which
 //! segments are taken for lost; what is neither lost nor acknowledged is in flight.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use coney_base::Instant;
 
+use super::front_deque::FrontDeque;
 use super::seq::Seq;
 use crate::port::TxFrame;
 
-/// Segments for which an idle connection keeps memory.
+/// Segments behind the first for which an idle connection keeps memory that it once needed.
 const IDLE_CAPACITY: usize = 4;
 
 /// One segment.
@@ -143,7 +143,7 @@ pub struct Acked {
 /// The segments of one connection.
 #[derive(Debug, Default)]
 pub struct SendQueue {
-    segments: VecDeque<TxSegment>,
+    segments: FrontDeque<TxSegment>,
     /// Index of the first segment that was never sent.
     unsent_at: usize,
     /// Sequence numbers of lost segments.
@@ -318,7 +318,7 @@ impl SendQueue {
         let from = self.segments.partition_point(|segment| segment.seq.before(start));
         let mut delivered = None;
         let count = self.unsent_at.saturating_sub(from);
-        for segment in self.segments.iter_mut().skip(from).take(count) {
+        for segment in self.segments.range_mut(from, count) {
             if segment.end().after(end) {
                 break;
             }
@@ -405,7 +405,7 @@ impl SendQueue {
 
     /// Gives memory back that an idle connection does not need.
     pub fn shrink(&mut self) {
-        if self.segments.is_empty() && self.segments.capacity() > IDLE_CAPACITY {
+        if self.segments.is_empty() {
             self.segments.shrink_to(IDLE_CAPACITY);
         }
     }
@@ -424,12 +424,12 @@ impl SendQueue {
         rest.seq = segment.end();
         self.sacked_segments += usize::from(rest.sacked);
         self.unsent_at += usize::from(index < self.unsent_at);
-        self.segments.insert(index + 1, rest);
+        self.segments.insert_behind(index, rest);
     }
 
     /// Removes everything; frames go to `freed`.
     pub fn clear(&mut self, freed: &mut Vec<TxFrame>) {
-        freed.extend(self.segments.drain(..).filter_map(|segment| segment.frame));
+        freed.extend(self.segments.drain().filter_map(|segment| segment.frame));
         self.unsent_at = 0;
         self.lost = 0;
         self.sacked = 0;

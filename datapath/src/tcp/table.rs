@@ -65,6 +65,13 @@ impl FlowTable {
         }
     }
 
+    /// Lets the CPU fetch where [`Self::find`] will look first, without waiting for it.
+    pub fn prefetch(&self, hash: u32) {
+        if let Some(entry) = self.entries.get(self.home(hash)) {
+            coney_base::prefetch(entry);
+        }
+    }
+
     /// The first slot under `hash`: mostly the one that [`Self::find`] will return. Nothing but the
     /// table is looked at.
     pub fn first(&self, hash: u32) -> Option<u32> {

@@ -203,6 +203,8 @@ pub struct Tcb {
     pub want_writable: bool,
     /// When its timer fires. A later deadline need not be armed: the timer fires too early once.
     pub armed_for: Option<Instant>,
+    /// It has a second timer, for keepalive, that fires at the right time or too early.
+    pub is_keepalive_armed: bool,
     /// In the list of connections that found no free frame.
     pub is_starved: bool,
     /// In the list of connections to be looked at by the next flush.
@@ -339,6 +341,7 @@ impl Tcb {
             discards: false,
             want_writable: false,
             armed_for: None,
+            is_keepalive_armed: false,
             is_starved: false,
             is_dirty: false,
             keepalive_probes: 0,
@@ -361,26 +364,6 @@ impl Tcb {
         self.ecn = agreed.ecn;
         self.congestion = Congestion::new(config.congestion, u32::from(agreed.mss));
         self.quick_acks = config.quick_acks;
-    }
-
-    /// Reads from all over the block, so that the caches have it when the segment is processed.
-    pub fn touch(&self) {
-        let parts = (
-            self.key.is_ipv4(),
-            self.hop.vlan,
-            self.snd_una,
-            self.queue.len(),
-            self.congestion.cwnd(),
-            self.rtt.min(),
-            self.last_rx,
-            self.last_tx,
-            self.armed_for,
-            self.rtx_timer,
-            self.close_at,
-            self.is_dirty,
-            self.ts_recent,
-        );
-        std::hint::black_box(&parts);
     }
 
     /// The state.

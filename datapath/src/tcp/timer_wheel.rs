@@ -63,6 +63,13 @@ impl TimerWheel {
         self.len == 0
     }
 
+    /// Lets the CPU fetch what [`Self::arm`] needs to know of timer `id`.
+    pub fn prefetch(&self, id: u32) {
+        if let Some(node) = self.nodes.get(id as usize) {
+            coney_base::prefetch(node);
+        }
+    }
+
     /// Lets timer `id` fire at `deadline`, or earlier if it is armed for an earlier moment.
     pub fn arm(&mut self, id: u32, deadline: Instant) {
         let at = id as usize;

@@ -18,19 +18,26 @@ pub const KEEPALIVE_PROBES_MAX: u8 = 3;
 const BLACK_HOLE_TIMEOUTS: u8 = 2;
 
 impl Tcb {
-    /// The earliest deadline. `None`: the connection waits for a segment or for the application.
-    pub fn deadline(&self, shared: &Shared) -> Option<Instant> {
+    /// The earliest deadline but for [`Self::keepalive_at`]. `None`: the connection waits for a segment
+    /// or for the application.
+    pub fn deadline(&self) -> Option<Instant> {
         let rtx = match self.rtx_timer {
             RtxTimer::Off => None,
             RtxTimer::TailProbe(at) | RtxTimer::Retransmit(at) | RtxTimer::Persist(at) => Some(at),
         };
         let reorder = self.loss.as_ref().and_then(|loss| loss.reorder_at);
-        let all = [rtx, reorder, self.delayed_ack_at, self.close_at, self.keepalive_at(shared)];
-        all.into_iter().flatten().min()
+        earlier(earlier(rtx, reorder), earlier(self.delayed_ack_at, self.close_at))
     }
 
-    /// Keepalive runs only while nothing is unacknowledged: else retransmission finds out.
-    fn keepalive_at(&self, shared: &Shared) -> Option<Instant> {
+    /// Whether [`Self::on_timer`] has something to do.
+    pub fn is_due(&self, now: Instant, shared: &Shared) -> bool {
+        earlier(self.deadline(), self.keepalive_at(shared)).is_some_and(|at| at <= now)
+    }
+
+    /// When the peer is asked whether it is still there. It moves with every segment, so a timer for
+    /// it should not: it finds out when it fires. Keepalive runs only while nothing is unacknowledged:
+    /// else retransmission finds out.
+    pub fn keepalive_at(&self, shared: &Shared) -> Option<Instant> {
         let idle = shared.config.keepalive_idle?;
         if self.state == State::SynSent || !self.queue.is_empty() {
             return None;
@@ -41,9 +48,6 @@ impl Tcb {
 
     /// Runs what is due. The connection then has output, unless it ended: the reason is returned.
     pub fn on_timer(&mut self, now: Instant, shared: &mut Shared) -> Option<CloseReason> {
-        // Timers are not disarmed when their reason goes: one fires some time after the last
-        // transmission, and finds whether the connection is idle.
-        self.queue.shrink();
         if self.close_at.is_some_and(|at| at <= now) {
             shared.counters.timeouts += u64::from(!self.discards);
             return Some(CloseReason::TimedOut);
@@ -161,6 +165,13 @@ impl Tcb {
         if self.unacked_segments > 0 && self.delayed_ack_at.is_none() && !self.ack_now {
             self.delayed_ack_at = Some(now + shared.config.delayed_ack);
         }
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (at, None) | (None, at) => at,
     }
 }
 

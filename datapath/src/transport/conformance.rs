@@ -274,6 +274,27 @@ pub(crate) fn a_reset_by_the_peer_closes<B: Bench>(mut b: B) {
     assert_eq!(b.transport().conn_count(), 0);
 }
 
+pub(crate) fn a_reset_after_the_peers_fin_closes<B: Bench>(mut b: B) {
+    let app = &mut Notes::default();
+    let (peer, conn) = connect(&mut b, app);
+    b.peer_shutdown(peer);
+    until(&mut b, app, |app| app.eof == [conn]);
+    b.peer_reset(peer);
+    until(&mut b, app, |app| !app.closed.is_empty());
+    assert_eq!(app.closed, [(conn, CloseReason::Reset)]);
+}
+
+pub(crate) fn a_reset_closes_while_the_app_holds_too_much<B: Bench>(mut b: B) {
+    let app = &mut Notes { held: HELD_BYTES_MAX + 1, ..Notes::default() };
+    let (peer, conn) = connect(&mut b, app);
+    write_all(&mut b, app, peer, b"x");
+    until(&mut b, app, |app| app.received == b"x");
+    (0..10).for_each(|_| b.step(app));
+    b.peer_reset(peer);
+    until(&mut b, app, |app| !app.closed.is_empty());
+    assert_eq!(app.closed, [(conn, CloseReason::Reset)]);
+}
+
 pub(crate) fn after_stop_accepting_established_connections_go_on<B: Bench>(mut b: B) {
     let app = &mut Notes::default();
     let (peer, conn) = connect(&mut b, app);
@@ -302,6 +323,8 @@ macro_rules! conformance {
             a_refused_connection_is_gone_without_on_close
             an_aborted_connection_is_reset_and_its_id_is_stale
             a_reset_by_the_peer_closes
+            a_reset_after_the_peers_fin_closes
+            a_reset_closes_while_the_app_holds_too_much
             after_stop_accepting_established_connections_go_on
         );
     };

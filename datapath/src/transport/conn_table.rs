@@ -19,7 +19,9 @@ pub struct ConnTable<T> {
     len: usize,
 }
 
+/// It begins with a cache line and so touches as few of them as it can.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Slot<T> {
     generation: u32,
     value: Option<T>,
@@ -71,6 +73,13 @@ impl<T> ConnTable<T> {
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         let index = index as usize;
         self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
+    /// Lets the CPU fetch what is in slot `index`, without waiting for it.
+    pub fn prefetch(&self, index: u32) {
+        if let Some(slot) = self.slot(index) {
+            coney_base::prefetch(slot);
+        }
     }
 
     /// The connection, unless the id is stale.

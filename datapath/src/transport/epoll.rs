@@ -23,13 +23,8 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, SocketFlags, sockopt};
 
 use super::conn_table::ConnTable;
+use super::kernel::{ACCEPT_PAUSE, LINGER_MAX, SocketOptions, local_addr};
 use super::{App, CloseReason, ConnId, HELD_BYTES_MAX, Transport};
-
-mod listener;
-#[cfg(test)]
-mod tests;
-
-pub use listener::{BindError, bind, local_addr};
 
 /// Ready sockets taken from the kernel in one poll; the rest is ready in the next.
 pub const EVENTS_MAX: usize = 256;
@@ -37,10 +32,6 @@ pub const EVENTS_MAX: usize = 256;
 pub const READ_LEN_MAX: usize = 64 * 1024;
 /// Connections accepted in one poll and per listener, so that a flood does not starve the others.
 pub const ACCEPT_MAX: usize = 64;
-/// How long a connection that we closed may take to close its side.
-pub const LINGER_MAX: Duration = Duration::from_secs(2);
-/// How long accepting pauses when the process has no file descriptors left.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Event tags from here on name listeners, below connections.
 const LISTENER_TAG: u64 = 1 << 63;
@@ -56,7 +47,7 @@ pub struct EpollTransport {
     ended: Vec<(ConnId, CloseReason)>,
     /// Closed by us and lingering, in order of deadline (all have the same time to live).
     lingering: VecDeque<(Instant, ConnId)>,
-    keepalive_idle: Option<Duration>,
+    options: SocketOptions,
     events: Vec<epoll::Event>,
     read_buf: Box<[u8]>,
     counters: Counters,
@@ -105,12 +96,11 @@ impl fmt::Debug for EpollTransport {
 }
 
 impl EpollTransport {
-    /// A transport that accepts from `listeners` (see [`bind`]). `keepalive_idle` is when an idle
-    /// connection's peer is first probed; `None`: never.
+    /// A transport that accepts from `listeners` (see [`super::kernel::bind`]).
     ///
     /// # Errors
     /// What the kernel answers when it cannot create an epoll instance or watch a listener.
-    pub fn new(listeners: Vec<OwnedFd>, keepalive_idle: Option<Duration>) -> Result<Self, Errno> {
+    pub fn new(listeners: Vec<OwnedFd>, options: SocketOptions) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         for (at, listener) in listeners.iter().enumerate() {
             epoll::add(&epoll, listener, listener_tag(at), epoll::EventFlags::IN)?;
@@ -122,7 +112,7 @@ impl EpollTransport {
             conns: ConnTable::new(),
             ended: Vec::new(),
             lingering: VecDeque::new(),
-            keepalive_idle,
+            options,
             events: Vec::with_capacity(EVENTS_MAX),
             read_buf: vec![0; READ_LEN_MAX].into_boxed_slice(),
             counters: Counters::default(),
@@ -156,7 +146,7 @@ impl EpollTransport {
             self.counters.accept_errors += 1;
             return;
         };
-        if set_options(&fd, self.keepalive_idle).is_err() {
+        if self.options.apply(&fd).is_err() {
             self.counters.accept_errors += 1;
             return;
         }
@@ -165,7 +155,8 @@ impl EpollTransport {
             return;
         };
         let watched = self.conns.get(conn).is_some_and(|entry| {
-            epoll::add(&self.epoll, &entry.fd, conn_tag(conn), interest).is_ok()
+            epoll::add(&self.epoll, &entry.fd, epoll::EventData::new_u64(conn.to_bits()), interest)
+                .is_ok()
         });
         if !watched || !app.on_accept(conn, peer, local) {
             self.counters.refused += 1;
@@ -256,7 +247,7 @@ impl EpollTransport {
             return;
         }
         entry.interest = interest;
-        epoll::modify(&self.epoll, &entry.fd, conn_tag(conn), interest)
+        epoll::modify(&self.epoll, &entry.fd, epoll::EventData::new_u64(conn.to_bits()), interest)
             .expect("the descriptor is open and was added when the connection was accepted");
     }
 
@@ -296,7 +287,7 @@ impl Transport for EpollTransport {
                 let tag = event.data.u64();
                 match usize::try_from(tag & !LISTENER_TAG) {
                     Ok(at) if tag & LISTENER_TAG != 0 => self.accept_all(now, at, app),
-                    _ => self.on_ready(conn_of(tag), event.flags, app),
+                    _ => self.on_ready(ConnId::from_bits(tag), event.flags, app),
                 }
             }
         }
@@ -403,28 +394,29 @@ impl Transport for EpollTransport {
     }
 }
 
-fn set_options(fd: &OwnedFd, keepalive_idle: Option<Duration>) -> Result<(), Errno> {
-    sockopt::set_tcp_nodelay(fd, true)?;
-    if let Some(idle) = keepalive_idle {
-        sockopt::set_socket_keepalive(fd, true)?;
-        sockopt::set_tcp_keepidle(fd, idle)?;
-        // As Redis: three probes, a third of the idle time apart.
-        sockopt::set_tcp_keepintvl(fd, (idle / 3).max(Duration::from_secs(1)))?;
-        sockopt::set_tcp_keepcnt(fd, 3)?;
-    }
-    Ok(())
-}
-
 fn listener_tag(at: usize) -> epoll::EventData {
     epoll::EventData::new_u64(LISTENER_TAG | at as u64)
 }
 
-/// [`ConnTable`] gives out generations of 31 bits, so the tag never looks like a listener's.
-fn conn_tag(conn: ConnId) -> epoll::EventData {
-    epoll::EventData::new_u64(u64::from(conn.generation) << 32 | u64::from(conn.index))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::conformance::conformance;
+    use crate::transport::kernel::bench::{self, Kernel};
 
-fn conn_of(tag: u64) -> ConnId {
-    let low = |value: u64| u32::try_from(value & 0xffff_ffff).unwrap_or(u32::MAX);
-    ConnId { index: low(tag), generation: low(tag >> 32) }
+    fn bench() -> Kernel<EpollTransport> {
+        Kernel::new(|listeners, options| EpollTransport::new(listeners, options).unwrap())
+    }
+
+    conformance!(bench());
+
+    #[test]
+    fn who_sleeps_is_woken_by_what_comes() {
+        bench::who_sleeps_is_woken_by_what_comes(bench());
+    }
+
+    #[test]
+    fn the_linger_time_of_a_closed_connection_is_a_deadline() {
+        bench::the_linger_time_of_a_closed_connection_is_a_deadline(bench());
+    }
 }

@@ -33,6 +33,7 @@ use crate::tcp::state::State;
 use crate::tcp::syn_cache::SynCache;
 use crate::tcp::tcb::Tcb;
 use crate::tcp::time_wait::TimeWait;
+use crate::tcp::timer_wheel::TimerWheel;
 use crate::wire::{self, ipv4, ipv6};
 
 mod next_hop;
@@ -46,13 +47,13 @@ mod tests;
 mod transmit;
 
 pub use open::ConnectError;
-use receive::Parsed;
+use receive::{Parsed, RX_PIPELINE_MAX};
 use transmit::{Answer, Tx};
 
 /// Frames taken from the port in one poll.
 pub const RX_BURST_MAX: usize = 64;
-/// Frames whose connections are looked up together.
-const RX_GROUP_MAX: usize = 16;
+/// Connections whose timers are due that are fetched into the CPU's caches together.
+const TIMERS_GROUP_MAX: usize = 16;
 /// Room in front of the payload of a transmit frame.
 pub const HEADROOM_BYTES: usize = 128;
 const _: () = assert!(HEADROOM_BYTES >= wire::HEADERS_LEN_MAX);
@@ -70,6 +71,9 @@ pub struct TcpTransport<P> {
     tx: Tx<P>,
     shared: Shared,
     conns: FlowMap<Tcb>,
+    /// By the connections' slots. They fire seldom and need not be moved, unlike the others: where
+    /// each request takes a connection's timer from far to near and back, its cost shows.
+    keepalives: TimerWheel,
     syn_cache: SynCache,
     time_wait: TimeWait,
     listen: Vec<SocketAddr>,
@@ -96,8 +100,10 @@ pub struct TcpTransport<P> {
     /// Answers what the kernel would, on a port that shares no host with one.
     responder: Option<Responder>,
     rx_burst: Vec<RxFrame>,
-    rx_group: Vec<Parsed>,
+    rx_pipeline: VecDeque<Parsed>,
     rx_done: Vec<RxFrame>,
+    /// Slots of connections whose timers are due.
+    timers_due: Vec<u32>,
 }
 
 impl<P: fmt::Debug> fmt::Debug for TcpTransport<P> {
@@ -159,6 +165,7 @@ impl<P: Port> TcpTransport<P> {
         Ok(Self {
             tx: Tx::new(port),
             conns: FlowMap::new(config.conns_max),
+            keepalives: TimerWheel::new(),
             syn_cache: FlowMap::new(config.syn_cache_max),
             time_wait: FlowMap::new(config.time_wait_max),
             listen: config.listen.clone(),
@@ -175,8 +182,9 @@ impl<P: Port> TcpTransport<P> {
             neighbours: None,
             responder: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
-            rx_group: Vec::with_capacity(RX_GROUP_MAX),
+            rx_pipeline: VecDeque::with_capacity(RX_PIPELINE_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
+            timers_due: Vec::with_capacity(TIMERS_GROUP_MAX),
             shared: Shared::new(config),
         })
     }
@@ -231,9 +239,21 @@ impl<P: Port> TcpTransport<P> {
         }
     }
 
+    /// Arms the connection's timer, unless it fires early enough.
+    fn arm(&mut self, conn: ConnId) {
+        let Some(tcb) = self.conns.get_mut(conn) else { return };
+        if let Some(deadline) = tcb.deadline()
+            && tcb.armed_for.is_none_or(|armed| deadline < armed)
+        {
+            tcb.armed_for = Some(deadline);
+            self.conns.arm(conn, deadline);
+        }
+    }
+
     /// Takes a connection out and gives its frames back.
     fn remove(&mut self, conn: ConnId) -> Option<Tcb> {
         let mut tcb = self.conns.remove(conn)?;
+        self.keepalives.disarm(conn.index);
         self.orphans -= usize::from(tcb.discards());
         tcb.release(&mut self.shared, &mut self.rx_done);
         self.give_back();
@@ -264,20 +284,21 @@ impl<P: Port> TcpTransport<P> {
 
     fn run_timers(&mut self, now: Instant, app: &mut dyn App) -> usize {
         let mut work = 0;
-        while let Some(conn) = self.conns.pop_due(now) {
-            work += 1;
-            let Some(tcb) = self.conns.get_mut(conn) else { continue };
-            tcb.armed_for = None;
-            let unanswered = tcb.unanswered();
-            match tcb.on_timer(now, &mut self.shared) {
-                None => {
-                    if tcb.unanswered() > unanswered {
-                        self.doubt_next_hop(now, conn);
-                    }
-                    self.mark_dirty(conn);
-                }
-                Some(reason) => self.give_up(conn, reason, app),
+        let mut due = std::mem::take(&mut self.timers_due);
+        loop {
+            self.conns.pop_group_due(now, &mut due);
+            if due.is_empty() {
+                break;
             }
+            work += due.len();
+            for slot in due.drain(..) {
+                self.on_timer(now, slot, app);
+            }
+        }
+        self.timers_due = due;
+        while let Some(slot) = self.keepalives.pop_due(now) {
+            work += 1;
+            self.on_keepalive_timer(now, slot, app);
         }
         while let Some(id) = self.syn_cache.pop_due(now) {
             work += 1;
@@ -288,6 +309,43 @@ impl<P: Port> TcpTransport<P> {
             self.time_wait.remove(id);
         }
         work
+    }
+
+    fn on_timer(&mut self, now: Instant, slot: u32, app: &mut dyn App) {
+        let Some(conn) = self.conns.at(slot) else { return };
+        let Some(tcb) = self.conns.get_mut(conn) else { return };
+        tcb.armed_for = None;
+        if !tcb.is_due(now, &self.shared) {
+            // Timers are not disarmed when their reason goes: one fires some time after the last
+            // transmission, and finds a connection that is mostly idle.
+            tcb.queue.shrink();
+            self.arm(conn);
+            return;
+        }
+        let unanswered = tcb.unanswered();
+        match tcb.on_timer(now, &mut self.shared) {
+            None => {
+                if tcb.unanswered() > unanswered {
+                    self.doubt_next_hop(now, conn);
+                }
+                self.mark_dirty(conn);
+            }
+            Some(reason) => self.give_up(conn, reason, app),
+        }
+    }
+
+    fn on_keepalive_timer(&mut self, now: Instant, slot: u32, app: &mut dyn App) {
+        let Some(tcb) = self.conns.at(slot).and_then(|conn| self.conns.get_mut(conn)) else {
+            return;
+        };
+        match tcb.keepalive_at(&self.shared).filter(|at| *at > now) {
+            Some(at) => self.keepalives.arm(slot, at),
+            None => {
+                // The flush arms it again.
+                tcb.is_keepalive_armed = false;
+                self.on_timer(now, slot, app);
+            }
+        }
     }
 
     /// Ends a connection whose peer does not answer.
@@ -395,6 +453,7 @@ impl<P: Port> Transport for TcpTransport<P> {
         let starved = if self.starved.is_empty() { None } else { self.retry_at };
         let timers = [
             self.conns.next_deadline(),
+            self.keepalives.next_deadline(),
             self.syn_cache.next_deadline(),
             self.time_wait.next_deadline(),
         ];

@@ -30,12 +30,12 @@ impl Sum {
 /// The sum over TCP's pseudo-header (RFC 9293 §3.1): addresses, protocol, length of header and
 /// payload.
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, len_bytes: usize) -> Sum {
-    let address = |sum: Sum, address| match address {
-        IpAddr::V4(v4) => sum.plus(&v4.octets()),
-        IpAddr::V6(v6) => sum.plus(&v6.octets()),
+    // Both halves of an IPv4 address are added by folding.
+    let address = |address| match address {
+        IpAddr::V4(v4) => u64::from(u32::from(v4)),
+        IpAddr::V6(v6) => v6.segments().into_iter().map(u64::from).sum(),
     };
-    let sum = address(address(Sum::default(), src), dst);
-    Sum(sum.0 + u64::from(protocol) + len_bytes as u64)
+    Sum(address(src) + address(dst) + u64::from(protocol) + len_bytes as u64)
 }
 
 /// Folded sum of `bytes`, 32 bytes per step. The words are added in the machine's byte order and

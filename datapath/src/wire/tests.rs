@@ -57,13 +57,14 @@ proptest! {
 
     #[test]
     fn no_bytes_make_a_parser_panic(data in proptest::collection::vec(any::<u8>(), 0..200)) {
-        fuzz::wire_frame(&data);
+        fuzz::frames(&data);
     }
 
     #[test]
     fn no_damage_to_a_good_frame_makes_a_parser_panic(
         pair in addresses(),
         header in tcp::tests::header(),
+        mode: u8,
         edits in proptest::collection::vec(any::<(usize, u8)>(), 0..5),
         len: usize,
     ) {
@@ -73,7 +74,8 @@ proptest! {
             frame[at] = byte;
         }
         frame.truncate(len % (frame.len() + 1));
-        fuzz::wire_frame(&frame);
+        frame.insert(0, mode);
+        fuzz::frames(&frame);
     }
 }
 

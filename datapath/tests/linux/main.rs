@@ -40,9 +40,11 @@ const FAULTS: Faults = Faults {
     reorder_delay: Duration::from_millis(1),
     ..Faults::NONE
 };
-/// Ours may take so many times as long as Linux, all operations together: the goal is 1.25, and the
-/// rest is for busy machines and few rounds.
-const SLOWER_MAX: f64 = 2.0;
+/// Our goodput as a part of Linux's, at least: of all operations together, and of the short values,
+/// which take a few round trips and so differ less from round to round. A single operation with long
+/// values needs hundreds of rounds until its ratio says something.
+const GOODPUT_MIN: f64 = 0.8;
+const SHORT: usize = 0;
 const OPERATIONS: [u8; 3] = [PUT, GET, ECHO];
 const LENS: [usize; 2] = [64 << 10, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -145,7 +147,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn linux_client_is_served_byte_exactly_and_about_as_fast_as_by_linux() {
     let test = "linux_client_is_served_byte_exactly_and_about_as_fast_as_by_linux";
     let Some((lab, taps)) = Lab::new(test) else { return };
-    let rounds = setting("CONEY_TCP_ROUNDS", 8);
+    // What is measured are a few milliseconds: on a busy machine others would be in it.
+    if let Err(error) = sys::run_first() {
+        say(&format!("linux: not at real-time priority: {error}"));
+    }
+    let rounds = setting("CONEY_TCP_ROUNDS", 30);
     let first = setting("CONEY_TCP_SEED", 1);
     let duplicate_ppm = setting("CONEY_TCP_DUPLICATE_PPM", FAULTS.duplicate_ppm.into());
     let duplicate_ppm = u32::try_from(duplicate_ppm).expect("at most a million");
@@ -159,11 +165,15 @@ fn linux_client_is_served_byte_exactly_and_about_as_fast_as_by_linux() {
             all.push(times);
         }
     }
+    let medians = all.each_ref().map(|all| {
+        std::array::from_fn(|kind| {
+            std::array::from_fn(|size| median(all.iter().map(|times| times[kind][size]).collect()))
+        })
+    });
+    let [ours, linux]: [Times; 2] = medians;
     for (kind, operation) in OPERATIONS.into_iter().enumerate() {
         for (size, len) in LENS.into_iter().enumerate() {
-            let [ours, linux] = all.each_ref().map(|all| {
-                median(all.iter().map(|times| times[kind][size]).collect()).as_secs_f64()
-            });
+            let [ours, linux] = [ours, linux].map(|times| times[kind][size].as_secs_f64());
             say(&format!(
                 "linux: {} of {len} bytes in {:.1} ms, Linux {:.1} ms (medians): {:.2} of its goodput",
                 char::from(operation),
@@ -173,8 +183,12 @@ fn linux_client_is_served_byte_exactly_and_about_as_fast_as_by_linux() {
             ));
         }
     }
-    let [ours, linux] =
-        all.map(|all| all.iter().flatten().flatten().sum::<Duration>().as_secs_f64());
-    say(&format!("linux: {:.2} of its goodput in all of {rounds} rounds", linux / ours));
-    assert!(ours / linux <= SLOWER_MAX, "{ours} s, Linux {linux} s");
+    let of_short =
+        [ours, linux].map(|times| times.map(|times| times[SHORT]).iter().sum::<Duration>());
+    let of_all = all.map(|all| all.iter().flatten().flatten().sum::<Duration>());
+    for (what, [ours, linux]) in [("short values", of_short), ("all", of_all)] {
+        let goodput = linux.as_secs_f64() / ours.as_secs_f64();
+        say(&format!("linux: {goodput:.2} of its goodput with {what}, {rounds} rounds"));
+        assert!(goodput >= GOODPUT_MIN, "{what}: {ours:?}, Linux {linux:?}");
+    }
 }

@@ -1,6 +1,6 @@
-//! The one call that has no safe wrapper: naming a TAP device.
+//! The calls that have no safe wrapper: naming a TAP device, and running before others.
 
-#![allow(unsafe_code, reason = "the ioctl that makes a TAP device")]
+#![allow(unsafe_code, reason = "the ioctl that makes a TAP device, and the scheduler")]
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -18,5 +18,13 @@ pub(crate) fn attach(tun: BorrowedFd<'_>, name: &str) -> io::Result<()> {
         libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } };
     // SAFETY: TUNSETIFF reads and writes one `ifreq`, which lives during the call.
     let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &raw const request) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets this thread, and those that it starts, run before all that is not of a real-time class.
+pub(crate) fn run_first() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the parameters are read during the call.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -4,14 +4,23 @@ use proptest::prelude::*;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch};
 use tempfile::TempDir;
 
-use super::with_hash_memtable;
+use super::{with_hash_memtable, with_tree_memtable};
 
-fn open(dir: &TempDir) -> DB {
+#[derive(Clone, Copy, Debug)]
+enum Memtable {
+    Hash,
+    Tree,
+}
+
+fn open(dir: &TempDir, memtable: Memtable) -> DB {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_allow_concurrent_memtable_write(false);
-    // Few buckets, so that they hold several entries.
-    let options = with_hash_memtable(options, 16).unwrap();
+    let options = match memtable {
+        // Few buckets, so that they hold several entries.
+        Memtable::Hash => with_hash_memtable(options, 16).unwrap(),
+        Memtable::Tree => with_tree_memtable(options).unwrap(),
+    };
     DB::open(&options, dir.path()).unwrap()
 }
 
@@ -70,9 +79,12 @@ fn check(db: &DB, model: &Model) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn it_behaves_like_an_ordered_map(ops in prop::collection::vec(op(), 1..120)) {
+    fn both_behave_like_an_ordered_map(
+        memtable in prop_oneof![Just(Memtable::Hash), Just(Memtable::Tree)],
+        ops in prop::collection::vec(op(), 1..120),
+    ) {
         let dir = TempDir::new().unwrap();
-        let db = open(&dir);
+        let db = open(&dir, memtable);
         let mut model = Model::new();
         let mut snapshots = Vec::new();
         for op in ops {
@@ -107,15 +119,20 @@ proptest! {
         }
         drop(snapshots);
         drop(db);
-        check(&open(&dir), &model);
+        check(&open(&dir, memtable), &model);
     }
 }
 
 #[test]
 fn readers_and_iterators_see_whole_entries_while_somebody_writes() {
+    watch_a_writer(Memtable::Hash);
+    watch_a_writer(Memtable::Tree);
+}
+
+fn watch_a_writer(memtable: Memtable) {
     const KEYS: u64 = 20_000;
     let dir = TempDir::new().unwrap();
-    let db = open(&dir);
+    let db = open(&dir, memtable);
     let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -140,4 +157,65 @@ fn readers_and_iterators_see_whole_entries_while_somebody_writes() {
             }
         });
     });
+}
+
+/// A key of one of many collections, whose elements share long prefixes.
+fn element(collection: u64, number: u64) -> Vec<u8> {
+    let name = match collection % 3 {
+        0 => "a",
+        1 => "a long name that many keys begin with",
+        _ => "a long name that many keys begin with, and more",
+    };
+    [name.as_bytes(), &collection.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+// What could break: splits of leaves and inner nodes, in any order of insertion, and the bounds and
+// digests that they leave behind.
+#[test]
+fn a_tree_of_several_levels_is_in_order() {
+    const ENTRIES: u64 = 60_000;
+    let dir = TempDir::new().unwrap();
+    let db = open(&dir, Memtable::Tree);
+    let mut model = Model::new();
+    let mut random = 1_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random >> 33
+    };
+    for round in 0..ENTRIES {
+        let (collection, number) = match next() % 5 {
+            // Upwards, downwards, anywhere in one, anywhere, and what is there already.
+            0 => (1, round),
+            1 => (2, u64::MAX - round),
+            2 => (3, next()),
+            3 => (next() % 1_000, next() % 50),
+            _ => (4, next() % 8),
+        };
+        let (key, value) = (element(collection, number), round.to_be_bytes());
+        db.put(&key, value).unwrap();
+        model.insert(key, value.to_vec());
+    }
+    assert_eq!(pairs(db.iterator(IteratorMode::Start)), model);
+    assert_eq!(pairs(db.iterator(IteratorMode::End)), model);
+    for _ in 0..20_000 {
+        let key = element(next() % 1_000, next() % 50);
+        assert_eq!(db.get(&key).unwrap().as_ref(), model.get(&key));
+        let mut iter = db.raw_iterator();
+        iter.seek(&key);
+        let mut expected = model.range(key.clone()..).map(|(key, _)| key.as_slice());
+        for _ in 0..3 {
+            assert_eq!(iter.key(), expected.next());
+            if iter.valid() {
+                iter.next();
+            }
+        }
+        iter.seek_for_prev(&key);
+        let mut expected = model.range(..=key.clone()).rev().map(|(key, _)| key.as_slice());
+        for _ in 0..3 {
+            assert_eq!(iter.key(), expected.next());
+            if iter.valid() {
+                iter.prev();
+            }
+        }
+    }
 }

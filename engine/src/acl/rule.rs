@@ -33,6 +33,9 @@ pub enum RuleError {
     /// `<` or `!` of a password that is not there.
     #[error("The password you are trying to remove from the user does not exist")]
     NoSuchPassword,
+    /// `table=` with what no table can be called.
+    #[error("a table's name is a word of at most 64 bytes that is no number")]
+    Table,
     /// There are [`super::user::PASSWORDS_MAX`] or [`super::user::SELECTORS_MAX`] already.
     #[error("a user cannot have more passwords or selectors")]
     TooMany,

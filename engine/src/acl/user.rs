@@ -6,11 +6,15 @@ use sha2::{Digest, Sha256};
 use super::rule::{RuleError, UserError};
 use super::selector::{Denial, Selector};
 use crate::command::CommandSpec;
+use crate::tenant;
 
 /// Passwords of one user.
 pub const PASSWORDS_MAX: usize = 256;
 /// Selectors of one user.
 pub const SELECTORS_MAX: usize = 256;
+
+/// What binds a user to a named table; the name follows, or nothing, which sets the user free.
+const TABLE_RULE: &[u8] = b"table=";
 
 /// The SHA-256 of a password.
 type Hash = [u8; 32];
@@ -26,6 +30,8 @@ pub(crate) struct User {
     /// Rules outside of parentheses.
     pub(crate) root: Selector,
     pub(crate) selectors: Vec<Selector>,
+    /// The named table that it is bound to.
+    pub(crate) table: Option<Vec<u8>>,
     is_unrestricted: bool,
 }
 
@@ -40,6 +46,7 @@ impl User {
             passwords: Vec::new(),
             root: Selector::new(),
             selectors: Vec::new(),
+            table: None,
             is_unrestricted: false,
         }
     }
@@ -73,6 +80,13 @@ impl User {
             b"skip-sanitize-payload" => self.sanitizes_payload = false,
             b"clearselectors" => self.selectors.clear(),
             b"reset" => *self = Self::new(&self.name),
+            lower if lower.starts_with(TABLE_RULE) => {
+                let name = rule.get(TABLE_RULE.len()..).unwrap_or_default();
+                if !name.is_empty() && !tenant::is_name(name) {
+                    return Err(RuleError::Table);
+                }
+                self.table = (!name.is_empty()).then(|| name.to_vec());
+            }
             _ => match rule.split_first() {
                 Some((b'>', password)) => self.add_password(sha256(password))?,
                 Some((b'#', hex)) => self.add_password(parse_hash(hex)?)?,
@@ -172,6 +186,11 @@ impl User {
             line.extend_from_slice(b" (");
             line.extend_from_slice(&selector.describe());
             line.push(b')');
+        }
+        if let Some(table) = &self.table {
+            line.push(b' ');
+            line.extend_from_slice(TABLE_RULE);
+            line.extend_from_slice(table);
         }
         line
     }

@@ -11,6 +11,7 @@ use coney_resp::{Args, Reply};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Old, Stop, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 pub(super) mod field;
 pub(super) mod operation;
@@ -35,16 +36,18 @@ fn bit_offset(ctx: &Context<'_>, arg: &[u8], width: Option<u32>) -> Result<u64, 
         .ok_or(CommandError::Text("ERR bit offset is not an integer or out of range"))
 }
 
-/// Loads a string for writing and lengthens it so that it has the bit `last`.
-fn load_up_to(ctx: &mut Context<'_>, key: &[u8], last: u64) -> Result<Old, Stop> {
+/// Loads a string for writing and lengthens it so that it has the bit `last`; whether it had to,
+/// because what changes nothing is not written.
+fn load_up_to(ctx: &mut Context<'_>, key: &[u8], last: u64) -> Result<(Old, bool), Stop> {
     let old = ctx.load_for_write(key)?;
     string_body(old.live.map(|header| (header, &b""[..])))?;
     let len = usize::try_from(last / 8 + 1).map_err(|_too_long| CommandError::StringTooLong)?;
     let value = &mut ctx.exec.value;
-    if value.len() < len {
+    let is_longer = value.len() < len;
+    if is_longer {
         value.resize(len, 0);
     }
-    Ok(old)
+    Ok((old, is_longer))
 }
 
 pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -57,14 +60,17 @@ pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
             return Err(CommandError::Text("ERR bit is not an integer or out of range").into());
         }
     };
-    let old = load_up_to(ctx, key, offset)?;
+    let (old, is_longer) = load_up_to(ctx, key, offset)?;
     let mask = 0x80_u8 >> (offset % 8);
     let at = usize::try_from(offset / 8).map_err(|_too_long| CommandError::StringTooLong)?;
     let byte = &mut ctx.exec.value[at];
     let was_on = *byte & mask != 0;
     *byte = if on { *byte | mask } else { *byte & !mask };
-    let table = ctx.table();
-    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    if was_on != on || is_longer {
+        let table = ctx.table();
+        ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+        ctx.notify(Class::String, "setbit", key);
+    }
     reply.int(i64::from(was_on));
     Ok(())
 }

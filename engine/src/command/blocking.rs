@@ -34,6 +34,11 @@ impl Timeout {
         Ok(Self(millis))
     }
 
+    /// In milliseconds.
+    pub(super) fn as_millis(self) -> u64 {
+        self.0
+    }
+
     /// Of whole milliseconds.
     pub(super) fn millis(arg: &[u8]) -> Result<Self, CommandError> {
         let millis = int(arg)

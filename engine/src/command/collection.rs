@@ -85,6 +85,16 @@ impl ElementRange {
     pub(crate) fn from(begin: Vec<u8>) -> Self {
         Self { begin, ..Self::default() }
     }
+
+    /// Whether what is met first in `score` is the first element of all, or the last. No score has
+    /// the least or the greatest rank ([`crate::score`]).
+    fn is_from_outermost(&self) -> bool {
+        if self.is_reverse {
+            self.end.as_ref().is_none_or(|end| end.starts_with(&[0xff; 8]))
+        } else {
+            self.begin.iter().all(|byte| *byte == 0)
+        }
+    }
 }
 
 /// Beyond [`Budget::POOL`].
@@ -141,8 +151,8 @@ impl Context<'_> {
     }
 
     /// The large collection of the key looked at last.
-    pub(crate) fn large(&self, body: LargeBody, version: u64) -> Large {
-        let mut prefix = Vec::new();
+    pub(crate) fn large(&mut self, body: LargeBody, version: u64) -> Large {
+        let mut prefix = std::mem::take(&mut self.exec.prefix);
         element::write_prefix(&mut prefix, &self.exec.meta_key, version);
         Large { body, prefix, version }
     }
@@ -160,6 +170,32 @@ impl Context<'_> {
         key.extend_from_slice(prefix);
         key.extend_from_slice(element);
         let result = self.element_at(family, &key, f);
+        self.exec.index_key = key;
+        result
+    }
+
+    /// The same for a page of a sorted set, which the cache may have.
+    pub(crate) fn page<R>(
+        &mut self,
+        prefix: &[u8],
+        page_key: &[u8],
+        f: impl FnOnce(Option<&[u8]>) -> R,
+    ) -> Result<R, Stop> {
+        let mut key = std::mem::take(&mut self.exec.index_key);
+        key.clear();
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(page_key);
+        let tier = match (self.exec.batch.pending_element(Family::Score, &key), self.source) {
+            (None, Source::Worker(tier)) => Some(tier),
+            (_, Source::Worker(_) | Source::Pool(_)) => None,
+        };
+        let result = match tier {
+            Some(tier) => {
+                self.exec.element_reads += 1;
+                self.exec.committed_page(&key, tier, f)
+            }
+            None => self.element_at(Family::Score, &key, f),
+        };
         self.exec.index_key = key;
         result
     }
@@ -201,9 +237,11 @@ impl Context<'_> {
         name: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
-        let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
+        let mut element = std::mem::take(&mut self.exec.element);
         element::write_member(&mut element, name);
-        self.element(Family::Data, prefix, &element, f)
+        let result = self.element(Family::Data, prefix, &element, f);
+        self.exec.element = element;
+        result
     }
 
     /// Hands elements and their values to `visit`, in order, as long as it wants more.
@@ -214,23 +252,34 @@ impl Context<'_> {
         range: &ElementRange,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> GoOn,
     ) -> Result<(), Stop> {
-        let begin = [prefix, &range.begin].concat();
-        let end = match &range.end {
+        let mut begin = [prefix, &range.begin].concat();
+        let mut end = match &range.end {
             Some(end) => [prefix, end].concat(),
             None => element::prefix_end(prefix),
         };
+        let epoch = match self.source {
+            Source::Worker(_) if family == Family::Score => self.exec.epoch_of(prefix),
+            Source::Worker(_) | Source::Pool(_) => None,
+        };
+        if let Some(epoch) = epoch {
+            let edges = &self.exec.batch.edges;
+            if let Some(first) =
+                edges.first(prefix, epoch).filter(|first| begin.as_slice() < *first)
+            {
+                begin = first.to_vec();
+            }
+            if let Some(last) = edges.last(prefix, epoch).filter(|last| *last < end.as_slice()) {
+                end = [last, &[0]].concat();
+            }
+        }
         if begin >= end {
             return Ok(());
         }
         self.exec.element_reads += 1;
-        let mut pending = self.exec.batch.pending_under(family, prefix);
-        if !pending.is_empty() && self.exec.is_sealed() {
+        self.exec.batch.sort_elements();
+        let mut pending = self.exec.batch.pending_range(family, &begin, &end).peekable();
+        if pending.peek().is_some() && self.exec.is_sealed() {
             return Err(Stop::Stall);
-        }
-        pending.retain(|(key, _)| begin.as_slice() <= *key && *key < end.as_slice());
-        if !range.is_reverse {
-            // Taken from the end of the list.
-            pending.reverse();
         }
         let mut iter = match self.source {
             Source::Worker(tier) => self.exec.engine.store.range(family, &begin, &end, tier),
@@ -242,14 +291,28 @@ impl Context<'_> {
             iter.seek_to_first();
         }
         let mut budget = self.budget;
-        let walked = merge(&mut iter, pending, range.is_reverse, &mut |key, value| {
+        let mut met = None;
+        let mut spend_and_visit = |key: &[u8], value: &[u8]| {
             if !budget.spend(key.len() + value.len()) {
                 return Err(Stop::TooLong);
             }
+            if epoch.is_some() && met.is_none() {
+                met = Some(key.to_vec());
+            }
             let element = key.get(prefix.len()..).unwrap_or_default();
             Ok(visit(element, value)?)
-        });
+        };
+        let walked = if range.is_reverse {
+            merge(&mut iter, pending.rev(), true, &mut spend_and_visit)
+        } else {
+            merge(&mut iter, pending, false, &mut spend_and_visit)
+        };
         self.budget = budget;
+        if let (Some(epoch), Some(met)) = (epoch, met)
+            && range.is_from_outermost()
+        {
+            self.exec.batch.edges.learn(prefix, epoch, &met, range.is_reverse);
+        }
         match (walked, self.source) {
             (Err(Stop::TooLong), Source::Pool(_)) => Err(TOO_MUCH.into()),
             (walked, _) => walked,
@@ -297,20 +360,21 @@ impl Context<'_> {
 
 type MergedVisit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Stop> + 'v;
 
-/// Merges what the iterator is placed at with the records of a batch, which hide it; those come
-/// from the end of their list.
-fn merge(
+/// Merges what the iterator is placed at with the records of a batch, which hide it and come in the
+/// same order.
+fn merge<'b>(
     iter: &mut DBRawIterator<'_>,
-    mut pending: Vec<(&[u8], Pending<'_>)>,
+    pending: impl Iterator<Item = (&'b [u8], Pending<'b>)>,
     is_reverse: bool,
     visit: &mut MergedVisit<'_>,
 ) -> Result<(), Stop> {
+    let mut pending = pending.peekable();
     loop {
         let stored = iter.item();
         if stored.is_none() && !store::is_at_end(iter)? {
             return Err(Stop::TooLong);
         }
-        let order = match (stored, pending.last()) {
+        let order = match (stored, pending.peek()) {
             (None, None) => return Ok(()),
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
@@ -322,14 +386,14 @@ fn merge(
             if let Some((key, value)) = stored {
                 goes_on = visit(key, value)?;
             }
-        } else if let Some((key, Pending::Put(value))) = pending.last() {
+        } else if let Some((key, Pending::Put(value))) = pending.peek() {
             goes_on = visit(key, value)?;
         }
         if !goes_on {
             return Ok(());
         }
         if order.is_ge() {
-            pending.pop();
+            pending.next();
         }
         if order.is_le() {
             if is_reverse {

@@ -4,8 +4,8 @@ use coney_resp::number::parse_i64;
 use coney_resp::{Args, Protocol, Reply};
 
 use super::acl::client_info;
-use super::option::{is, table};
-use super::{CommandError, Context, Done, Stop};
+use super::option::is;
+use super::{CommandError, Context, Done, Stop, tenant};
 use crate::REDIS_VERSION;
 use crate::acl::DEFAULT_USER;
 use crate::acl::log::Reason;
@@ -42,6 +42,8 @@ pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
 pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
     ctx.exec.unwatch(ctx.client);
     ctx.exec.unsubscribe_all(ctx.client);
+    ctx.exec.stop_monitoring(ctx.client);
+    ctx.exec.stop_tracking(ctx.client);
     ctx.client.reset(ctx.exec.engine.acl().is_open());
     reply.set_protocol(ctx.client.protocol);
     reply.simple("RESET");
@@ -49,7 +51,9 @@ pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -
 }
 
 pub(super) fn select(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    ctx.client.table = table(&args[1], ctx.exec.engine.tables())?;
+    let table = tenant::table_of(&ctx.exec.engine, &args[1])?;
+    ctx.check_entry(table)?;
+    ctx.client.table = table;
     reply.ok();
     Ok(())
 }
@@ -81,7 +85,7 @@ fn authenticate(
     match acl.get(name).filter(|user| user.admits(password)) {
         Some(user) => {
             ctx.client.log_in(user);
-            Ok(())
+            ctx.exec.bind(ctx.client).inspect_err(|_no_table| ctx.client.log_out())
         }
         None => {
             let info = client_info(ctx.client);

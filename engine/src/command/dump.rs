@@ -4,10 +4,11 @@ use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Stop, list, stream, string_body, zset};
+use super::{CommandError, Context, Done, Old, Stop, list, stream, string_body, zset};
 use crate::compact::Entry;
 use crate::field::FieldValue;
 use crate::meta::{Header, Kind};
+use crate::notify::Class;
 use crate::rdb::{self, HashField, Value};
 
 pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -174,6 +175,7 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     match value {
         Value::String(body) => {
             ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[&body]);
+            tell(ctx, key, old);
             return Ok(());
         }
         Value::Set(members) => {
@@ -204,5 +206,15 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     if let Some(at) = expire_at {
         super::expire::set_deadline(ctx, key, at)?;
     }
+    tell(ctx, key, old);
     Ok(())
+}
+
+/// A key was restored in place of what was there.
+fn tell(ctx: &mut Context<'_>, key: &[u8], old: Old) {
+    if old.live.is_some() {
+        // To Redis, what is in the way is removed first.
+        ctx.notify(Class::New, "new", key);
+    }
+    ctx.notify(Class::Generic, "restore", key);
 }

@@ -6,6 +6,7 @@ use coney_resp::{Args, Reply};
 use super::option::{Unit, int, is, moment};
 use super::{CommandError, Context, Done};
 use crate::meta::Header;
+use crate::notify::Class;
 
 pub(super) fn expire(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     set(ctx, args, reply, Unit::Seconds, false)
@@ -100,6 +101,7 @@ fn set(
                 let header = Header { expire_at: Some(at), ..header };
                 ctx.put_loaded(table, key, old, &header, b"");
             }
+            ctx.notify(Class::Generic, "expire", key);
         }
         // It lies in the past.
         Ok(_) | Err(_) => ctx.delete(key, old),
@@ -125,6 +127,7 @@ pub(super) fn persist(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     if let Some(header) = header {
         let table = ctx.table();
         ctx.put_loaded(table, key, old, &Header { expire_at: None, ..header }, b"");
+        ctx.notify(Class::Generic, "persist", key);
     }
     reply.int(i64::from(header.is_some()));
     Ok(())

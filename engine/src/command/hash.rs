@@ -15,8 +15,10 @@ use super::{CommandError, Context, Done, Stop, scan};
 use crate::compact::Entry;
 use crate::field::FieldValue;
 use crate::meta::Kind;
+use crate::notify::Class;
 
 pub(crate) mod expire;
+pub(super) mod range;
 
 /// A field out of what is stored, if anything is and it has not ended.
 fn live(stored: Option<&[u8]>, now: UnixMillis) -> Result<Option<FieldValue<'_>>, CommandError> {
@@ -200,6 +202,7 @@ fn set_pairs(ctx: &mut Context<'_>, args: Args<'_>) -> Result<usize, Stop> {
         created += usize::from(!was_there || has_ended);
     }
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hset", &args[1]);
     Ok(created)
 }
 
@@ -238,6 +241,9 @@ pub(super) fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
         ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     }
     ctx.edit_finish(edit);
+    if is_new {
+        ctx.notify(Class::Hash, "hset", &args[1]);
+    }
     reply.int(i64::from(is_new));
     Ok(())
 }
@@ -251,6 +257,9 @@ pub(super) fn hdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         let has_ended = has_ended(ctx, &edit, number, name);
         let was_there = ctx.edit_remove(&mut edit, number, name);
         count += usize::from(was_there && !has_ended);
+    }
+    if count > 0 {
+        ctx.notify(Class::Hash, "hdel", &args[1]);
     }
     ctx.edit_finish(edit);
     reply.count(count);
@@ -269,6 +278,7 @@ pub(super) fn hincrby(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     let value = FieldValue { expire_at, value: digits.format(sum).as_bytes() }.to_bytes();
     ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hincrby", &args[1]);
     reply.int(sum);
     Ok(())
 }
@@ -298,6 +308,7 @@ pub(super) fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Re
     let value = FieldValue { expire_at, value: text.as_bytes() }.to_bytes();
     ctx.edit_set(&mut edit, 0, Entry { name, value: &value });
     ctx.edit_finish(edit);
+    ctx.notify(Class::Hash, "hincrbyfloat", &args[1]);
     reply.bulk(text.as_bytes());
     Ok(())
 }

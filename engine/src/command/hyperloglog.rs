@@ -10,6 +10,7 @@ use self::sketch::{Corrupted, REGISTERS, Registers, Sketch};
 use super::option::is;
 use super::{CommandError, Context, Done, Stop, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 mod estimate;
 mod sketch;
@@ -50,6 +51,7 @@ pub(super) fn pf_add(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
     if is_changed {
         sketch.invalidate();
         ctx.put(key, old, &old.live.unwrap_or(Header::STRING), &[sketch.bytes()]);
+        ctx.notify(Class::String, "pfadd", key);
     }
     reply.int(i64::from(is_changed));
     Ok(())
@@ -112,6 +114,7 @@ pub(super) fn pf_merge(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     sketch.set_all(&registers)?;
     sketch.invalidate();
     ctx.put(key, old, &old.live.unwrap_or(Header::STRING), &[sketch.bytes()]);
+    ctx.notify(Class::String, "pfadd", key);
     reply.ok();
     Ok(())
 }

@@ -7,6 +7,7 @@ use super::long_double::LongDouble;
 use super::option::int;
 use super::{CommandError, Context, Done, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 pub(super) fn incr(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     add(ctx, args, reply, 1)
@@ -35,6 +36,7 @@ fn add(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: i64) ->
     let mut digits = itoa::Buffer::new();
     let header = old.live.unwrap_or(Header::STRING);
     ctx.put(key, old, &header, &[digits.format(sum).as_bytes()]);
+    ctx.notify(Class::String, "incrby", key);
     reply.int(sum);
     Ok(())
 }
@@ -55,6 +57,7 @@ pub(super) fn incr_by_float(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut R
     let text = sum.to_string();
     let header = old.live.unwrap_or(Header::STRING);
     ctx.put(key, old, &header, &[text.as_bytes()]);
+    ctx.notify(Class::String, "incrbyfloat", key);
     reply.bulk(text.as_bytes());
     Ok(())
 }

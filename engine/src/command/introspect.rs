@@ -176,7 +176,7 @@ fn write_docs(row: &CommandSpec, reply: &mut Reply<'_>) {
 
 pub(super) fn list(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let names: Vec<&str> = match (args.get(2), args.get(3), args.get(4)) {
-        (None, ..) => table::commands().map(|row| row.full_name).collect(),
+        (None, ..) => table::ALL.iter().map(|row| row.full_name).collect(),
         (Some(filter), Some(by), Some(value)) if args.len() == 5 && is(filter, "FILTERBY") => {
             let rows = table::ALL.iter();
             if is(by, "MODULE") {

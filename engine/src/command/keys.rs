@@ -13,6 +13,7 @@ use crate::compact::Encoding;
 use crate::element::LargeBody;
 use crate::key::META_PREFIX_LEN;
 use crate::meta::{HEADER_LEN_MAX, Header, Kind};
+use crate::notify::Class;
 
 /// A string of at most so many bytes is `embstr` to OBJECT ENCODING.
 const EMBSTR_LEN_MAX: usize = 44;
@@ -79,8 +80,10 @@ fn move_to(ctx: &mut Context<'_>, args: Args<'_>, overwrites: bool) -> Result<bo
     }
     let table = ctx.table();
     let elements = load_elements(ctx, source, header)?;
-    ctx.delete(source, from);
+    ctx.take_away(source, from);
     put_copy(ctx, table, target, to, header, &elements);
+    ctx.notify(Class::Generic, "rename_from", source);
+    ctx.notify(Class::Generic, "rename_to", target);
     Ok(true)
 }
 
@@ -98,6 +101,7 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         {
             at += 1;
             to_table = table(number, ctx.exec.engine.tables())?;
+            ctx.check_entry(to_table)?;
         } else {
             return Err(CommandError::Syntax.into());
         }
@@ -108,6 +112,9 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     // Latched, so that what is copied is what is there when the copy becomes visible.
     let from = ctx.load_for_write(source)?;
     let is_copied = transfer(ctx, source, from.live, to_table, target, overwrites)?;
+    if is_copied {
+        ctx.exec.notify(to_table, Class::Generic, "copy_to", target);
+    }
     reply.int(i64::from(is_copied));
     Ok(())
 }
@@ -115,13 +122,16 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
     let to_table = table(&args[2], ctx.exec.engine.tables())?;
+    ctx.check_entry(to_table)?;
     if to_table == ctx.table() {
         return Err(CommandError::SameObject.into());
     }
     let from = ctx.load_for_write(key)?;
     let is_moved = transfer(ctx, key, from.live, to_table, key, false)?;
     if is_moved {
-        ctx.delete(key, from);
+        ctx.take_away(key, from);
+        ctx.notify(Class::Generic, "move_from", key);
+        ctx.exec.notify(to_table, Class::Generic, "move_to", key);
     }
     reply.int(i64::from(is_moved));
     Ok(())
@@ -173,6 +183,10 @@ fn put_copy(
 ) {
     let version = header.version.map(|_| ctx.put_elements(table, target, elements));
     ctx.put_loaded(table, target, to, &Header { version, ..header }, b"");
+    if to.live.is_some() {
+        // To Redis, what is in the way is removed first.
+        ctx.exec.notify(table, Class::New, "new", target);
+    }
 }
 
 pub(super) fn object_encoding(

@@ -17,6 +17,7 @@ use crate::batch::Family;
 use crate::key::{META_PREFIX_LEN, MetaKey, SLOTS};
 use crate::meta::Header;
 use crate::store::StoreError;
+use crate::tenant::BOUND;
 
 /// Keys that a call of SCAN looks at, if it does not say COUNT.
 const SCAN_COUNT_DEFAULT: u64 = 10;
@@ -41,6 +42,9 @@ pub(super) fn flushdb(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
 }
 
 pub(super) fn flushall(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    if ctx.client.bound_table().is_some() {
+        return Err(BOUND.into());
+    }
     // Tables of an earlier configuration included.
     let tables = u16::try_from(ctx.exec.engine.counts.tables()).unwrap_or(u16::MAX);
     flush(ctx, args, 0..tables, reply)

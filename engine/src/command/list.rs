@@ -3,11 +3,14 @@
 //! Every push writes the key's meta entry, so that "the key got elements" is to be seen in the
 //! changes of a batch.
 
+use std::cell::RefCell;
+
 use coney_resp::{Args, Reply};
 
 use super::blocking::{self, Timeout};
 use super::option::{int, is, pop_count};
 use super::{CommandError, Context, Done, Stop};
+use crate::notify::Class;
 use edit::List;
 use read::Wanted;
 
@@ -32,6 +35,22 @@ impl End {
             Ok(Self::Right)
         } else {
             Err(CommandError::Syntax)
+        }
+    }
+
+    /// The event of adding elements there.
+    fn push_event(self) -> &'static str {
+        match self {
+            Self::Left => "lpush",
+            Self::Right => "rpush",
+        }
+    }
+
+    /// The event of taking elements from there.
+    fn pop_event(self) -> &'static str {
+        match self {
+            Self::Left => "lpop",
+            Self::Right => "rpop",
         }
     }
 
@@ -112,6 +131,7 @@ fn push(
     args.iter().skip(2).for_each(|value| list.push(ctx, end, value));
     reply_len(list.len(), reply);
     list.finish(ctx);
+    ctx.notify(Class::List, end.push_event(), &args[1]);
     Ok(())
 }
 
@@ -157,6 +177,7 @@ fn pop_from(
         Ok(true)
     })?;
     list.trim(ctx, if end == End::Left { range.end..len } else { 0..range.start })?;
+    ctx.notify(Class::List, end.pop_event(), list.key());
     list.finish(ctx);
     Ok(())
 }
@@ -290,6 +311,8 @@ fn move_element(
             target.finish(ctx);
         }
     }
+    ctx.notify(Class::List, to.push_event(), &args[2]);
+    ctx.notify(Class::List, from.pop_event(), &args[1]);
     source.finish(ctx);
     reply.bulk(&moved);
     Ok(true)
@@ -346,20 +369,18 @@ pub(super) fn lindex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
 
 pub(super) fn lrange(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (start, stop) = (int(&args[2])?, int(&args[3])?);
-    let mut count = 0;
-    let mut bytes = Vec::new();
-    let mut out = Reply::new(&mut bytes, reply.protocol());
+    let reply = RefCell::new(reply);
     let plan = |len: Option<u64>| {
-        Ok(Wanted { range: range(start, stop, len.unwrap_or(0)), is_reverse: false })
+        let range = range(start, stop, len.unwrap_or(0));
+        let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        // There are so many, or the command fails.
+        reply.borrow_mut().array(count);
+        Ok(Wanted { range, is_reverse: false })
     };
     read::visit(ctx, &args[1], plan, &mut |value| {
-        count += 1;
-        out.bulk(value);
+        reply.borrow_mut().bulk(value);
         Ok(true)
-    })?;
-    reply.array(count);
-    reply.raw(&bytes);
-    Ok(())
+    })
 }
 
 pub(super) fn lset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
@@ -371,6 +392,7 @@ pub(super) fn lset(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         position(int(&args[2])?, list.len()).ok_or(CommandError::Text("ERR index out of range"))?;
     list.set(ctx, at, &args[3]);
     list.finish(ctx);
+    ctx.notify(Class::List, "lset", &args[1]);
     reply.ok();
     Ok(())
 }
@@ -379,7 +401,11 @@ pub(super) fn ltrim(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     let (start, stop) = (int(&args[2])?, int(&args[3])?);
     let mut list = List::open(ctx, &args[1])?;
     let kept = range(start, stop, list.len());
+    let is_there = list.len() > 0;
     list.trim(ctx, kept)?;
+    if is_there {
+        ctx.notify(Class::List, "ltrim", &args[1]);
+    }
     list.finish(ctx);
     reply.ok();
     Ok(())
@@ -402,6 +428,9 @@ pub(super) fn lrem(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         found.reverse();
     }
     list.remove(ctx, &found)?;
+    if !found.is_empty() {
+        ctx.notify(Class::List, "lrem", &args[1]);
+    }
     list.finish(ctx);
     reply.count(found.len());
     Ok(())
@@ -428,6 +457,7 @@ pub(super) fn linsert(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
         list.insert(ctx, at + after, &args[4])?;
         reply_len(list.len(), reply);
         list.finish(ctx);
+        ctx.notify(Class::List, "linsert", &args[1]);
     } else {
         reply.int(if len == 0 { 0 } else { -1 });
     }

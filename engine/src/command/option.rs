@@ -38,6 +38,81 @@ pub(super) fn random_count(arg: &[u8]) -> Result<i64, CommandError> {
     }
 }
 
+/// A range of names in the order of their bytes, as ZRANGEBYLEX takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LexRange {
+    /// The first name; `None`: no name is in the range.
+    pub(super) begin: Option<Vec<u8>>,
+    /// What follows the last one; `None`: to the end.
+    pub(super) end: Option<Vec<u8>>,
+}
+
+impl LexRange {
+    pub(super) fn parse(min: &[u8], max: &[u8]) -> Result<Self, CommandError> {
+        match (Self::bound(min, false), Self::bound(max, true)) {
+            (Some(begin), Some(end)) => Ok(Self { begin, end }),
+            _ => Err(CommandError::Text("ERR min or max not valid string range item")),
+        }
+    }
+
+    /// What a range begins with, or what follows its end.
+    fn bound(arg: &[u8], is_end: bool) -> Option<Option<Vec<u8>>> {
+        match arg {
+            b"-" => Some(Some(Vec::new())),
+            b"+" => Some(None),
+            [kind @ (b'[' | b'('), name @ ..] => {
+                let mut name = name.to_vec();
+                if (*kind == b'(') != is_end {
+                    // The one that follows.
+                    name.push(0);
+                }
+                Some(Some(name))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.begin.as_deref().is_some_and(|begin| begin <= name)
+            && self.end.as_deref().is_none_or(|end| name < end)
+    }
+}
+
+/// Which of a range are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// So many are passed over.
+    pub(super) offset: u64,
+    /// So many follow at most.
+    pub(super) count: u64,
+}
+
+impl Window {
+    pub(super) const ALL: Self = Self { offset: 0, count: u64::MAX };
+
+    /// LIMIT: a negative offset is behind everything, a negative count is all that follow.
+    pub(super) fn limit(offset: i64, count: i64) -> Self {
+        let Ok(offset) = u64::try_from(offset) else { return Self { offset: 0, count: 0 } };
+        Self { offset, count: u64::try_from(count).unwrap_or(u64::MAX) }
+    }
+
+    /// Hands on what is in the window, which has room for one at least, of what is visited.
+    pub(super) fn of(
+        self,
+        visit: &mut dyn FnMut(f64, &[u8]) -> bool,
+    ) -> impl FnMut(f64, &[u8]) -> bool {
+        let Self { mut offset, mut count } = self;
+        move |score, member| {
+            if offset > 0 {
+                offset -= 1;
+                return true;
+            }
+            count -= 1;
+            visit(score, member) && count > 0
+        }
+    }
+}
+
 /// The number of a table that exists.
 pub(super) fn table(arg: &[u8], tables: u16) -> Result<u16, CommandError> {
     let index = int(arg)?;

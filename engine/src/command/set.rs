@@ -10,6 +10,7 @@ use super::option::{pop_count, random_count};
 use super::{CommandError, Context, Done, scan};
 use crate::compact::Entry;
 use crate::meta::Kind;
+use crate::notify::Class;
 
 pub(super) mod algebra;
 
@@ -27,6 +28,9 @@ pub(super) fn sadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         added += usize::from(!ctx.edit_set(&mut edit, number, entry(member)));
     }
     ctx.edit_finish(edit);
+    if added > 0 {
+        ctx.notify(Class::Set, "sadd", &args[1]);
+    }
     reply.count(added);
     Ok(())
 }
@@ -38,6 +42,9 @@ pub(super) fn srem(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let mut removed = 0;
     for (number, member) in members.iter().enumerate() {
         removed += usize::from(ctx.edit_remove(&mut edit, number, member));
+    }
+    if removed > 0 {
+        ctx.notify(Class::Set, "srem", &args[1]);
     }
     ctx.edit_finish(edit);
     reply.count(removed);
@@ -122,9 +129,15 @@ pub(super) fn spop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             ctx.choose(&mut all, wanted);
             all
         }
-        Form::Large(large) if wanted == 1 => ctx.random_member(large)?.into_iter().collect(),
+        Form::Large(large) if wanted == 1 => {
+            let name = ctx.random_to_remove(large)?;
+            name.into_iter().map(|name| Member { name, value: Vec::new() }).collect()
+        }
         Form::Large(large) => ctx.random_members(large, wanted)?,
     };
+    if !popped.is_empty() {
+        ctx.notify(Class::Set, "spop", &args[1]);
+    }
     if wanted >= edit.count() {
         let old = edit.old;
         ctx.delete(&args[1], old);
@@ -181,9 +194,13 @@ pub(super) fn smove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
         ctx.edit_prepare(&mut to, std::iter::once(member))?;
         from.assume_present(1);
         ctx.edit_remove(&mut from, 0, member);
+        ctx.notify(Class::Set, "srem", source);
         ctx.edit_finish(from);
-        ctx.edit_set(&mut to, 0, entry(member));
+        let was_there = ctx.edit_set(&mut to, 0, entry(member));
         ctx.edit_finish(to);
+        if !was_there {
+            ctx.notify(Class::Set, "sadd", target);
+        }
     }
     reply.int(i64::from(is_there));
     Ok(())

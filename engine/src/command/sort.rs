@@ -9,8 +9,9 @@ use std::ops::Range;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Stop, hash, list, string_body};
+use super::{CommandError, Context, Done, Stop, hash, list, string_body, zset};
 use crate::meta::Kind;
+use crate::notify::Class;
 
 /// Options of SORT.
 #[derive(Debug, Default)]
@@ -84,6 +85,9 @@ pub(super) fn sort(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let Some(target) = options.store else { return tell(rows, reply) };
     let values: Vec<Vec<u8>> = rows.into_iter().map(Option::unwrap_or_default).collect();
     list::replace(ctx, target, &values)?;
+    if !values.is_empty() {
+        ctx.notify(Class::List, "sortstore", target);
+    }
     reply.count(values.len());
     Ok(())
 }
@@ -119,8 +123,13 @@ fn sorted(
         // What is stored has to be the same everywhere.
         (is_sorted, is_alpha, by) = (true, true, None);
     }
+    let mut is_cut = false;
     let mut elements = match kind {
         None => Vec::new(),
+        Some(Kind::ZSet) if !is_sorted => {
+            is_cut = true;
+            zset::load(ctx, key, options.is_descending, |len| options.wanted(len))?
+        }
         Some(Kind::List) => list::load(ctx, key, !is_sorted && options.is_descending)?,
         Some(kind @ (Kind::Set | Kind::ZSet)) => {
             let mut members = Vec::new();
@@ -145,7 +154,7 @@ fn sorted(
         });
         elements = weighted.into_iter().map(|(_, element)| element).collect();
     }
-    let wanted = options.wanted(elements.len());
+    let wanted = if is_cut { 0..elements.len() } else { options.wanted(elements.len()) };
     let elements = elements.drain(wanted);
     if options.get.is_empty() {
         return Ok(elements.map(Some).collect());

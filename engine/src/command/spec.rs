@@ -128,7 +128,7 @@ impl Categories {
     const FAST: Self = Self(1 << 9);
     const SLOW: Self = Self(1 << 10);
     pub(super) const DANGEROUS: Self = Self(1 << 11);
-    pub(super) const CONNECTION: Self = Self(1 << 12);
+    pub(crate) const CONNECTION: Self = Self(1 << 12);
     pub(super) const BITMAP: Self = Self(1 << 13);
     pub(super) const STREAM: Self = Self(1 << 14);
     pub(super) const BLOCKING: Self = Self(1 << 15);
@@ -360,6 +360,9 @@ pub(crate) enum Handler {
     Container,
 }
 
+/// Arguments of a command that cannot take long.
+const QUICK_ARGS_MAX: usize = 16;
+
 /// One row of the command table. Everything that can be stated of a command as data.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandSpec {
@@ -473,6 +476,13 @@ impl CommandSpec {
     pub fn subcommands(&self) -> &'static [Self] {
         let (first, count) = (usize::from(self.subcommands.0), usize::from(self.subcommands.1));
         super::table::ALL.get(first..first + count).unwrap_or_default()
+    }
+
+    /// Whether it may take a worker longer than a few microseconds: what Redis does not call fast,
+    /// but strings, and anything with many arguments.
+    pub fn may_be_long(&self, args: Args<'_>) -> bool {
+        let is_quick = self.flags.contains(Flags::FAST) || self.group == Group::String;
+        !is_quick || args.len() > QUICK_ARGS_MAX
     }
 
     /// Whether the control plane answers it.

@@ -11,6 +11,7 @@ use self::args::{NewId, Strategy, Trim};
 use self::open::{Ids, Stream};
 use super::option::{int, is};
 use super::{CommandError, Context, Done, Stop};
+use crate::notify::Class;
 use crate::stream::{self, StreamId};
 
 mod args;
@@ -21,9 +22,6 @@ pub(super) mod pending;
 pub(super) mod read;
 pub(super) mod save;
 
-/// Entries of a block: an approximate trimming removes whole ones. Redis's
-/// `stream-node-max-entries`.
-const BLOCK_ENTRIES: u64 = 100;
 /// Longest entry, fields and values together.
 const ENTRY_BYTES_MAX: usize = 1 << 30;
 
@@ -108,10 +106,12 @@ pub(super) fn xadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     if stream.length == 1 {
         stream.info.first_id = id;
     }
-    if let Some(how) = options.trim {
-        trim(ctx, &mut stream, how)?;
-    }
+    let trimmed = options.trim.map_or(Ok(0), |how| trim(ctx, &mut stream, how))?;
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xadd", &args[1]);
+    if trimmed > 0 {
+        ctx.notify(Class::Stream, "xtrim", &args[1]);
+    }
     write_id(reply, id);
     Ok(())
 }
@@ -119,6 +119,7 @@ pub(super) fn xadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 /// Removes entries from the beginning and returns how many. May stop.
 fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64, Stop> {
     let length = stream.length;
+    let node_entries = ctx.exec.engine.encoding_limits().stream_node_entries();
     let rounded = |eligible: u64| {
         let is_limited = how.limit > 0 && how.limit < eligible;
         // The last block may be smaller.
@@ -126,7 +127,7 @@ fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64
             return eligible;
         }
         let most = if is_limited { how.limit } else { eligible };
-        most - most % BLOCK_ENTRIES
+        most - most % node_entries
     };
     let (wanted, end) = match how.strategy {
         Strategy::MaxLen(count) => (rounded(length.saturating_sub(count)), StreamId::MAX),
@@ -177,6 +178,9 @@ pub(super) fn xtrim(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     if let Some(how) = options.trim.filter(|_| stream.exists()) {
         removed = trim(ctx, &mut stream, how)?;
         stream.finish(ctx);
+        if removed > 0 {
+            ctx.notify(Class::Stream, "xtrim", &args[1]);
+        }
     }
     write_count(reply, removed);
     Ok(())
@@ -245,6 +249,9 @@ pub(super) fn xdel(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
         stream.info.first_id = stream.find_first(ctx)?;
     }
     stream.finish(ctx);
+    if removed > 0 {
+        ctx.notify(Class::Stream, "xdel", &args[1]);
+    }
     write_count(reply, removed);
     Ok(())
 }
@@ -306,6 +313,7 @@ pub(super) fn xsetid(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
         stream.info.max_deleted_id = max_deleted;
     }
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xsetid", &args[1]);
     reply.ok();
     Ok(())
 }

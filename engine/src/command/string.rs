@@ -5,6 +5,7 @@ use coney_resp::{Args, Reply};
 use super::option::{Condition, Deadline, SetOptions, Ttl, Unit, int, parse_get_ex};
 use super::{CommandError, Context, Done, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 pub(super) fn get(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     ctx.read(&args[1], |found| {
@@ -28,6 +29,7 @@ pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
     if args.len() == 3 {
         let old = ctx.for_write(key)?;
         ctx.put(key, old, &Header::STRING, &[value]);
+        ctx.notify(Class::String, "set", key);
         reply.ok();
         return Ok(());
     }
@@ -56,6 +58,10 @@ pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         Ttl::Unsaid | Ttl::Remove | Ttl::Set(_) => deadline,
     };
     ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[value]);
+    ctx.notify(Class::String, "set", key);
+    if deadline.is_some() {
+        ctx.notify(Class::Generic, "expire", key);
+    }
     if !options.get {
         reply.ok();
     }
@@ -66,6 +72,7 @@ pub(super) fn setnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     let old = ctx.for_write(&args[1])?;
     if old.live.is_none() {
         ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+        ctx.notify(Class::String, "set", &args[1]);
     }
     reply.int(i64::from(old.live.is_none()));
     Ok(())
@@ -88,6 +95,8 @@ fn set_with_deadline(
     let expire_at = Some(Deadline::after(unit, &args[2]).resolve(ctx.now)?);
     let old = ctx.for_write(&args[1])?;
     ctx.put(&args[1], old, &Header { expire_at, ..Header::STRING }, &[&args[3]]);
+    ctx.notify(Class::String, "set", &args[1]);
+    ctx.notify(Class::Generic, "expire", &args[1]);
     reply.ok();
     Ok(())
 }
@@ -96,6 +105,7 @@ pub(super) fn get_set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     let old = ctx.for_write(&args[1])?;
     get(ctx, args, reply)?;
     ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+    ctx.notify(Class::String, "set", &args[1]);
     Ok(())
 }
 
@@ -123,9 +133,16 @@ pub(super) fn get_ex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
     let expire_at = deadline.map(|deadline| deadline.resolve(ctx.now)).transpose()?;
     if expire_at.is_some_and(|at| at <= ctx.now) {
         ctx.delete(key, old);
-    } else if expire_at != header.expire_at {
+        return Ok(());
+    }
+    if expire_at != header.expire_at {
         let table = ctx.table();
         ctx.put_loaded(table, key, old, &Header { expire_at, ..header }, b"");
+    }
+    match (expire_at, header.expire_at) {
+        (Some(_), _) => ctx.notify(Class::Generic, "expire", key),
+        (None, Some(_)) => ctx.notify(Class::Generic, "persist", key),
+        (None, None) => {}
     }
     Ok(())
 }
@@ -172,6 +189,7 @@ fn put_pairs(ctx: &mut Context<'_>, args: Args<'_>) {
     for (at, (key, value)) in keys.zip(values).enumerate() {
         let old = ctx.prepared(at, key);
         ctx.put(key, old, &Header::STRING, &[value]);
+        ctx.notify(Class::String, "set", key);
     }
 }
 
@@ -185,6 +203,7 @@ pub(super) fn append(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
     }
     let table = ctx.table();
     ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), tail);
+    ctx.notify(Class::String, "append", key);
     reply.count(new_len);
     Ok(())
 }
@@ -232,6 +251,7 @@ pub(super) fn set_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     reply.count(value.len());
     let table = ctx.table();
     ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    ctx.notify(Class::String, "setrange", key);
     Ok(())
 }
 

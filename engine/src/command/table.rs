@@ -76,6 +76,11 @@ pub(crate) fn find(args: Args<'_>) -> Result<&'static CommandSpec, Refusal> {
     })
 }
 
+/// The place in [`ALL`] of the command that these arguments mean.
+pub fn index_of(args: Args<'_>) -> Option<usize> {
+    find(args).ok().map(CommandSpec::index)
+}
+
 /// The row of the command of this name; no subcommands.
 pub fn command(name: &[u8]) -> Option<&'static CommandSpec> {
     if name.len() > NAME_LEN_MAX {

@@ -8,7 +8,7 @@ use coney_resp::{Args, Reply};
 
 use super::{
     CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
-    option,
+    tenant,
 };
 use crate::client::Client;
 use crate::executor::Executor;
@@ -127,6 +127,9 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         reply.null_array();
         return Ok(());
     }
+    for Queued { spec, args } in queue.iter() {
+        ctx.exec.remember_keys(ctx.client, spec, args.as_args());
+    }
     let before = ctx.client.clone();
     let savepoint = ctx.exec.savepoint();
     ctx.exec.in_transaction = true;
@@ -164,12 +167,12 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
 
 /// Executes the commands, up to one that has to wait.
 fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
-    let first = ctx.exec.batch.count();
+    let first = ctx.exec.batch.writes();
     let mut failed = Vec::new();
     reply.array(queue.len());
     for Queued { spec, args } in queue {
         let start = reply.len();
-        let count = ctx.exec.batch.count();
+        let count = ctx.exec.batch.writes();
         let args = args.as_args();
         let done = match spec.handler {
             Handler::Fast(handler) => handler(ctx, args, reply),
@@ -181,7 +184,7 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
         match done {
             Ok(()) => {}
             Err(Stop::Error(error)) => {
-                let written = ctx.exec.batch.count();
+                let written = ctx.exec.batch.writes();
                 assert_eq!(written, count, "{} wrote and then failed", spec.full_name);
                 reply.truncate(start);
                 error.write(reply, spec.full_name);
@@ -196,7 +199,7 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
             ctx.exec.stats.failed_calls[index] += 1;
         }
         if let Some(transaction) = &ctx.client.transaction {
-            ctx.exec.count_queue(transaction);
+            ctx.exec.count_queue(ctx.now, ctx.client, transaction);
         }
     }
     Ok(())
@@ -237,7 +240,9 @@ fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
             latch_key(ctx, table, user_key)?;
         }
         match spec.full_name {
-            "select" => table = option::table(&args[1], tables).unwrap_or(table),
+            "select" => {
+                table = tenant::table_of(&ctx.exec.engine, &args[1]).unwrap_or(table);
+            }
             // Another key may be in any table that an argument can name.
             "copy" | "move" => {
                 let named = args.skip(2);

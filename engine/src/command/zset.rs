@@ -1,20 +1,24 @@
 //! Sorted sets. Pages: <https://redis.io/docs/latest/commands/?group=sorted-set>.
 //!
 //! Members with their scores are what `data` holds, so that everything that asks for a member is as
-//! in hashes; `score` holds the members of large ones once more, in the order of their scores. How
-//! both are changed together is in [`edit`], how the order is read in [`sorted`], what reads it in
-//! [`range`] and [`pop`], and what several sorted sets make together in [`algebra`].
+//! in hashes; `score` holds the members of large ones once more, in the order of their scores, and
+//! how many of them lie where. How all is changed together is in [`edit`], how members are counted in
+//! [`buckets`], how the order is read in [`sorted`], what reads it in [`range`] and [`pop`], and what
+//! several sorted sets make together in [`algebra`].
 
 use coney_resp::number::write_double;
 use coney_resp::{Args, Protocol, Reply};
 
 use super::collection::{Large, Shape};
-use super::option::{is, random_count};
+use super::option::{Window, is, random_count};
 use super::{CommandError, Context, Done, Stop, scan};
 use crate::meta::{Kind, MetaError};
+use crate::notify::Class;
 use crate::score;
 
+pub(super) mod aggregate;
 pub(super) mod algebra;
+mod buckets;
 mod edit;
 pub(super) mod geo;
 mod number;
@@ -24,7 +28,7 @@ mod sorted;
 
 use edit::SortedEdit;
 use number::double;
-use sorted::{Scored, Sorted};
+use sorted::{Range, Scored, Sorted};
 
 /// The score out of what is stored with a member.
 fn score_of(stored: &[u8]) -> Result<f64, MetaError> {
@@ -38,7 +42,7 @@ pub(super) fn visit_backwards(
     visit: &mut dyn FnMut(&[u8], f64),
 ) -> Done {
     let sorted = Sorted::read(ctx, key)?;
-    sorted.walk(ctx, &sorted::Range::Rank(0, -1), true, &mut |score, member| {
+    sorted.walk(ctx, &Range::Rank(0, -1), true, &mut |score, member| {
         visit(member, score);
         true
     })
@@ -48,7 +52,25 @@ pub(super) fn visit_backwards(
 pub(super) fn replace(ctx: &mut Context<'_>, key: &[u8], members: Vec<(Vec<u8>, f64)>) -> Done {
     let scored = |(member, score)| Scored { score, member };
     let members: Vec<Scored> = members.into_iter().map(scored).collect();
-    edit::replace(ctx, key, &members)
+    edit::replace(ctx, key, &members, None)
+}
+
+/// The members of a range of ranks in their order, or, reversed, of ranks counted from the end.
+pub(super) fn load(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    is_reverse: bool,
+    wanted: impl FnOnce(usize) -> std::ops::Range<usize>,
+) -> Result<Vec<Vec<u8>>, Stop> {
+    let sorted = Sorted::read(ctx, key)?;
+    let wanted = wanted(usize::try_from(sorted.len()).unwrap_or(usize::MAX));
+    let rank = |rank: usize| i64::try_from(rank).unwrap_or(i64::MAX);
+    let Some(stop) = wanted.end.checked_sub(1).filter(|_| !wanted.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let range = Range::Rank(rank(wanted.start), rank(stop));
+    let members = sorted.collect(ctx, &range, is_reverse, Window::ALL)?;
+    Ok(members.into_iter().map(|scored| scored.member).collect())
 }
 
 /// Replies with members and, if wanted, their scores.
@@ -177,6 +199,14 @@ fn add_scored<'a, M: Iterator<Item = &'a [u8]>>(
 ) -> Done {
     let mut edit = SortedEdit::open(ctx, key)?;
     edit.prepare(ctx, members())?;
+    for (number, (member, given)) in members().zip(&scores).enumerate() {
+        // With an increment there is one member only, so nothing changes its score meanwhile.
+        let old = edit.score(ctx, number, member)?;
+        let new = if options.is_increment { old.unwrap_or(0.0) + given } else { *given };
+        for score in old.into_iter().chain(Some(new)) {
+            edit.prepare_score(ctx, score, member)?;
+        }
+    }
     let (mut added, mut changed, mut last) = (0, 0, None);
     for (number, (member, given)) in members().zip(scores).enumerate() {
         let old = edit.score(ctx, number, member)?;
@@ -197,6 +227,9 @@ fn add_scored<'a, M: Iterator<Item = &'a [u8]>>(
         }
     }
     edit.finish(ctx);
+    if added + changed > 0 {
+        ctx.notify(Class::ZSet, if options.is_increment { "zincr" } else { "zadd" }, key);
+    }
     match (options.is_increment, last) {
         (true, Some(score)) => reply.double(score),
         (true, None) => reply.null(),
@@ -209,12 +242,20 @@ pub(super) fn zrem(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     let members = args.skip(2);
     let mut edit = SortedEdit::open(ctx, &args[1])?;
     edit.prepare(ctx, members.iter())?;
+    for (number, member) in members.iter().enumerate() {
+        if let Some(score) = edit.score(ctx, number, member)? {
+            edit.prepare_score(ctx, score, member)?;
+        }
+    }
     let mut removed = 0;
     for (number, member) in members.iter().enumerate() {
         if let Some(score) = edit.score(ctx, number, member)? {
             edit.remove(ctx, number, member, score);
             removed += 1;
         }
+    }
+    if removed > 0 {
+        ctx.notify(Class::ZSet, "zrem", &args[1]);
     }
     edit.finish(ctx);
     reply.count(removed);
@@ -305,10 +346,10 @@ fn rank(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, is_reverse
     match (sorted.rank(ctx, &args[2], is_reverse)?, has_score) {
         (None, false) => reply.null(),
         (None, true) => reply.null_array(),
-        (Some((rank, _)), false) => reply.count(rank),
+        (Some((rank, _)), false) => reply.int(rank),
         (Some((rank, score)), true) => {
             reply.array(2);
-            reply.count(rank);
+            reply.int(rank);
             reply.double(score);
         }
     }

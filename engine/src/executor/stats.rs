@@ -1,4 +1,6 @@
-//! What one executor counts.
+//! What an executor counts.
+
+use super::Executor;
 
 /// What an executor counts.
 #[derive(Debug, Default, Clone)]
@@ -26,6 +28,8 @@ pub struct ExecutorStats {
     pub pool_reads: u64,
     /// Commands that write and were executed on the pool for the same reasons.
     pub holds: u64,
+    /// Keyspace events that found the mailbox of their receivers full.
+    pub events_dropped: u64,
     /// Commands parked for a latch.
     pub latch_waits: u64,
     /// Calls, by the command's index in the table.
@@ -34,4 +38,50 @@ pub struct ExecutorStats {
     pub failed_calls: Vec<u64>,
     /// Calls refused before they ran.
     pub rejected_calls: Vec<u64>,
+}
+
+impl ExecutorStats {
+    /// Nothing yet, for a table of so many commands.
+    pub(super) fn of(commands: usize) -> Self {
+        Self {
+            calls: vec![0; commands],
+            failed_calls: vec![0; commands],
+            rejected_calls: vec![0; commands],
+            ..Self::default()
+        }
+    }
+}
+
+impl Executor {
+    /// The command that has ended since the last look, by its place in the table, and whether it may
+    /// have taken long. One that is only queued, or refused, is none.
+    pub fn take_last_call(&mut self) -> Option<(usize, bool)> {
+        self.last_call.take()
+    }
+
+    /// Bytes and entries in the cache, hits and misses.
+    pub fn cache_usage(&self) -> CacheUsage {
+        let (bytes, entries) = self.cache.usage();
+        CacheUsage { bytes, entries, hits: self.cache.hits, misses: self.cache.misses }
+    }
+
+    /// Sets the counters back to zero.
+    pub fn reset_stats(&mut self) {
+        let commands = self.stats.calls.len();
+        self.stats = ExecutorStats::of(commands);
+        (self.cache.hits, self.cache.misses) = (0, 0);
+    }
+}
+
+/// See [`Executor::cache_usage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheUsage {
+    /// Bytes in use.
+    pub bytes: u64,
+    /// Entries.
+    pub entries: usize,
+    /// Lookups that found a valid entry.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
 }

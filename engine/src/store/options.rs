@@ -36,6 +36,9 @@ pub(super) fn family_name(family: Family) -> &'static str {
 /// Options of the database as a whole.
 pub(super) fn database(config: &EngineConfig) -> Options {
     let mut options = Options::default();
+    if let Some(device) = &config.device {
+        options.set_env(device.env());
+    }
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     // Table files stay open: a lookup must not open a file.
@@ -127,10 +130,18 @@ fn leveled(options: &mut Options, config: &EngineConfig) {
 /// Elements: read one by one and in ranges, never across collections.
 fn elements(config: &EngineConfig, shared: &Shared) -> Options {
     let mut options = Options::default();
+    match config.memtable {
+        Memtable::SkipList => {
+            options.set_memtable_prefix_bloom_ratio(0.1);
+            options.set_memtable_whole_key_filtering(true);
+        }
+        // Ranges need an ordered memtable.
+        Memtable::Hash => {
+            options = coney_memtable::with_tree_memtable(options)
+                .expect("RocksDB knows the memtable, which was just registered");
+        }
+    }
     leveled(&mut options, config);
-    // As in meta. Ranges need an ordered memtable, whatever meta's is.
-    options.set_memtable_prefix_bloom_ratio(0.1);
-    options.set_memtable_whole_key_filtering(true);
     options.set_block_based_table_factory(&table(shared));
     options
 }

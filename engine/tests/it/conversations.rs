@@ -7,7 +7,8 @@ use coney_conversation::run_all;
 use crate::peer::EnginePeer;
 
 /// The folders whose commands the engine answers without a control plane.
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
+    "beyond",
     "bitmap",
     "command",
     "connection",

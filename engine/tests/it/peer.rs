@@ -63,7 +63,8 @@ pub(crate) fn try_once(
     }
 }
 
-/// Executes a command to its end, committing when it has to wait.
+/// Executes a command to its end, committing when it has to wait. One that waits for elements ends
+/// without them.
 pub(crate) fn execute(
     engine: &Arc<Engine>,
     executor: &mut Executor,
@@ -71,6 +72,30 @@ pub(crate) fn execute(
     client: &mut Client,
     args: Args<'_>,
 ) -> Done {
+    match execute_or_wait(engine, executor, now, client, args) {
+        Ok(done) => done,
+        // Nobody else is there who could add something.
+        Err(_timeout) => give_up(executor, now, client, args),
+    }
+}
+
+/// Ends a command that waits for elements.
+fn give_up(executor: &mut Executor, now: UnixMillis, client: &mut Client, args: Args<'_>) -> Done {
+    let mut out = Vec::new();
+    let protocol = client.protocol;
+    executor.give_up(now, client, args, &mut Reply::new(&mut out, protocol));
+    Done { reply: out, closes: false }
+}
+
+/// Executes a command, committing when it has to wait; for how many milliseconds it waits if it waits
+/// for elements.
+fn execute_or_wait(
+    engine: &Arc<Engine>,
+    executor: &mut Executor,
+    now: UnixMillis,
+    client: &mut Client,
+    args: Args<'_>,
+) -> Result<Done, u64> {
     let mut attempt = 0;
     for _ in 0..ROUNDS_MAX {
         match try_once(executor, now, client, args, attempt) {
@@ -78,7 +103,7 @@ pub(crate) fn execute(
                 if executor.wants_commit() {
                     commit(executor);
                 }
-                return done;
+                return Ok(done);
             }
             Err(Park::Latch | Park::Stall) => commit(executor),
             Err(Park::Job(job)) => {
@@ -90,19 +115,14 @@ pub(crate) fn execute(
                         if !client.take_reply_permission() {
                             reply.clear();
                         }
-                        return Done { reply, closes: false };
+                        return Ok(Done { reply, closes: false });
                     }
                 }
             }
-            Err(Park::Wait { .. }) => {
-                // Nobody else is there who could add something.
-                executor.give_up(client, args);
-                let mut out = Vec::new();
-                Reply::new(&mut out, client.protocol).null_array();
-                return Done { reply: out, closes: false };
-            }
+            Err(Park::Wait { timeout_ms }) => return Err(timeout_ms),
+            Err(Park::Paused) => panic!("nobody ends the pause"),
             Err(Park::Admin) => {
-                return Done { reply: b"-ERR no control plane\r\n".to_vec(), closes: false };
+                return Ok(Done { reply: b"-ERR no control plane\r\n".to_vec(), closes: false });
             }
         }
     }
@@ -111,7 +131,8 @@ pub(crate) fn execute(
 
 /// Commits, and waits for stalls to end.
 pub(crate) fn commit(executor: &mut Executor) {
-    loop {
+    // As a worker does: a command that waits for a commit although there is nothing to commit hangs.
+    while executor.has_writes() {
         match executor.commit() {
             CommitOutcome::Nothing | CommitOutcome::Committed { .. } => return,
             CommitOutcome::Stalled => std::thread::yield_now(),
@@ -137,6 +158,8 @@ struct Session {
     input: Vec<u8>,
     output: Vec<u8>,
     is_closed: bool,
+    /// Its command that waits for elements, and until when.
+    waiting: Option<(OwnedArgs, Option<UnixMillis>)>,
 }
 
 impl EnginePeer {
@@ -157,7 +180,9 @@ impl EnginePeer {
 
     fn session(&mut self, name: &str) -> &mut Session {
         self.clients.entry(name.to_owned()).or_insert_with(|| {
-            let client = Client::new(self.next_id);
+            let mut client = Client::new(self.next_id);
+            client.addr = Some(([127, 0, 0, 1], 1000).into());
+            self.executor.admit(&client);
             self.next_id += 1;
             Session {
                 client,
@@ -165,6 +190,7 @@ impl EnginePeer {
                 input: Vec::new(),
                 output: Vec::new(),
                 is_closed: false,
+                waiting: None,
             }
         })
     }
@@ -191,23 +217,32 @@ impl EnginePeer {
     }
 
     fn process(&mut self, name: &str) {
+        self.process_input(name);
+        self.settle();
+    }
+
+    fn process_input(&mut self, name: &str) {
         let session = self.clients.get_mut(name).unwrap();
         let limits = Limits { bulk_len_max: 512 << 20, authenticated: true };
         let input = std::mem::take(&mut session.input);
         let mut at = 0;
-        while !session.is_closed {
+        while !session.is_closed && session.waiting.is_none() {
             match session.parser.next(&input[at..], limits, &mut self.scratch) {
                 Ok(Step::Command { consumed }) => {
                     let args = self.scratch.args(&input[at..]);
-                    let done = execute(
-                        &self.engine,
-                        &mut self.executor,
-                        self.now,
-                        &mut session.client,
-                        args,
-                    );
-                    session.output.extend_from_slice(&done.reply);
-                    session.is_closed = done.closes;
+                    let executor = &mut self.executor;
+                    let client = &mut session.client;
+                    match execute_or_wait(&self.engine, executor, self.now, client, args) {
+                        Ok(done) => {
+                            session.output.extend_from_slice(&done.reply);
+                            session.is_closed = done.closes;
+                        }
+                        Err(timeout_ms) => {
+                            let until =
+                                (timeout_ms > 0).then(|| UnixMillis(self.now.0 + timeout_ms));
+                            session.waiting = Some((args.to_owned(), until));
+                        }
+                    }
                     at += consumed;
                 }
                 Ok(Step::Nothing { consumed }) => at += consumed,
@@ -221,20 +256,71 @@ impl EnginePeer {
             }
         }
         session.input = input[at..].to_vec();
-        commit(&mut self.executor);
-        self.deliver();
+    }
+
+    /// Commits, and executes the commands again whose clients are called, until nobody is.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            commit(&mut self.executor);
+            self.deliver();
+            let called = self.executor.take_called();
+            if called.is_empty() {
+                return;
+            }
+            for id in called {
+                let session = self.clients.iter_mut().find(|(_, it)| it.client.id == id);
+                let Some((name, session)) = session else { continue };
+                let Some((args, until)) = session.waiting.take() else { continue };
+                let (executor, client) = (&mut self.executor, &mut session.client);
+                match execute_or_wait(&self.engine, executor, self.now, client, args.as_args()) {
+                    Ok(done) => {
+                        session.output.extend_from_slice(&done.reply);
+                        let name = name.clone();
+                        self.process_input(&name);
+                    }
+                    Err(_timeout) => session.waiting = Some((args, until)),
+                }
+            }
+        }
+    }
+
+    /// Ends the commands whose time is over, the first ones first.
+    fn time_out(&mut self) {
+        loop {
+            let over = |it: &Session| it.waiting.as_ref().and_then(|(_, until)| *until);
+            let first = self
+                .clients
+                .iter()
+                .filter_map(|(name, it)| Some((over(it)?, name.clone())))
+                .min()
+                .filter(|(until, _)| *until <= self.now);
+            let Some((_, name)) = first else { return };
+            let session = self.clients.get_mut(&name).unwrap();
+            let (args, _) = session.waiting.take().unwrap();
+            let (executor, client) = (&mut self.executor, &mut session.client);
+            let done = give_up(executor, self.now, client, args.as_args());
+            session.output.extend_from_slice(&done.reply);
+            self.process(&name);
+        }
+    }
+
+    /// What a client has received since the last look.
+    pub(crate) fn received(&mut self, name: &str) -> Vec<u8> {
+        std::mem::take(&mut self.session(name).output)
     }
 
     /// Appends published messages to what their receivers read.
     fn deliver(&mut self) {
-        self.executor.hand_on_published();
-        for message in self.executor.take_mail() {
-            self.executor.each_receiver(&message, |id, pattern| {
-                let session = self.clients.values_mut().find(|session| session.client.id == id);
-                let Some(session) = session else { return };
-                let protocol = session.client.protocol;
-                message.write(pattern, &mut Reply::new(&mut session.output, protocol));
-            });
+        self.executor.hand_on_mail();
+        while self.executor.has_mail() {
+            for mail in self.executor.take_mail() {
+                self.executor.each_reader(&mail, &mut |id, letter| {
+                    let session = self.clients.values_mut().find(|session| session.client.id == id);
+                    if let Some(session) = session {
+                        letter.write(&mut session.client, &mut session.output);
+                    }
+                });
+            }
         }
     }
 }
@@ -257,6 +343,12 @@ impl Peer for EnginePeer {
     }
 
     fn receive(&mut self, client: &str, received: &mut Vec<u8>) -> Result<bool, String> {
+        let until = self.session(client).waiting.as_ref().and_then(|(_, until)| *until);
+        if let Some(until) = until.filter(|_| self.session(client).output.is_empty()) {
+            // Nothing else happens while somebody waits for its reply.
+            self.now = self.now.max(until);
+            self.time_out();
+        }
         let session = self.session(client);
         if session.output.is_empty() {
             return if session.is_closed { Ok(false) } else { Err("no reply".to_owned()) };
@@ -269,7 +361,8 @@ impl Peer for EnginePeer {
         self.now = UnixMillis(self.now.0 + millis);
         let due = self.engine.due(self.now, 1000).unwrap();
         self.executor.expire(self.now, &due);
-        commit(&mut self.executor);
+        self.settle();
+        self.time_out();
         true
     }
 }

@@ -132,3 +132,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_command_that_was_built_on_the_pool_and_wrote_nothing_keeps_nobody_waiting() {
+    let mut peer = EnginePeer::new();
+    let elements: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
+    peer.ask(&format!("RPUSH l {}", elements.join(" ")));
+    for _ in 0..3 {
+        assert_eq!(peer.ask("SORT l LIMIT 5 1"), "*1\r\n$1\r\n5\r\n");
+        assert_eq!(peer.ask("RANDOMKEY"), "$1\r\nl\r\n");
+    }
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
+use coney_engine::mail::Letter;
 use coney_engine::transaction::QUEUE_COMMANDS_MAX;
 use coney_engine::{Client, Engine, EngineConfig, Executor, Park};
 use coney_resp::OwnedArgs;
@@ -261,11 +262,12 @@ fn a_message_waits_for_the_commit_and_crosses_workers() {
     assert_eq!(a.ask("EXEC"), "*2\r\n+OK\r\n:2\r\n");
     assert!(!b.executor.has_mail(), "not committed");
     a.commit();
-    assert_eq!(a.executor.hand_on_published(), [1]);
+    assert_eq!(a.executor.hand_on_mail(), [1]);
     let mail = b.executor.take_mail();
     let mut receivers = Vec::new();
-    for message in &mail {
-        b.executor.each_receiver(message, |client, pattern| {
+    for piece in &mail {
+        b.executor.each_reader(piece, &mut |client, letter| {
+            let Letter::Message(_, pattern) = letter else { panic!("{letter:?}") };
             receivers.push((client, pattern.map(<[u8]>::to_vec)));
         });
     }

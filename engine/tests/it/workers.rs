@@ -24,6 +24,7 @@ impl Worker {
             Err(Park::Stall) => Err("stall"),
             Err(Park::Job(_)) => Err("job"),
             Err(Park::Admin) => Err("admin"),
+            Err(Park::Paused) => Err("pause"),
             Err(Park::Wait { .. }) => Err("wait"),
         }
     }

@@ -86,8 +86,8 @@ impl Admin {
         if rules == before {
             return Ok(());
         }
-        if let Some(program) = &self.parts.program {
-            program.set_rules(&rules).map_err(|problem| conflict(&problem))?;
+        if let Some(steering) = &self.parts.steering {
+            steering.set_rules(&rules).map_err(|problem| conflict(&problem))?;
         }
         if rules.access != before.access {
             let access = Arc::new(rules.access);

@@ -47,7 +47,7 @@ impl Admin {
 
     /// What the XDP program did with frames.
     fn steering(&self) -> Vec<(&'static str, u64)> {
-        let counters = self.parts.program.as_ref().and_then(|program| program.counters().ok());
+        let counters = self.parts.steering.as_ref().and_then(|steering| steering.counters().ok());
         let rows = counters.iter().flat_map(coney_xdp_prog::Counters::iter);
         rows.map(|(verdict, count)| (verdict.metric_name(), count)).collect()
     }

@@ -1,5 +1,9 @@
 //! SLOWLOG, LATENCY and MEMORY.
 
+use std::collections::BTreeMap;
+
+use coney_control::info::Times;
+use coney_engine::command::{CommandSpec, table};
 use coney_resp::number::parse_i64;
 
 use super::{Admin, AdminRequest, Answer, error, ok, unknown};
@@ -90,18 +94,75 @@ impl Admin {
     }
 }
 
-/// LATENCY: no events are sampled, which is what Redis replies with its monitor off.
-pub(super) fn latency(request: &AdminRequest, sub: &[u8]) -> Answer {
-    match sub {
-        b"latest" | b"history" => Answer::Now(request.reply(|reply| reply.array(0))),
-        b"histogram" => Answer::Now(request.reply(|reply| reply.map(0))),
-        b"reset" => Answer::Now(request.reply(|reply| reply.int(0))),
-        b"doctor" => {
-            let text = "Coney samples no latency events. SLOWLOG has the commands that waited for \
-                        long, and busy_longest_usec in INFO coney is the longest that a worker kept \
-                        its clients waiting.";
-            Answer::Now(request.reply(|reply| reply.verbatim(*b"txt", text.as_bytes())))
+/// LATENCY.
+impl Admin {
+    pub(super) fn latency(&mut self, request: &AdminRequest, sub: &[u8], args: &[&[u8]]) -> Answer {
+        let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        match (sub, args) {
+            (b"latest", _) => Answer::Now(request.reply(|reply| {
+                let latest = self.latency.latest();
+                reply.array(latest.len());
+                for (name, (unix_secs, millis), max_ms) in latest {
+                    reply.array(4);
+                    reply.bulk(name.as_bytes());
+                    [unix_secs, millis, max_ms].iter().for_each(|number| reply.int(int(*number)));
+                }
+            })),
+            (b"history", [event]) => Answer::Now(request.reply(|reply| {
+                let samples = self.latency.history(event);
+                reply.array(samples.len());
+                for (unix_secs, millis) in samples {
+                    reply.array(2);
+                    reply.int(int(unix_secs));
+                    reply.int(int(millis));
+                }
+            })),
+            (b"histogram", names) => self.latency_histogram(request, names),
+            (b"reset", names) => {
+                let count = self.latency.reset(names);
+                Answer::Now(request.reply(|reply| reply.count(count)))
+            }
+            (b"doctor", _) => {
+                let text = self.latency.report(self.parts.config.latency_monitor_threshold);
+                Answer::Now(request.reply(|reply| reply.verbatim(*b"txt", text.as_bytes())))
+            }
+            _ => unknown(request, "LATENCY", sub),
         }
-        _ => unknown(request, "LATENCY", sub),
+    }
+
+    fn latency_histogram(&self, request: &AdminRequest, names: &[&[u8]]) -> Answer {
+        let is_named = |spec: &CommandSpec| {
+            let container = spec.full_name.split('|').next().unwrap_or_default();
+            names.iter().any(|name| {
+                name.eq_ignore_ascii_case(spec.full_name.as_bytes())
+                    || name.eq_ignore_ascii_case(container.as_bytes())
+            })
+        };
+        let mut sums: BTreeMap<usize, Times> = BTreeMap::new();
+        for (at, times) in self.reports().iter().flat_map(|worker| &worker.times) {
+            sums.entry(*at).or_default().merge(times);
+        }
+        let rows: Vec<(&CommandSpec, Times)> = sums
+            .into_iter()
+            .filter_map(|(at, times)| Some((table::ALL.get(at)?, times)))
+            .filter(|(spec, _)| names.is_empty() || is_named(spec))
+            .collect();
+        let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Answer::Now(request.reply(|reply| {
+            reply.map(rows.len());
+            for (spec, times) in rows {
+                let buckets = times.cumulative();
+                reply.bulk(spec.full_name.as_bytes());
+                reply.map(2);
+                reply.bulk(b"calls");
+                reply.int(int(times.count()));
+                reply.bulk(b"histogram_usec");
+                reply.map(buckets.len());
+                for (bound, count) in buckets {
+                    reply.int(int(bound));
+                    reply.int(int(count));
+                }
+            }
+        }))
     }
 }

@@ -1,9 +1,10 @@
 //! The kernel and what it lets this process do.
 
+use coney_datapath::transport::uring::{self, Unavailable};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-use super::{Finding, Status, read, sys};
+use super::{Finding, Status, read};
 use crate::host;
 
 /// Bit numbers of linux/capability.h.
@@ -88,20 +89,17 @@ fn af_xdp() -> Finding {
 }
 
 fn io_uring() -> Finding {
-    match sys::probe_io_uring() {
-        Ok(()) => Finding::new("io_uring", Status::Good, "works"),
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-            Finding::new("io_uring", Status::Missing, "the kernel has none")
-                .cure("nothing needs it: epoll is used")
-        }
-        Err(_) => {
+    match uring::probe() {
+        Ok(()) => Finding::new("io_uring", Status::Good, "works: kernel-transport can use it"),
+        Err(Unavailable::Forbidden) => {
             let setting = read("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-            Finding::new(
-                "io_uring",
-                Status::Missing,
-                format!("forbidden (kernel.io_uring_disabled = {setting}, or a seccomp filter)"),
-            )
-            .cure("nothing needs it: epoll is used; sysctl -w kernel.io_uring_disabled=0 allows it")
+            let found =
+                format!("forbidden (kernel.io_uring_disabled = {setting}, or a seccomp filter)");
+            Finding::new("io_uring", Status::Missing, found)
+                .cure("epoll is used; sysctl -w kernel.io_uring_disabled=0 allows it")
+        }
+        Err(problem) => {
+            Finding::new("io_uring", Status::Missing, problem.to_string()).cure("epoll is used")
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use coney_control::config::keys::kernel_transport_word;
 use coney_control::config::{Bind, Config};
 use coney_datapath::port::Port as _;
 use coney_datapath::port::dpdk::{self, Eal, Options};
@@ -12,7 +13,7 @@ use coney_datapath::responder::Responder;
 use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
 use tracing::{info, warn};
 
-use super::{Bypass, DatapathError, Plan, empty_parts, listen, xdp};
+use super::{Bypass, DatapathError, Plan, empty_parts, kernel_transport, listen, xdp};
 
 /// Why DPDK cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub(super) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
     if config.port == 0 {
         return Err(DpdkUnavailable::NoPort.into());
     }
-    let mut parts = empty_parts(config, workers);
+    let mut parts = empty_parts(config, workers)?;
     let mut listeners = Vec::new();
     if !local.is_empty() {
         let local = Config { bind: local, ..config.clone() };
@@ -71,7 +72,8 @@ pub(super) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
         part.bypass.push(Bypass::Dpdk(transport));
     }
     listeners.extend(&endpoints);
-    Ok(Plan { name: "dpdk", listeners, parts, program: None, resolver: None })
+    let kernel_transport = kernel_transport_word(kernel_transport(config)?);
+    Ok(Plan { name: "dpdk", kernel_transport, listeners, parts, program: None, resolver: None })
 }
 
 fn open(

@@ -1,7 +1,6 @@
 //! AF_XDP: ports, XDP program and TCP for the addresses that an interface has.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use coney_control::config::{Config, XdpMode};
 use coney_datapath::neighbour::Resolver;
@@ -12,7 +11,7 @@ use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
 use coney_xdp_prog::{Mode, Program, Rules};
 use tracing::{info, warn};
 
-use super::keepalive_idle;
+use super::{keepalive_idle, user_timeout};
 
 /// Connections beyond `maxclients` that a worker's TCP accepts, so that their clients can be told.
 const REFUSED_CONNS_MAX: usize = 256;
@@ -43,7 +42,7 @@ pub(crate) enum XdpUnavailable {
 /// An interface that is ready to serve. Steering ends when the program is dropped.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) program: Arc<Program>,
+    pub(super) program: Program,
     /// One for each receive queue.
     pub(super) transports: Vec<TcpTransport<AfXdpPort>>,
     /// Finds next hops for the transports, on a thread of its own.
@@ -95,7 +94,7 @@ pub(super) fn open(
     for endpoint in &endpoints {
         info!("{endpoint} is served over AF_XDP on {interface}");
     }
-    Ok(Opened { program: Arc::new(program), transports, resolver })
+    Ok(Opened { program, transports, resolver })
 }
 
 /// Connects the transports with the kernel's routes and neighbours.
@@ -123,6 +122,7 @@ pub(super) fn tcp_config(config: &Config, endpoints: &[SocketAddr], secret: [u8;
         secret,
         conns_max: config.maxclients.saturating_add(REFUSED_CONNS_MAX),
         keepalive_idle: keepalive_idle(config),
+        user_timeout: user_timeout(config),
         ..TcpConfig::default()
     }
 }

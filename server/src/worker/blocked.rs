@@ -1,4 +1,4 @@
-//! Sessions whose blocking commands wait for elements.
+//! Sessions whose blocking commands wait for elements, or any commands for the end of a pause.
 //!
 //! The engine knows who waits for what and calls clients ([`coney_engine::Executor::take_called`]);
 //! the worker keeps their commands parked, executes them again, and ends them when their time is
@@ -10,7 +10,7 @@ use coney_base::Instant;
 use coney_resp::Reply;
 
 use super::core::Core;
-use super::session::{Parked, SessionKey, State, Wait};
+use super::session::{Parked, Session, SessionKey, State, Wait};
 
 impl Core {
     /// Keeps a blocking command until its client is called or its time is over.
@@ -18,6 +18,10 @@ impl Core {
         let until = (timeout_ms > 0).then(|| parked.since + Duration::from_millis(timeout_ms));
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.client.awaited_ticket.is_some_and(|ticket| ticket > self.durable_ticket) {
+            self.awaiting_sync.push(key);
+            self.sync.request();
+        }
         parked.wait = Some(Wait { until });
         parked.has_waited = true;
         session.parked = Some(parked);
@@ -57,6 +61,44 @@ impl Core {
         called.len() + ended
     }
 
+    /// Everything up to `ticket` is on the disk: executes the commands again that wait for that.
+    pub(super) fn resume_synced(&mut self, ticket: u64) {
+        for key in std::mem::take(&mut self.awaiting_sync) {
+            let awaited = |session: &Session| session.client.awaited_ticket;
+            match self.sessions.get_mut(key).filter(|it| it.is_waiting()).and_then(|it| awaited(it))
+            {
+                Some(awaited) if awaited <= ticket => self.run_parked(key),
+                Some(_) => self.awaiting_sync.push(key),
+                // It does not wait any more.
+                None => {}
+            }
+        }
+    }
+
+    /// After CLIENT PAUSE, executes the commands that waited for its end. Returns how many they were.
+    pub(crate) fn resume_paused(&mut self) -> usize {
+        if !self.has_resumable() {
+            return 0;
+        }
+        let paused = std::mem::take(&mut self.paused);
+        for &key in &paused {
+            self.run_parked(key);
+        }
+        paused.len()
+    }
+
+    /// Whether commands waited for the end of a pause that is over.
+    pub(crate) fn has_resumable(&self) -> bool {
+        !self.paused.is_empty() && self.executor.paused_until(self.unix_now).is_none()
+    }
+
+    /// When the pause ends that commands wait for.
+    pub(crate) fn next_resumption(&self) -> Option<Instant> {
+        let until =
+            self.executor.paused_until(self.unix_now).filter(|_| !self.paused.is_empty())?;
+        Some(self.now + Duration::from_millis(until.0.saturating_sub(self.unix_now.0)))
+    }
+
     /// Wakes the workers whose clients were called.
     pub(crate) fn wake_called(&mut self) {
         for worker in self.executor.take_called_workers() {
@@ -80,24 +122,30 @@ impl Core {
     pub(crate) fn unblock(&mut self, client: u64, with_error: bool) -> bool {
         let Some(&key) = self.by_client.get(&client) else { return false };
         let error = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
-        self.end_wait(key, |reply| if with_error { reply.error(error) } else { reply.null_array() })
+        self.end_wait(key, with_error.then_some(error))
     }
 
     fn time_out(&mut self, key: SessionKey) {
-        self.end_wait(key, |reply| reply.null_array());
+        self.end_wait(key, None);
     }
 
-    /// Ends a blocking command that waits with this reply; `false`: it does not wait.
-    fn end_wait(&mut self, key: SessionKey, write: impl FnOnce(&mut Reply<'_>)) -> bool {
+    /// Ends a blocking command that waits, with an error or as if its time were over; `false`: it does
+    /// not wait.
+    fn end_wait(&mut self, key: SessionKey, error: Option<&str>) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
         let Some(parked) = &session.parked else { return false };
         let Some(wait) = parked.wait else { return false };
         if let Some(until) = wait.until {
             self.waits_until.remove(&(until, session.client.id));
         }
-        self.executor.give_up(&mut session.client, parked.args.as_args());
         let mut text = Vec::new();
-        write(&mut Reply::new(&mut text, session.client.protocol));
+        let mut reply = Reply::new(&mut text, session.client.protocol);
+        let args = parked.args.as_args();
+        self.executor.give_up(self.unix_now, &mut session.client, args, &mut reply);
+        if let Some(error) = error {
+            reply.truncate(0);
+            reply.error(error);
+        }
         self.on_answer(key, &text, false);
         true
     }

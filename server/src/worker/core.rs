@@ -1,7 +1,7 @@
 //! From received bytes to replies: sessions, and the commands they execute.
 //!
 //! One iteration of the worker calls, in this order: [`Core::on_data`] and its siblings for what
-//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_messages`],
+//! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_mail`],
 //! [`Core::send_dirty`].
 //! Replies leave only in the last step, after the writes of the iteration are in the log.
 //!
@@ -14,9 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use coney_base::{Instant, UnixMillis};
+use coney_base::{Clock, Instant, UnixMillis};
 use coney_control::config::Sync;
-use coney_control::slowlog::{self, Entry};
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
 use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
@@ -24,9 +23,11 @@ use coney_xdp_prog::AccessList;
 
 use super::inbox::WorkerHandle;
 use super::lookahead::Lookahead;
+use super::report::Report;
 use super::session::{Parked, Session, SessionKey, State, Wait};
 use super::sessions::Sessions;
 use super::stats::Stats;
+use super::timing::{EXACT_BELOW, Timing};
 use crate::admin::{AdminClient, AdminRequest};
 use crate::pool::{PoolClient, Request};
 use crate::runtime::Runtime;
@@ -54,7 +55,7 @@ pub(crate) struct Core {
     /// The moment of this iteration, on both clocks.
     pub(crate) now: Instant,
     pub(crate) unix_now: UnixMillis,
-    runtime: Arc<Runtime>,
+    pub(super) runtime: Arc<Runtime>,
     handle: Arc<WorkerHandle>,
     /// All workers, this one included, by their numbers.
     pub(super) peers: Vec<Arc<WorkerHandle>>,
@@ -62,17 +63,23 @@ pub(crate) struct Core {
     pub(super) by_client: BTreeMap<u64, SessionKey>,
     /// Until when clients wait in blocking commands, with their ids.
     pub(super) waits_until: BTreeSet<(Instant, u64)>,
+    /// Sessions whose WAITAOF waits for the disk.
+    pub(super) awaiting_sync: Vec<SessionKey>,
+    /// Sessions whose commands wait for the end of CLIENT PAUSE.
+    pub(super) paused: Vec<SessionKey>,
     pool: PoolClient,
-    admin: AdminClient,
-    sync: Arc<SyncHandle>,
+    pub(super) admin: AdminClient,
+    pub(super) sync: Arc<SyncHandle>,
     access: Arc<AccessList>,
     scratch: Scratch,
     lookahead: Lookahead,
     due: Due,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
+    /// How long commands take.
+    pub(super) timing: Timing,
     /// What was durable when [`Core::on_durable`] looked last.
-    durable_ticket: u64,
+    pub(super) durable_ticket: u64,
 }
 
 impl std::fmt::Debug for Core {
@@ -116,6 +123,7 @@ pub(crate) struct CoreParts {
     pub(crate) sync: Arc<SyncHandle>,
     pub(crate) access: Arc<AccessList>,
     pub(crate) transports: usize,
+    pub(crate) clock: Clock,
 }
 
 impl Core {
@@ -131,6 +139,8 @@ impl Core {
             peers: parts.peers,
             by_client: BTreeMap::new(),
             waits_until: BTreeSet::new(),
+            awaiting_sync: Vec::new(),
+            paused: Vec::new(),
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
@@ -139,6 +149,7 @@ impl Core {
             lookahead: Lookahead::default(),
             due: Due::default(),
             output_bytes: 0,
+            timing: Timing::new(parts.clock),
             durable_ticket: 0,
         }
     }
@@ -162,6 +173,8 @@ impl Core {
         }
         let id = self.runtime.next_client_id.fetch_add(1, Ordering::Relaxed);
         let mut client = Client::new(id);
+        client.addr = Some(peer);
+        self.executor.admit(&client);
         let is_open = self.executor.acl().is_open();
         client.authenticated = is_open;
         let mut session = Session::new(key, client, (peer, local), (self.now, self.unix_now));
@@ -185,6 +198,11 @@ impl Core {
             self.end_with(key, error);
         }
         true
+    }
+
+    /// Bytes are likely to arrive soon.
+    pub(crate) fn expect_data(&self, key: SessionKey) {
+        self.sessions.prefetch(key);
     }
 
     /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.
@@ -274,7 +292,8 @@ impl Core {
                 session.outbox.mark_uncommitted(start);
             }
         }
-        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
+        self.note_parked(key, &parked);
+        let Some(session) = self.sessions.get_mut(key) else { return };
         if close {
             session.state = State::Closing;
         }
@@ -335,35 +354,36 @@ impl Core {
         }
     }
 
-    /// Hands published messages on to other workers, and appends those for this worker's clients
-    /// to their replies. Comes after the commit: while that is stalled, messages wait too, because
-    /// what follows a reply that may still become an error would be taken for another reply.
-    pub(crate) fn deliver_messages(&mut self) -> usize {
+    /// Hands mail on to other workers, and appends what is for this worker's clients to their
+    /// replies. Comes after the commit: while that is stalled, mail waits too, because what follows a
+    /// reply that may still become an error would be taken for another reply.
+    pub(crate) fn deliver_mail(&mut self) -> usize {
         if self.executor.has_writes() {
             return 0;
         }
-        for worker in self.executor.hand_on_published() {
+        for worker in self.executor.hand_on_mail() {
             if let Some(peer) = self.peers.get(worker).filter(|peer| peer.id != self.handle.id) {
                 peer.wake();
             }
         }
         let mail = self.executor.take_mail();
-        for message in &mail {
-            self.executor.each_receiver(message, |client, pattern| {
+        for piece in &mail {
+            self.executor.each_reader(piece, &mut |client, letter| {
                 let Some(&key) = self.by_client.get(&client) else { return };
                 let Some(session) = self.sessions.get_mut(key) else { return };
                 if matches!(session.state, State::Closing | State::Closed) {
                     return;
                 }
-                let protocol = session.client.protocol;
-                message.write(pattern, &mut Reply::new(session.outbox.buf_mut(), protocol));
+                letter.write(&mut session.client, session.outbox.buf_mut());
                 self.due.mark_dirty(session);
             });
         }
+        // What was redirected may be for clients of others.
+        self.wake_called();
         mail.len()
     }
 
-    /// Whether published messages wait to be delivered.
+    /// Whether mail waits to be delivered.
     pub(crate) fn has_mail(&self) -> bool {
         self.executor.has_mail()
     }
@@ -391,11 +411,12 @@ impl Core {
             session.outbox.awaits_disk()
         });
         self.due.awaiting_disk = awaiting_disk;
+        self.resume_synced(ticket);
     }
 
-    /// Whether replies wait for the disk.
+    /// Whether replies or commands wait for the disk.
     pub(crate) fn awaits_disk(&self) -> bool {
-        !self.due.awaiting_disk.is_empty()
+        !self.due.awaiting_disk.is_empty() || !self.awaiting_sync.is_empty()
     }
 
     /// Whether more is on the disk than [`Core::on_durable`] was told.
@@ -461,10 +482,12 @@ impl Core {
         let pending = session.outbox.pending_len();
         self.output_bytes = self.output_bytes + pending - session.counted_output;
         session.counted_output = pending;
-        let limit = if session.client.subscriptions.is_empty() {
-            &self.runtime.output_buffer_len_max
-        } else {
+        let client = &session.client;
+        let is_listening = !client.subscriptions.is_empty() || client.is_monitor;
+        let limit = if is_listening {
             &self.runtime.pubsub_buffer_len_max
+        } else {
+            &self.runtime.output_buffer_len_max
         };
         let limit = limit.load(Ordering::Relaxed);
         if limit > 0 && pending > limit {
@@ -499,9 +522,17 @@ impl Core {
 
     /// Executes the commands in `bytes` and returns how many bytes they were.
     fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+        let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
+        let is_exact = self.runtime.slower_than().is_some_and(|least| least < EXACT_BELOW);
+        self.timing.begin(is_exact, self.stats.idle_iterations);
+        let consumed = self.process_burst(key, bytes, bulk_len_max);
+        self.timing.end();
+        consumed
+    }
+
+    fn process_burst(&mut self, key: SessionKey, bytes: &[u8], bulk_len_max: u32) -> usize {
         let mut at = 0;
         let mut warm_until = 0;
-        let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         loop {
             let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
             if !session.may_execute() || is_paused(session, self.output_bytes) {
@@ -524,7 +555,13 @@ impl Core {
                         self.stats.parked += 1;
                         let parked =
                             Parked { args, attempt: 0, since, wait: None, has_waited: false };
+                        self.executor.take_last_call();
                         self.park(key, Box::new(parked), park);
+                    } else if let Some((index, may_be_long)) = self.executor.take_last_call()
+                        && let Some(took) = self.timing.note(index, may_be_long)
+                    {
+                        let report = Report { took, index, unix_now: self.unix_now };
+                        report.send_if_slow(session, args, &self.runtime, &self.admin);
                     }
                     if self.executor.wants_commit() {
                         self.commit();
@@ -572,6 +609,12 @@ impl Core {
                 self.wait(key, parked, timeout_ms);
                 return;
             }
+            Park::Paused => {
+                self.paused.push(key);
+                parked.has_waited = true;
+                session.parked = Some(parked);
+                return;
+            }
             Park::Latch | Park::Stall => false,
             Park::Job(job) => {
                 let worker = Arc::clone(&self.handle);
@@ -600,10 +643,12 @@ impl Core {
         let args = parked.args.as_args();
         let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
         if let Some(park) = execute(&mut parts, session, self.unix_now, args, parked.attempt) {
+            self.executor.take_last_call();
             self.park(key, parked, park);
             return;
         }
-        note_if_slow(session, &parked, &self.runtime, &self.admin, (self.now, self.unix_now));
+        self.executor.take_last_call();
+        self.note_parked(key, &parked);
         if self.executor.wants_commit() {
             self.commit();
         }
@@ -654,6 +699,7 @@ impl Core {
         let is_idle = |session: &Session| {
             session.parked.is_none()
                 && session.client.subscriptions.is_empty()
+                && !session.client.is_monitor
                 && now.since(session.last_active) > timeout
         };
         for key in self.sessions.keys_where(is_idle) {
@@ -723,30 +769,6 @@ fn execute(
 fn count_error(stats: &mut Stats, session: &Session, start: usize) {
     if let Some([b'-', text @ ..]) = session.outbox.written_since(start) {
         stats.count_error(text);
-    }
-}
-
-/// Tells the slow log of a command that waited for long; only now its end is known.
-fn note_if_slow(
-    session: &Session,
-    parked: &Parked,
-    runtime: &Runtime,
-    admin: &AdminClient,
-    (now, unix_now): (Instant, UnixMillis),
-) {
-    if parked.has_waited {
-        return;
-    }
-    let took = now.since(parked.since);
-    if runtime.slower_than().is_some_and(|least| took >= least) {
-        admin.note_slow(Entry {
-            id: 0,
-            unix_secs: unix_now.0 / 1000,
-            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            args: slowlog::shorten(parked.args.as_args().iter()),
-            addr: session.peer.to_string(),
-            name: session.client.name.clone(),
-        });
     }
 }
 

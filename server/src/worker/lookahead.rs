@@ -35,6 +35,8 @@ impl Lookahead {
         for _ in 0..COMMANDS_MAX {
             let rest = bytes.get(at..).unwrap_or_default();
             match parser.next(rest, limits, &mut self.scratch) {
+                // A single command has nothing to wait together with.
+                Ok(Step::Command { consumed }) if consumed == bytes.len() => return consumed,
                 Ok(Step::Command { consumed }) => {
                     // By far the most commands have their first key here; for others, nothing is
                     // found, or touched in vain.
@@ -42,10 +44,6 @@ impl Lookahead {
                         self.prefixes.push(key::meta_prefix(table, user_key));
                     }
                     at += consumed;
-                    if at == consumed && at == bytes.len() {
-                        // A single command has nothing to wait together with.
-                        return at;
-                    }
                 }
                 Ok(Step::Nothing { consumed }) => at += consumed,
                 Ok(Step::Incomplete) | Err(_) => break,

@@ -1,18 +1,27 @@
 //! What a worker tells of itself and of its clients.
 
-use coney_base::Instant;
-use coney_control::clients::ClientRow;
+use std::time::Duration;
+
+use coney_base::{Instant, UnixMillis};
+use coney_control::clients::{ClientRow, TrackingRow};
 use coney_control::info::{Calls, WorkerRow};
-use coney_resp::Protocol;
+use coney_control::slowlog::{self, Entry};
+use coney_engine::command::{Flags, table};
+use coney_resp::{Args, Protocol};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::core::{Core, Transports};
-use super::session::{Session, State};
+use super::session::{Parked, Session, SessionKey, State};
 use super::stats::Stats;
+use crate::admin::AdminClient;
+use crate::runtime::Runtime;
 
 impl Session {
     /// The session as CLIENT LIST shows it.
     pub(crate) fn row(&self, worker: usize, now: Instant) -> ClientRow {
+        // A parked command is one that was received and not executed: in Redis it is in the buffer still.
+        let parked_bytes =
+            self.parked.as_ref().map_or(0, |parked| parked.args.as_args().request_len());
         ClientRow {
             id: self.client.id,
             addr: self.peer,
@@ -23,13 +32,19 @@ impl Session {
             created: self.created,
             idle_secs: now.since(self.last_active).as_secs(),
             table: self.client.table,
-            query_buffer_bytes: self.input.len(),
+            query_buffer_bytes: self.input.len() + parked_bytes,
             query_buffer_capacity: self.input.capacity(),
             argument_bytes: self.parked.as_ref().map_or(0, |parked| parked.args.heap_bytes()),
             output_bytes: self.outbox.pending_len(),
             output_capacity: self.outbox.capacity(),
             command: self.client.last_command,
             is_waiting: self.client.is_waiting(),
+            is_monitor: self.client.is_monitor,
+            tracking: self.client.tracking.as_ref().map(|tracking| TrackingRow {
+                redirect: tracking.redirect,
+                is_broadcast: tracking.is_broadcast(),
+                is_broken: tracking.is_broken,
+            }),
             is_closing: matches!(self.state, State::Closing | State::Closed),
             resp: match self.client.protocol {
                 Protocol::Resp2 => 2,
@@ -81,6 +96,7 @@ impl Core {
         row.pool_reads = stats.pool_reads;
         row.pool_writes = stats.holds;
         row.latch_waits = stats.latch_waits;
+        row.events_dropped = stats.events_dropped;
         row.calls = stats
             .calls
             .iter()
@@ -92,13 +108,15 @@ impl Core {
                 rejected: *rejected,
             })
             .collect();
+        row.tracking = self.executor.tracking_figures();
+        row.times = self.timing.report();
         let cache = self.executor.cache_usage();
         row.cache_bytes = cache.bytes;
         row.cache_entries = cache.entries as u64;
         row.cache_hits = cache.hits;
         row.cache_misses = cache.misses;
         let cpu = clock_gettime(ClockId::ThreadCPUTime);
-        row.cpu = std::time::Duration::try_from(cpu).unwrap_or_default();
+        row.cpu = Duration::try_from(cpu).unwrap_or_default();
         for transport in transports {
             transport.counters(&mut |name, value| match row
                 .transports
@@ -116,6 +134,62 @@ impl Core {
     pub(crate) fn reset_stats(&mut self) {
         self.executor.reset_stats();
         self.stats = Stats::default();
+        self.timing.reset();
+    }
+}
+
+/// A command that has ended, for SLOWLOG and LATENCY.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) took: Duration,
+    /// Its place in the table.
+    pub(super) index: usize,
+    pub(super) unix_now: UnixMillis,
+}
+
+impl Report {
+    /// Tells the control plane if it took longer than the settings want to know.
+    pub(super) fn send_if_slow(
+        &self,
+        session: &Session,
+        args: Args<'_>,
+        runtime: &Runtime,
+        admin: &AdminClient,
+    ) {
+        let unix_secs = self.unix_now.0 / 1000;
+        if runtime.slower_than().is_some_and(|least| self.took >= least) {
+            admin.note_slow(Entry {
+                id: 0,
+                unix_secs,
+                micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
+                args: slowlog::shorten(args.iter()),
+                addr: session.peer.to_string(),
+                name: session.client.name.clone(),
+            });
+        }
+        if runtime.latency_threshold().is_some_and(|least| self.took >= least) {
+            let is_fast =
+                table::ALL.get(self.index).is_some_and(|spec| spec.flags.contains(Flags::FAST));
+            let event = if is_fast { "fast-command" } else { "command" };
+            let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+            admin.note_latency(event, unix_secs, millis);
+        }
+    }
+}
+
+impl Core {
+    /// A parked command has ended. One that waited for elements says nothing of its speed.
+    pub(super) fn note_parked(&mut self, key: SessionKey, parked: &Parked) {
+        let args = parked.args.as_args();
+        let took = self.now.since(parked.since);
+        let Some(session) = self.sessions.get_mut(key).filter(|_| !parked.has_waited) else {
+            return;
+        };
+        if let Some(index) = table::index_of(args) {
+            self.timing.record(index, took, 1);
+            let report = Report { took, index, unix_now: self.unix_now };
+            report.send_if_slow(session, args, &self.runtime, &self.admin);
+        }
     }
 }
 

@@ -2,10 +2,15 @@
 
 use super::session::{Session, SessionKey};
 
-/// One slot for each connection index of each transport.
+/// Slots that are allocated together: growing never moves a session, and finding one costs a look
+/// at a short list that stays in the cache.
+const CHUNK: usize = 64;
+
+/// One slot for each connection index of each transport. Memory is what the most connections at one
+/// time needed, as in the transport's own table.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    by_transport: Vec<Vec<Option<Box<Session>>>>,
+    by_transport: Vec<Vec<Box<[Option<Session>]>>>,
     len: usize,
 }
 
@@ -27,33 +32,48 @@ impl Sessions {
     /// index only after `on_close`.
     pub(crate) fn insert(&mut self, session: Session) {
         let SessionKey { transport, conn } = session.key;
-        let slots = self.by_transport.get_mut(transport).expect("a transport of this worker");
+        let chunks = self.by_transport.get_mut(transport).expect("a transport of this worker");
         let index = conn.index as usize;
-        if slots.len() <= index {
-            slots.resize_with(index + 1, || None);
+        while chunks.len() <= index / CHUNK {
+            chunks.push((0..CHUNK).map(|_| None).collect());
         }
-        let previous = slots[index].replace(Box::new(session));
+        let previous = chunks[index / CHUNK][index % CHUNK].replace(session);
         assert!(previous.is_none(), "a connection index is reused only after on_close");
         self.len += 1;
     }
 
+    /// Lets the CPU fetch the session, without waiting for it.
+    pub(crate) fn prefetch(&self, key: SessionKey) {
+        let index = key.conn.index as usize;
+        let chunks = self.by_transport.get(key.transport);
+        let chunk = chunks.and_then(|chunks| chunks.get(index / CHUNK));
+        if let Some(slot) = chunk.and_then(|chunk| chunk.get(index % CHUNK)) {
+            coney_base::prefetch(slot);
+        }
+    }
+
+    fn slot_mut(&mut self, key: SessionKey) -> Option<&mut Option<Session>> {
+        let index = key.conn.index as usize;
+        let chunks = self.by_transport.get_mut(key.transport)?;
+        chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
     /// The session, unless the key is stale.
     pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
-        let slot = self.by_transport.get_mut(key.transport)?.get_mut(key.conn.index as usize)?;
-        slot.as_deref_mut().filter(|session| session.key == key)
+        self.slot_mut(key)?.as_mut().filter(|session| session.key == key)
     }
 
     /// Takes a session out.
-    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Box<Session>> {
+    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Session> {
         self.get_mut(key)?;
-        let slot = self.by_transport.get_mut(key.transport)?.get_mut(key.conn.index as usize)?;
         self.len -= 1;
-        slot.take()
+        self.slot_mut(key)?.take()
     }
 
     /// All sessions.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.by_transport.iter().flatten().filter_map(Option::as_deref)
+        let chunks = self.by_transport.iter().flatten();
+        chunks.flat_map(|chunk| chunk.iter()).filter_map(Option::as_ref)
     }
 
     /// The keys of all sessions for which `wanted` holds.

@@ -1,7 +1,12 @@
 //! Blocking commands, between connections that belong to different workers. What could break is that
 //! a client waits for ever, is served out of turn or twice, or keeps a place that it has left.
 
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use coney_conversation::script::{encode, words};
+use tempfile::TempDir;
 
 use crate::support::{Client, Server, eventually};
 
@@ -246,4 +251,83 @@ fn a_consumer_with_a_history_never_waits() {
     client.ask("MULTI");
     client.ask("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
     assert_eq!(client.ask("EXEC"), "*1 nilarray");
+}
+
+/// Sends a command; the reply, or `None` when the server is gone.
+fn try_ask(client: &mut Client, line: &str) -> Option<String> {
+    client.stream.write_all(&encode(&words(line).unwrap())).ok()?;
+    client.reply().map(|reply| reply.to_string())
+}
+
+/// The elements of a list.
+fn elements(client: &mut Client, key: &str) -> Vec<String> {
+    let reply = client.ask(&format!("LRANGE {key} 0 -1"));
+    reply.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+// What could break: an element that was taken is there again, or one that was added is nowhere.
+#[test]
+fn a_crash_neither_loses_nor_doubles_what_is_moved_and_taken() {
+    const TAKERS: usize = 4;
+    const ACKNOWLEDGED_MIN: usize = 1000;
+    let dir = TempDir::new().unwrap();
+    for round in 0..3 {
+        let server = Server::start_in(dir.path(), &["--workers", "2"]);
+        let count = AtomicUsize::new(0);
+        let (mut added, mut taken) = (Vec::new(), Vec::new());
+        std::thread::scope(|scope| {
+            let givers: Vec<_> = (0..2)
+                .map(|giver| {
+                    let (mut client, count) = (server.connect(), &count);
+                    scope.spawn(move || {
+                        let mut added = Vec::new();
+                        for number in 0.. {
+                            let name = format!("{round}:{giver}:{number}");
+                            let line = format!("RPUSH from {name}");
+                            if try_ask(&mut client, &line).is_none() {
+                                break;
+                            }
+                            added.push(name);
+                            count.fetch_add(1, Ordering::SeqCst);
+                        }
+                        added
+                    })
+                })
+                .collect();
+            for _ in 0..2 {
+                let mut client = server.connect();
+                scope.spawn(
+                    move || while try_ask(&mut client, "BLMOVE from q LEFT RIGHT 0").is_some() {},
+                );
+            }
+            let takers: Vec<_> = (0..TAKERS)
+                .map(|_| {
+                    let mut client = server.connect();
+                    scope.spawn(move || {
+                        let mut taken = Vec::new();
+                        while let Some(reply) = try_ask(&mut client, "BLPOP q 0") {
+                            taken.push(reply.rsplit('"').nth(1).unwrap().to_owned());
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            eventually("enough is added", || count.load(Ordering::SeqCst) >= ACKNOWLEDGED_MIN);
+            server.kill();
+            givers.into_iter().for_each(|giver| added.extend(giver.join().unwrap()));
+            takers.into_iter().for_each(|taker| taken.extend(taker.join().unwrap()));
+        });
+        let server = Server::start_in(dir.path(), &["--workers", "2"]);
+        let mut client = server.connect();
+        let left = [elements(&mut client, "from"), elements(&mut client, "q")].concat();
+        let all: BTreeSet<&String> = left.iter().chain(&taken).collect();
+        assert_eq!(all.len(), left.len() + taken.len(), "something is there twice");
+        let lost = added.iter().filter(|name| !all.contains(name)).count();
+        assert!(
+            lost <= TAKERS,
+            "{lost} elements are nowhere, of which {TAKERS} may be on their way"
+        );
+        client.ask("DEL from q");
+        server.stop();
+    }
 }

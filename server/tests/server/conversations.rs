@@ -4,6 +4,7 @@ use std::path::Path;
 
 use coney_conversation::run_all;
 use coney_conversation::tcp::TcpPeer;
+use coney_datapath::transport::uring;
 
 use crate::support::{Server, skip};
 
@@ -25,4 +26,12 @@ fn conversations_go_as_written_with_one_worker() {
 #[test]
 fn conversations_go_as_written_with_two_workers() {
     run(&["--workers", "2"]);
+}
+
+#[test]
+fn conversations_go_as_written_over_io_uring() {
+    match uring::probe() {
+        Ok(()) => run(&["--workers", "2", "--set", "kernel-transport=io_uring"]),
+        Err(reason) => skip(&reason.to_string()),
+    }
 }

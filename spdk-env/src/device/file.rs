@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
 
 use super::{
     BlockDevice, Completion, DeviceError, FlushGuarantee, Geometry, Operation, QueueFull, Request,
@@ -17,8 +18,9 @@ use super::{
 /// A device on an open file.
 #[derive(Debug)]
 pub struct FileDevice {
-    file: File,
+    file: Arc<File>,
     geometry: Geometry,
+    trims: bool,
     in_flight: VecDeque<Request>,
 }
 
@@ -52,9 +54,15 @@ impl FileDevice {
     /// # Errors
     /// [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = File::options().read(true).write(true).open(path)?;
+        let file =
+            File::options().read(true).write(true).custom_flags(exclusive(path)?).open(path)?;
         let geometry = claim(&file)?;
-        Ok(Self { file, geometry, in_flight: VecDeque::with_capacity(QUEUE_DEPTH) })
+        let trims = trims(&file)?;
+        Ok(Self::on(Arc::new(file), geometry, trims))
+    }
+
+    fn on(file: Arc<File>, geometry: Geometry, trims: bool) -> Self {
+        Self { file, geometry, trims, in_flight: VecDeque::with_capacity(QUEUE_DEPTH) }
     }
 
     fn execute(&self, operation: &mut Operation) -> Result<(), DeviceError> {
@@ -73,6 +81,7 @@ impl FileDevice {
                 }
             }
             Operation::Flush => self.file.sync_data().map_err(|error| fault(&error)),
+            Operation::Unmap { .. } if !self.trims => Ok(()),
             Operation::Unmap { block, count } => punch(&self.file, offset(block), offset(count)),
         }
     }
@@ -81,6 +90,10 @@ impl FileDevice {
 impl BlockDevice for FileDevice {
     fn geometry(&self) -> Geometry {
         self.geometry
+    }
+
+    fn queue(&self) -> Result<Self, DeviceError> {
+        Ok(Self::on(Arc::clone(&self.file), self.geometry, self.trims))
     }
 
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
@@ -99,6 +112,14 @@ impl BlockDevice for FileDevice {
         }
         count
     }
+}
+
+/// Flags of open(2) with which the kernel refuses a block device that is mounted or otherwise in use,
+/// or has a partition that is.
+pub(super) fn exclusive(path: &Path) -> io::Result<i32> {
+    let is_block_device = std::fs::metadata(path)?.file_type().is_block_device();
+    let flags = if is_block_device { OFlags::EXCL } else { OFlags::empty() };
+    i32::try_from(flags.bits()).map_err(io::Error::other)
 }
 
 /// Locks `file` for this process and measures it.
@@ -126,6 +147,12 @@ pub(super) fn claim(file: &File) -> Result<Geometry, OpenError> {
     })
 }
 
+/// Whether trimmed blocks are given back. A regular file keeps its space: a hole would have to be
+/// allocated again by the file system below, when the space there may be used up.
+pub(super) fn trims(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.file_type().is_block_device())
+}
+
 /// Gives the space of a range back, where the file can do that; where not, the range just stays.
 fn punch(file: &File, offset: u64, len: u64) -> Result<(), DeviceError> {
     if len == 0 {
@@ -137,7 +164,7 @@ fn punch(file: &File, offset: u64, len: u64) -> Result<(), DeviceError> {
     }
 }
 
-fn fault(error: &io::Error) -> DeviceError {
+pub(super) fn fault(error: &io::Error) -> DeviceError {
     match error.kind() {
         io::ErrorKind::StorageFull => DeviceError::NoSpace,
         io::ErrorKind::UnexpectedEof => DeviceError::Short,

@@ -21,7 +21,7 @@
 //! (RocksDB has its own); the loss of *both* superblocks; the loss or damage at rest of the very
 //! last journal record, which cannot be told from one that a power cut tore.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     BlockDevice, Completion, DeviceError, FlushGuarantee, Geometry, Operation, QueueFull, Request,
@@ -82,9 +82,18 @@ pub struct History {
     events: Vec<Event>,
 }
 
-/// The simulated disk.
+/// A queue of the simulated disk.
 #[derive(Debug)]
 pub struct SimDevice {
+    geometry: Geometry,
+    medium: Arc<Mutex<Medium>>,
+    in_flight: Vec<(u64, Request)>,
+    polls: u64,
+}
+
+/// What all queues share.
+#[derive(Debug)]
+struct Medium {
     geometry: Geometry,
     /// What reads see.
     visible: Image,
@@ -94,8 +103,6 @@ pub struct SimDevice {
     history: Option<History>,
     faults: Faults,
     random: Seeded,
-    in_flight: Vec<(u64, Request)>,
-    polls: u64,
 }
 
 /// Requests in flight at once.
@@ -117,7 +124,7 @@ impl SimDevice {
             flush: FlushGuarantee::Durable,
             queue_depth: QUEUE_DEPTH,
         };
-        Self {
+        let medium = Medium {
             geometry,
             visible: image.clone(),
             durable: image,
@@ -125,58 +132,90 @@ impl SimDevice {
             history: None,
             faults: Faults::default(),
             random: Seeded::new(seed),
-            in_flight: Vec::new(),
-            polls: 0,
-        }
+        };
+        Self::on(Arc::new(Mutex::new(medium)), geometry)
     }
 
-    /// From now on these faults happen.
-    pub const fn set_faults(&mut self, faults: Faults) {
-        self.faults = faults;
+    const fn on(medium: Arc<Mutex<Medium>>, geometry: Geometry) -> Self {
+        Self { geometry, medium, in_flight: Vec::new(), polls: 0 }
+    }
+
+    fn medium(&self) -> MutexGuard<'_, Medium> {
+        self.medium.lock().expect("nothing panics while it holds the medium")
+    }
+
+    /// From now on these faults happen, on all queues.
+    pub fn set_faults(&self, faults: Faults) {
+        self.medium().faults = faults;
     }
 
     /// Starts to record what happens to the medium. What is not flushed yet counts as durable.
-    pub fn record(&mut self) {
-        self.history = Some(History { start: self.visible.clone(), events: Vec::new() });
+    pub fn record(&self) {
+        let mut medium = self.medium();
+        let start = medium.visible.clone();
+        medium.history = Some(History { start, events: Vec::new() });
     }
 
-    /// What was recorded so far.
-    pub const fn history(&self) -> Option<&History> {
-        self.history.as_ref()
+    /// How many events were recorded so far.
+    pub fn recorded(&self) -> usize {
+        self.medium().history.as_ref().map_or(0, History::len)
+    }
+
+    /// What was recorded; recording ends.
+    pub fn take_history(&self) -> Option<History> {
+        self.medium().history.take()
     }
 
     /// Cuts the power: requests in flight are gone, and of the units since the last flush those
     /// stay for which `keep` says so.
-    pub fn power_cut(&mut self, mut keep: impl FnMut(usize) -> bool) {
+    pub fn power_cut(&mut self, keep: impl FnMut(usize) -> bool) {
         self.in_flight.clear();
-        for (index, (block, content)) in self.unflushed.drain(..).enumerate() {
-            if keep(index) {
-                self.durable.set(block, content);
-            }
-        }
-        self.visible = self.durable.clone();
+        let mut medium = self.medium();
+        medium.durable = medium.after_power_cut(keep);
+        medium.visible = medium.durable.clone();
+        medium.unflushed.clear();
+    }
+
+    /// What a power cut now would leave, if of the units since the last flush those stay for which
+    /// `keep` says so. The device goes on.
+    pub fn image_after_power_cut(&self, keep: impl FnMut(usize) -> bool) -> Image {
+        self.medium().after_power_cut(keep)
     }
 
     /// Units written since the last flush.
     pub fn unflushed_len(&self) -> usize {
-        self.unflushed.len()
+        self.medium().unflushed.len()
     }
 
     /// The content that reads see.
-    pub const fn image(&self) -> &Image {
-        &self.visible
+    pub fn image(&self) -> Image {
+        self.medium().visible.clone()
     }
 
     /// Turns one bit of the medium: `bit` counts from the device's first byte.
-    pub fn flip(&mut self, bit: u64) {
+    pub fn flip(&self, bit: u64) {
         let block_len = to_usize(u64::from(self.geometry.block_len));
         let byte = to_usize(bit / 8);
         let block = to_u64(byte / block_len);
-        for image in [&mut self.visible, &mut self.durable] {
+        let mut medium = self.medium();
+        let Medium { visible, durable, .. } = &mut *medium;
+        for image in [visible, durable] {
             let mut content = image.get(block, block_len);
             content[byte % block_len] ^= 1 << (bit % 8);
             image.set(block, Some(content.into()));
         }
+    }
+}
+
+impl Medium {
+    fn after_power_cut(&self, mut keep: impl FnMut(usize) -> bool) -> Image {
+        let mut image = self.durable.clone();
+        for (index, (block, content)) in self.unflushed.iter().enumerate() {
+            if keep(index) {
+                image.set(*block, content.clone());
+            }
+        }
+        image
     }
 
     fn write_unit(&mut self, block: u64, content: Block) {
@@ -280,11 +319,18 @@ impl BlockDevice for SimDevice {
         self.geometry
     }
 
+    fn queue(&self) -> Result<Self, DeviceError> {
+        Ok(Self::on(Arc::clone(&self.medium), self.geometry))
+    }
+
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
         if self.in_flight.len() >= QUEUE_DEPTH {
             return Err(QueueFull(request));
         }
-        let delay = self.random.below(u64::from(self.faults.delay_polls_max) + 1);
+        let mut medium = self.medium();
+        let delay_polls_max = u64::from(medium.faults.delay_polls_max);
+        let delay = medium.random.below(delay_polls_max + 1);
+        drop(medium);
         self.in_flight.push((self.polls + delay, request));
         Ok(())
     }
@@ -296,15 +342,16 @@ impl BlockDevice for SimDevice {
             std::mem::take(&mut self.in_flight).into_iter().partition(|(due, _)| *due <= now);
         self.in_flight = later;
         let mut ready: Vec<(u64, Request)> = ready;
-        if self.faults.delay_polls_max > 0 {
+        let mut medium = self.medium.lock().expect("nothing panics while it holds the medium");
+        if medium.faults.delay_polls_max > 0 {
             // Fisher and Yates.
             for last in (1..ready.len()).rev() {
-                ready.swap(last, to_usize(self.random.below(to_u64(last) + 1)));
+                ready.swap(last, to_usize(medium.random.below(to_u64(last) + 1)));
             }
         }
         let count = ready.len();
         for (_, Request { tag, mut operation }) in ready {
-            let result = self.execute(&mut operation);
+            let result = medium.execute(&mut operation);
             completions.push(Completion { tag, operation, result });
         }
         count

@@ -8,11 +8,12 @@ mod sys;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::file::{OpenError, claim};
-use super::{BlockDevice, Completion, Geometry, QueueFull, Request};
+use super::file::{OpenError, claim, exclusive, fault, trims};
+use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
 use sys::Ring;
 
 /// A device on an open file.
@@ -20,9 +21,14 @@ use sys::Ring;
 pub struct UringDevice {
     ring: Ring,
     geometry: Geometry,
-    /// Requests that never reach the kernel, because they are wrong.
-    refused: Vec<Completion>,
+    trims: bool,
+    /// Requests that never reach the kernel: wrong ones, and trims that the file does not do.
+    ended: Vec<Completion>,
 }
+
+/// How often a waiting thread looks before it sleeps: about a microsecond, in which the page cache or
+/// a fast device answers; beyond that the core is worth more to others.
+const SPINS: usize = 64;
 
 impl UringDevice {
     /// The file at `path`, for this process alone: an advisory lock is held until it is dropped.
@@ -32,10 +38,12 @@ impl UringDevice {
     /// [`super::file::FileDevice`] does the same more slowly.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let direct = i32::try_from(OFlags::DIRECT.bits()).expect("a flag of open(2)");
-        let file = File::options().read(true).write(true).custom_flags(direct).open(path)?;
+        let flags = direct | exclusive(path)?;
+        let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
         let geometry = claim(&file)?;
-        let ring = Ring::new(file, geometry.queue_depth)?;
-        Ok(Self { ring, geometry, refused: Vec::new() })
+        let trims = trims(&file)?;
+        let ring = Ring::new(Arc::new(file), geometry.queue_depth)?;
+        Ok(Self { ring, geometry, trims, ended: Vec::new() })
     }
 }
 
@@ -44,13 +52,21 @@ impl BlockDevice for UringDevice {
         self.geometry
     }
 
+    fn queue(&self) -> Result<Self, DeviceError> {
+        let ring = Ring::new(self.ring.file(), self.geometry.queue_depth);
+        let ring = ring.map_err(|error| fault(&error))?;
+        Ok(Self { ring, geometry: self.geometry, trims: self.trims, ended: Vec::new() })
+    }
+
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
-        if self.refused.len() >= self.geometry.queue_depth {
+        if self.ended.len() >= self.geometry.queue_depth {
             return Err(QueueFull(request));
         }
-        if let Err(error) = self.geometry.check(&request.operation) {
+        let checked = self.geometry.check(&request.operation);
+        if checked.is_err() || (!self.trims && matches!(request.operation, Operation::Unmap { .. }))
+        {
             let Request { tag, operation } = request;
-            self.refused.push(Completion { tag, operation, result: Err(error) });
+            self.ended.push(Completion { tag, operation, result: checked });
             return Ok(());
         }
         self.ring.start(request, self.geometry.block_len)
@@ -58,8 +74,22 @@ impl BlockDevice for UringDevice {
 
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
-        completions.append(&mut self.refused);
-        self.ring.reap(completions);
+        completions.append(&mut self.ended);
+        self.ring.reap(completions, false);
+        completions.len() - before
+    }
+
+    fn wait(&mut self, completions: &mut Vec<Completion>) -> usize {
+        let before = completions.len();
+        completions.append(&mut self.ended);
+        for _ in 0..SPINS {
+            self.ring.reap(completions, false);
+            if completions.len() > before {
+                return completions.len() - before;
+            }
+            std::hint::spin_loop();
+        }
+        self.ring.reap(completions, true);
         completions.len() - before
     }
 }

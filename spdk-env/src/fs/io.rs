@@ -1,4 +1,4 @@
-//! Whole blocks in and out of a device, polled until they are there.
+//! Whole blocks in and out of a device, waited for or in flight.
 
 use super::limits::{BLOCK_BYTES, BLOCK_LEN};
 use crate::buffer::{BUFFER_LEN_MAX, DeviceBuffer};
@@ -25,6 +25,12 @@ impl<D: BlockDevice> Io<D> {
         })
     }
 
+    /// The same device through a queue of its own.
+    pub(super) fn another(&self) -> Result<Self, DeviceError> {
+        let device = self.device.queue()?;
+        Ok(Self { device, completions: Vec::new(), device_blocks: self.device_blocks })
+    }
+
     pub(super) fn block_count(&self) -> u64 {
         self.device.geometry().block_count / self.device_blocks
     }
@@ -32,18 +38,47 @@ impl<D: BlockDevice> Io<D> {
     /// `count` blocks from `block` on.
     pub(super) fn read(&mut self, block: u64, count: u64) -> Result<Vec<u8>, DeviceError> {
         let mut bytes = vec![0; to_usize(count) * BLOCK_LEN];
-        let requests = (0..bytes.len()).step_by(BUFFER_LEN_MAX).map(|at| Operation::Read {
-            block: (block + to_u64(at / BLOCK_LEN)) * self.device_blocks,
-            buffer: DeviceBuffer::zeroed(BUFFER_LEN_MAX.min(bytes.len() - at)),
-        });
-        let requests = requests.collect();
-        self.run(requests, |tag, operation| {
-            if let Operation::Read { buffer, .. } = operation {
-                let at = to_usize(tag) * BUFFER_LEN_MAX;
-                bytes[at..at + buffer.len()].copy_from_slice(buffer);
+        let mut result = Ok(());
+        self.read_pieces(
+            vec![Piece { block, skip: 0, out: &mut bytes, request: 0 }],
+            |_, error| {
+                result = Err(error);
+            },
+        );
+        result.map(|()| bytes)
+    }
+
+    /// Reads all `pieces` at once; `failed` is told the request of each that fails.
+    pub(super) fn read_pieces(
+        &mut self,
+        pieces: Vec<Piece<'_>>,
+        mut failed: impl FnMut(usize, DeviceError),
+    ) {
+        let mut operations = Vec::new();
+        let mut targets = Vec::new();
+        for piece in pieces {
+            let (mut block, mut skip, mut rest) = (piece.block, piece.skip, piece.out);
+            while !rest.is_empty() {
+                let len = (skip + rest.len()).next_multiple_of(BLOCK_LEN).min(BUFFER_LEN_MAX);
+                let (out, after) = rest.split_at_mut(rest.len().min(len - skip));
+                let buffer = DeviceBuffer::zeroed(len);
+                operations.push(Operation::Read { block: block * self.device_blocks, buffer });
+                targets.push((piece.request, skip, out));
+                block += to_u64(len / BLOCK_LEN);
+                skip = 0;
+                rest = after;
             }
-        })?;
-        Ok(bytes)
+        }
+        self.run(operations, |tag, operation, result| {
+            let Some((request, skip, out)) = targets.get_mut(to_usize(tag)) else { return };
+            match (result, operation) {
+                (Ok(()), Operation::Read { buffer, .. }) => {
+                    out.copy_from_slice(&buffer[*skip..*skip + out.len()]);
+                }
+                (Err(error), _) => failed(*request, error),
+                (Ok(()), _) => {}
+            }
+        });
     }
 
     /// Writes `bytes`, the last block filled with zeros, to where `places` says, in that order.
@@ -69,11 +104,11 @@ impl<D: BlockDevice> Io<D> {
             rest = after;
         }
         assert!(rest.is_empty(), "space is allocated before it is written");
-        self.run(requests, |_, _| ())
+        self.run_all(requests)
     }
 
     pub(super) fn flush(&mut self) -> Result<(), DeviceError> {
-        self.run(vec![Operation::Flush], |_, _| ())
+        self.run_all(vec![Operation::Flush])
     }
 
     pub(super) fn unmap(&mut self, extents: &[super::Extent]) -> Result<(), DeviceError> {
@@ -81,17 +116,26 @@ impl<D: BlockDevice> Io<D> {
             block: extent.start * self.device_blocks,
             count: extent.count * self.device_blocks,
         });
-        let requests = requests.collect();
-        self.run(requests, |_, _| ())
+        self.run_all(requests.collect())
     }
 
-    /// Submits all and polls until all have ended; the first error, if there was one.
+    /// Runs all; the first error, if there was one.
+    fn run_all(&mut self, operations: Vec<Operation>) -> Result<(), DeviceError> {
+        let mut result = Ok(());
+        self.run(operations, |_, _, ended| {
+            if result.is_ok() {
+                result = ended;
+            }
+        });
+        result
+    }
+
+    /// Submits all, tagged in their order, and waits until all have ended.
     fn run(
         &mut self,
         operations: Vec<Operation>,
-        mut each: impl FnMut(u64, &Operation),
-    ) -> Result<(), DeviceError> {
-        let mut result = Ok(());
+        mut each: impl FnMut(u64, &Operation, Result<(), DeviceError>),
+    ) {
         let mut in_flight = 0;
         let mut operations = (0..).zip(operations);
         let mut next = operations.next();
@@ -110,17 +154,169 @@ impl<D: BlockDevice> Io<D> {
             }
             if in_flight == 0 {
                 assert!(next.is_none(), "a device with nothing in flight refused a request");
-                return result;
+                return;
             }
-            if self.device.poll(&mut self.completions) == 0 {
-                std::hint::spin_loop();
-            }
+            self.device.wait(&mut self.completions);
             for completion in self.completions.drain(..) {
                 in_flight -= 1;
-                match completion.result {
-                    Ok(()) => each(completion.tag, &completion.operation),
-                    Err(error) => result = result.and(Err(error)),
-                }
+                each(completion.tag, &completion.operation, completion.result);
+            }
+        }
+    }
+}
+
+/// Bytes to read from consecutive blocks.
+#[derive(Debug)]
+pub(super) struct Piece<'a> {
+    /// First block.
+    pub(super) block: u64,
+    /// Bytes of the first block that are not wanted.
+    pub(super) skip: usize,
+    pub(super) out: &'a mut [u8],
+    /// Whom it belongs to.
+    pub(super) request: usize,
+}
+
+/// Reads in flight on a queue of their own.
+#[derive(Debug)]
+pub(super) struct ReadQueue<D> {
+    io: Io<D>,
+    in_flight: usize,
+    error: Option<DeviceError>,
+    /// Of each request by its tag: bytes to leave out, and where the others go.
+    targets: Vec<(usize, std::ops::Range<usize>)>,
+    ended: Vec<(u64, DeviceBuffer)>,
+}
+
+impl<D: BlockDevice> ReadQueue<D> {
+    pub(super) const fn new(io: Io<D>) -> Self {
+        Self { io, in_flight: 0, error: None, targets: Vec::new(), ended: Vec::new() }
+    }
+
+    /// Starts to read what shall be at `target`, from `skip` bytes behind `block` on.
+    pub(super) fn start(&mut self, block: u64, skip: usize, target: std::ops::Range<usize>) {
+        let (mut block, mut skip, mut at) = (block, skip, target.start);
+        while at < target.end {
+            let len = (skip + target.end - at).next_multiple_of(BLOCK_LEN).min(BUFFER_LEN_MAX);
+            let end = target.end.min(at + len - skip);
+            let tag = to_u64(self.targets.len());
+            self.targets.push((skip, at..end));
+            let buffer = DeviceBuffer::zeroed(len);
+            let operation = Operation::Read { block: block * self.io.device_blocks, buffer };
+            let mut request = Request { tag, operation };
+            while let Err(full) = self.io.device.submit(request) {
+                request = full.0;
+                self.reap(true);
+            }
+            self.in_flight += 1;
+            block += to_u64(len / BLOCK_LEN);
+            skip = 0;
+            at = end;
+        }
+    }
+
+    /// Hands what was started to the device.
+    pub(super) fn kick(&mut self) {
+        self.reap(false);
+    }
+
+    /// Waits for all and copies them to `out`; the queue, and the first error.
+    pub(super) fn finish(mut self, out: &mut [u8]) -> (Io<D>, Result<(), DeviceError>) {
+        while self.in_flight > 0 {
+            self.reap(true);
+        }
+        for (tag, buffer) in &self.ended {
+            if let Some((skip, target)) = self.targets.get(to_usize(*tag))
+                && let Some(out) = out.get_mut(target.clone())
+            {
+                out.copy_from_slice(&buffer[*skip..*skip + out.len()]);
+            }
+        }
+        (self.io, self.error.map_or(Ok(()), Err))
+    }
+
+    fn reap(&mut self, wait: bool) {
+        let device = &mut self.io.device;
+        let ended = &mut self.io.completions;
+        if wait {
+            device.wait(ended)
+        } else {
+            device.poll(ended)
+        };
+        for completion in ended.drain(..) {
+            self.in_flight -= 1;
+            if let Err(error) = completion.result {
+                self.error.get_or_insert(error);
+            }
+            if let Operation::Read { buffer, .. } = completion.operation {
+                self.ended.push((completion.tag, buffer));
+            }
+        }
+    }
+}
+
+/// Writes in flight on a queue of their own, so that whoever appends need not wait for them.
+#[derive(Debug)]
+pub(super) struct WriteQueue<D> {
+    io: Io<D>,
+    in_flight: usize,
+    error: Option<DeviceError>,
+    /// Buffers whose writes have ended.
+    pub(super) spare: Vec<DeviceBuffer>,
+}
+
+impl<D: BlockDevice> WriteQueue<D> {
+    pub(super) const fn new(io: Io<D>) -> Self {
+        Self { io, in_flight: 0, error: None, spare: Vec::new() }
+    }
+
+    /// Starts to write whole blocks.
+    pub(super) fn start(&mut self, block: u64, buffer: DeviceBuffer) {
+        let block = block * self.io.device_blocks;
+        let operation = Operation::Write { block, buffer, force_unit_access: false };
+        let mut request = Request { tag: 0, operation };
+        while let Err(full) = self.io.device.submit(request) {
+            request = full.0;
+            self.reap(true);
+        }
+        self.in_flight += 1;
+    }
+
+    /// Waits until at most `most` writes are in flight, and takes what has ended.
+    ///
+    /// # Errors
+    /// The first error that any write had.
+    pub(super) fn settle(&mut self, most: usize) -> Result<(), DeviceError> {
+        if self.in_flight > 0 {
+            self.reap(false);
+        }
+        while self.in_flight > most {
+            self.reap(true);
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+
+    /// The queue, with nothing in flight.
+    pub(super) fn into_io(mut self) -> Io<D> {
+        self.settle(0).ok();
+        self.io
+    }
+
+    fn reap(&mut self, wait: bool) {
+        let device = &mut self.io.device;
+        let ended = &mut self.io.completions;
+        if wait {
+            device.wait(ended)
+        } else {
+            device.poll(ended)
+        };
+        for completion in ended.drain(..) {
+            self.in_flight -= 1;
+            if let Err(error) = completion.result {
+                self.error.get_or_insert(error);
+            }
+            if let Operation::Write { buffer, .. } = completion.operation {
+                self.spare.push(buffer);
             }
         }
     }

@@ -38,11 +38,16 @@ pub(super) struct RecordPlace {
     pub(super) kind: RecordKind,
 }
 
+/// Bytes of a record with `payload`: whole blocks.
+pub(super) const fn encoded_len(payload: &[u8]) -> usize {
+    (HEADER_LEN + payload.len()).next_multiple_of(BLOCK_LEN)
+}
+
 /// Whole blocks of a record.
 pub(super) fn encode(place: &RecordPlace, payload: &[u8]) -> Vec<u8> {
     assert!(payload.len() <= PAYLOAD_LEN_MAX, "a transaction is committed before it is this long");
     let len = u32::try_from(payload.len()).expect("below PAYLOAD_LEN_MAX");
-    let mut record = Vec::with_capacity((HEADER_LEN + payload.len()).next_multiple_of(BLOCK_LEN));
+    let mut record = Vec::with_capacity(encoded_len(payload));
     record.extend_from_slice(&MAGIC);
     record.extend_from_slice(&[0; 4]);
     record.extend_from_slice(&place.uuid);

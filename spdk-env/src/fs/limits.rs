@@ -28,5 +28,11 @@ pub(crate) const PENDING_LEN_MAX: usize = 64 << 10;
 pub(crate) const SNAPSHOT_PAYLOAD_LEN_MAX: usize = 56 << 10;
 /// Appended bytes that are kept in memory before they are written out.
 pub(crate) const TAIL_LEN_MAX: usize = 256 << 10;
+/// Such tails that wait behind a sync of their file; whoever appends more waits for the sync's writes.
+pub(crate) const QUEUED_TAILS_MAX: usize = 8;
+/// Such tails that are being written; whoever appends more waits for one to end.
+pub(crate) const WRITES_IN_FLIGHT_MAX: usize = 8;
+/// Queues to the device that are kept for later; more are closed after use.
+pub(crate) const IDLE_QUEUES_MAX: usize = 32;
 /// Blocks by which a file grows at least, so that it does not fragment; given back on close.
 pub(crate) const GROW_BLOCKS: u64 = 64;

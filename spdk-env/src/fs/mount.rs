@@ -1,14 +1,19 @@
 //! Making a file system and finding one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, OnceLock};
 
 use super::change::{Change, Extent, Kind};
+use super::commit::Journal;
 use super::io::Io;
 use super::journal::{self, JournalError, RecordKind, RecordPlace, Replayed};
 use super::limits::{BLOCK_BYTES, BLOCK_LEN, JOURNAL_BLOCKS_MAX, JOURNAL_BLOCKS_MIN};
+use super::queues::Queues;
 use super::superblock::{COPIES, MAGIC, Superblock, SuperblockError};
-use super::{Counters, FileSystem};
+use super::{Counting, FileSystem, Meta};
 use crate::device::{BlockDevice, DeviceError};
+use crate::number::to_usize;
 
 /// What a new file system shall be.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +44,8 @@ pub enum FormatError {
     /// There is a file system of ours.
     #[error("the device holds a file system of Coney")]
     HoldsConey,
-    /// There is something else in the first 128 KiB.
-    #[error("the device is not empty")]
+    /// There is something else in the first or last 128 KiB.
+    #[error("the device is not empty: it may hold a file system, a partition table or other data")]
     HoldsSomething,
     /// The device failed.
     #[error("{0}")]
@@ -78,7 +83,8 @@ pub enum MountError {
     Device(#[from] DeviceError),
 }
 
-/// What is looked at before a device is overwritten: partition tables and file systems begin here.
+/// What is looked at at both ends before a device is overwritten: partition tables, RAID members and
+/// file systems have their marks there.
 const LOOK_BLOCKS: u64 = 32;
 
 /// Makes an empty file system.
@@ -102,7 +108,9 @@ pub fn format<D: BlockDevice>(device: D, options: &FormatOptions) -> Result<D, F
         if head.chunks(BLOCK_LEN).take(2).any(|block| block.starts_with(&MAGIC)) {
             return Err(FormatError::HoldsConey);
         }
-        if head.iter().any(|byte| *byte != 0) {
+        let look = LOOK_BLOCKS.min(block_count);
+        let end = io.read(block_count - look, look)?;
+        if head.iter().chain(&end).any(|byte| *byte != 0) {
             return Err(FormatError::HoldsSomething);
         }
     }
@@ -219,20 +227,31 @@ impl<D: BlockDevice> FileSystem<D> {
                 change.encode(&mut pending);
             }
         }
-        Ok(Self {
-            io,
-            superblock,
+        let meta = Meta {
             state,
-            next_sequence,
-            next_block,
             open: BTreeMap::new(),
             pending,
             held,
-            stale_superblocks,
-            unflushed: false,
-            broken: None,
+            releasing: 0,
             locks: BTreeSet::new(),
-            counters: Counters::default(),
+            block_count: superblock.block_count,
+            content_start: superblock.content_start(),
+            snapshot_len_max: to_usize(superblock.journal_blocks) * BLOCK_LEN / 4 * 3,
+        };
+        Ok(Self {
+            queues: Queues::new(io.another()?),
+            meta: Mutex::new(meta),
+            journal: Mutex::new(Journal {
+                io,
+                superblock,
+                next_sequence,
+                next_block,
+                stale_superblocks,
+            }),
+            flushed: Mutex::new(0),
+            written: AtomicU64::new(0),
+            broken: OnceLock::new(),
+            counting: Counting::default(),
         })
     }
 }

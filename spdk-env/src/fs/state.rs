@@ -340,17 +340,6 @@ impl Inode {
     const fn new(kind: Kind, links: u32) -> Self {
         Self { kind, links, size: 0, modified_ms: 0, extents: Vec::new(), blocks: 0 }
     }
-
-    /// The device's block behind a file's block, and how many follow it there.
-    pub(super) fn place(&self, mut block: u64) -> Option<Extent> {
-        for extent in &self.extents {
-            if block < extent.count {
-                return Some(Extent { start: extent.start + block, count: extent.count - block });
-            }
-            block -= extent.count;
-        }
-        None
-    }
 }
 
 /// Whether `name` may be given.

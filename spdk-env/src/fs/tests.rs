@@ -1,6 +1,8 @@
 //! Operations one by one, and damage.
 
+use super::journal::{RecordKind, RecordPlace};
 use super::limits::{BLOCK_LEN, JOURNAL_BLOCKS_MIN};
+use super::superblock::Superblock;
 use super::*;
 use crate::buffer::DeviceBuffer;
 use crate::device::sim::{Faults, SimDevice};
@@ -29,7 +31,7 @@ fn cut(fs: FileSystem<SimDevice>) -> FileSystem<SimDevice> {
     FileSystem::mount(device).unwrap()
 }
 
-fn content(fs: &mut FileSystem<SimDevice>, path: &[u8]) -> Vec<u8> {
+fn content(fs: &FileSystem<SimDevice>, path: &[u8]) -> Vec<u8> {
     let size = fs.metadata(path).unwrap().size;
     let file = fs.open_read(path).unwrap();
     let mut out = vec![0; usize::try_from(size).unwrap() + 10];
@@ -39,7 +41,7 @@ fn content(fs: &mut FileSystem<SimDevice>, path: &[u8]) -> Vec<u8> {
     out
 }
 
-fn put(fs: &mut FileSystem<SimDevice>, path: &[u8], bytes: &[u8]) {
+fn put(fs: &FileSystem<SimDevice>, path: &[u8], bytes: &[u8]) {
     let file = fs.create(path).unwrap();
     fs.append(file, bytes).unwrap();
     fs.sync(&[file], 7).unwrap();
@@ -53,30 +55,30 @@ fn adds_up(fs: &FileSystem<SimDevice>) {
 
 #[test]
 fn synced_content_survives_and_the_rest_is_absent() {
-    let mut fs = mounted(256);
+    let fs = mounted(256);
     let file = fs.create(b"/wal").unwrap();
     fs.append(file, &[1; 5000]).unwrap();
     fs.sync(&[file], 42).unwrap();
     fs.append(file, &[2; 5000]).unwrap();
-    assert_eq!(content(&mut fs, b"wal"), [[1; 5000], [2; 5000]].concat(), "readers see the tail");
+    assert_eq!(content(&fs, b"wal"), [[1; 5000], [2; 5000]].concat(), "readers see the tail");
     fs.create(b"/never").unwrap();
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"wal"), [1; 5000]);
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"wal"), [1; 5000]);
     assert_eq!(fs.metadata(b"wal").unwrap().modified_ms, 42);
     assert_eq!(fs.metadata(b"never"), Err(ChangeError::NotFound.into()));
     // The tail block is read back and written on.
     let file = fs.open_append(b"wal").unwrap();
     fs.append(file, &[3; 9000]).unwrap();
     fs.sync(&[file], 43).unwrap();
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"wal"), [[1; 5000].as_slice(), &[3; 9000]].concat());
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"wal"), [[1; 5000].as_slice(), &[3; 9000]].concat());
 }
 
 #[test]
 fn names_links_and_renames() {
-    let mut fs = mounted(256);
-    put(&mut fs, b"CURRENT", b"one");
-    put(&mut fs, b"tmp", b"two");
+    let fs = mounted(256);
+    put(&fs, b"CURRENT", b"one");
+    put(&fs, b"tmp", b"two");
     fs.link(b"CURRENT", b"checkpoint").unwrap();
     fs.rename(b"tmp", b"CURRENT").unwrap();
     fs.create_directory(b"dir").unwrap();
@@ -91,18 +93,18 @@ fn names_links_and_renames() {
     assert_eq!(fs.create(b"CURRENT/x"), Err(ChangeError::NotADirectory.into()));
     assert_eq!(fs.rename(b"none", b"x"), Err(ChangeError::NotFound.into()));
     fs.commit().unwrap();
-    let mut fs = cut(fs);
+    let fs = cut(fs);
     assert_eq!(fs.list(b"").unwrap(), [b"CURRENT".to_vec(), b"dir".to_vec()]);
-    assert_eq!(content(&mut fs, b"CURRENT"), b"two");
-    assert_eq!(content(&mut fs, b"/dir//sub/kept"), b"one");
+    assert_eq!(content(&fs, b"CURRENT"), b"two");
+    assert_eq!(content(&fs, b"/dir//sub/kept"), b"one");
     adds_up(&fs);
 }
 
 #[test]
 fn a_removed_file_lives_until_it_is_closed_and_then_its_blocks_are_free() {
-    let mut fs = mounted(256);
+    let fs = mounted(256);
     let before = fs.space().free;
-    put(&mut fs, b"a", &[5; 40_000]);
+    put(&fs, b"a", &[5; 40_000]);
     let file = fs.open_read(b"a").unwrap();
     fs.unlink(b"a").unwrap();
     fs.commit().unwrap();
@@ -115,11 +117,11 @@ fn a_removed_file_lives_until_it_is_closed_and_then_its_blocks_are_free() {
     assert_eq!(fs.space().free, before);
 
     // The same with a power cut while it is open.
-    put(&mut fs, b"a", &[5; 40_000]);
+    put(&fs, b"a", &[5; 40_000]);
     fs.open_read(b"a").unwrap();
     fs.unlink(b"a").unwrap();
     fs.commit().unwrap();
-    let mut fs = cut(fs);
+    let fs = cut(fs);
     adds_up(&fs);
     fs.commit().unwrap();
     assert_eq!(fs.space().free, before);
@@ -127,7 +129,7 @@ fn a_removed_file_lives_until_it_is_closed_and_then_its_blocks_are_free() {
 
 #[test]
 fn preallocation_truncation_and_emptying() {
-    let mut fs = mounted(1024);
+    let fs = mounted(1024);
     let file = fs.create(b"a").unwrap();
     fs.preallocate(file, 1 << 20).unwrap();
     assert!(fs.metadata(b"a").unwrap().blocks >= 256);
@@ -138,19 +140,19 @@ fn preallocation_truncation_and_emptying() {
     fs.close(file, true, 0).unwrap();
     fs.commit().unwrap();
     assert_eq!(fs.metadata(b"a").unwrap().blocks, 2);
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"a"), [[9; 5000].as_slice(), b"end"].concat());
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"a"), [[9; 5000].as_slice(), b"end"].concat());
     let file = fs.create(b"a").unwrap();
     assert_eq!(fs.create(b"a"), Err(FsError::WrongOpen));
     fs.append(file, b"unsynced").unwrap();
-    assert_eq!(content(&mut fs, b"a"), b"unsynced");
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"a").len(), 5003, "emptying was not committed");
+    assert_eq!(content(&fs, b"a"), b"unsynced");
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"a").len(), 5003, "emptying was not committed");
 }
 
 #[test]
 fn every_limit_has_its_error() {
-    let mut fs = mounted(100);
+    let fs = mounted(100);
     assert_eq!(fs.create(&[b'n'; 256]), Err(ChangeError::NameTooLong.into()));
     assert_eq!(fs.create(b".."), Err(ChangeError::InvalidName.into()));
     assert_eq!(fs.create(b"/"), Err(ChangeError::InvalidName.into()));
@@ -180,7 +182,7 @@ fn every_limit_has_its_error() {
     assert_eq!(error, FsError::JournalFull);
     assert!(made > 150, "{made}");
     fs.commit().unwrap();
-    let mut fs = cut(fs);
+    let fs = cut(fs);
     assert_eq!(fs.list(b"").unwrap().len(), usize::try_from(made).unwrap() + 1);
     fs.unlink(b"LOCK").unwrap();
     fs.lock(b"LOCK").unwrap();
@@ -191,15 +193,15 @@ fn format_overwrites_nothing_unasked() {
     let options = FormatOptions { uuid: UUID, journal_blocks: None, force: false };
     let error = |device, options: &FormatOptions| format(device, options).unwrap_err();
     assert_eq!(error(formatted(64), &options), FormatError::HoldsConey);
-    let mut device = SimDevice::new(4096, 64, 1);
+    let device = SimDevice::new(4096, 64, 1);
     device.flip(70_000);
     assert_eq!(error(device, &options), FormatError::HoldsSomething);
     let small = SimDevice::new(4096, 34, 1);
     assert_eq!(error(small, &options), FormatError::TooSmall { block_count: 34 });
     let short = FormatOptions { journal_blocks: Some(JOURNAL_BLOCKS_MIN - 1), ..options };
     assert_eq!(error(SimDevice::new(4096, 64, 1), &short), FormatError::JournalLength);
-    let mut fs = mounted(64);
-    put(&mut fs, b"a", b"old");
+    let fs = mounted(64);
+    put(&fs, b"a", b"old");
     let forced = FormatOptions { force: true, uuid: [7; 16], ..options };
     let fs = FileSystem::mount(format(fs.into_device(), &forced).unwrap()).unwrap();
     assert!(fs.list(b"").unwrap().is_empty(), "old records have another uuid");
@@ -209,26 +211,26 @@ fn format_overwrites_nothing_unasked() {
 fn blocks_of_512_bytes_do() {
     let options = FormatOptions { uuid: UUID, journal_blocks: Some(16), force: false };
     let device = format(SimDevice::new(512, 2048, 1), &options).unwrap();
-    let mut fs = FileSystem::mount(device).unwrap();
-    put(&mut fs, b"a", &[3; 100_000]);
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"a"), [3; 100_000]);
+    let fs = FileSystem::mount(device).unwrap();
+    put(&fs, b"a", &[3; 100_000]);
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"a"), [3; 100_000]);
 }
 
 #[test]
 fn one_damaged_superblock_is_survived_and_repaired() {
     for copy in 0..2 {
-        let mut fs = mounted(256);
-        put(&mut fs, b"a", b"x");
-        fs.device_mut().flip(copy * 8 * 4096 + 300);
+        let fs = mounted(256);
+        put(&fs, b"a", b"x");
+        fs.with_device(|device| device.flip(copy * 8 * 4096 + 300));
         let (device, report) = check(fs.into_device()).unwrap();
         assert_eq!(report.findings, [Finding::StaleSuperblock { copy }]);
-        let mut fs = FileSystem::mount(device).unwrap();
-        put(&mut fs, b"b", b"y");
+        let fs = FileSystem::mount(device).unwrap();
+        put(&fs, b"b", b"y");
         let (_, report) = check(fs.into_device()).unwrap();
         assert_eq!(report.findings, []);
     }
-    let mut device = formatted(256);
+    let device = formatted(256);
     device.flip(100);
     device.flip(8 * 4096 + 100);
     let error = FileSystem::mount(device).unwrap_err();
@@ -241,19 +243,19 @@ fn one_damaged_superblock_is_survived_and_repaired() {
 // right, except that the last record may be missing.
 #[test]
 fn any_flipped_bit_of_metadata_is_an_error_or_harmless() {
-    let mut fs = mounted(64);
-    put(&mut fs, b"a", b"one");
-    put(&mut fs, b"b", b"two");
+    let fs = mounted(64);
+    put(&fs, b"a", b"one");
+    put(&fs, b"b", b"two");
     fs.commit().unwrap();
-    let image = fs.into_device().image().clone();
+    let image = fs.into_device().image();
     let mut damaged = 0;
     for bit in (0..8 * 8 * 4096).step_by(7) {
-        let mut device = SimDevice::from_image(4096, image.clone(), 1);
+        let device = SimDevice::from_image(4096, image.clone(), 1);
         device.flip(bit);
         match FileSystem::mount(device) {
-            Ok(mut fs) => {
-                assert_eq!(content(&mut fs, b"a"), b"one", "bit {bit}");
-                assert_eq!(content(&mut fs, b"b"), b"two", "bit {bit}");
+            Ok(fs) => {
+                assert_eq!(content(&fs, b"a"), b"one", "bit {bit}");
+                assert_eq!(content(&fs, b"b"), b"two", "bit {bit}");
             }
             Err(MountError::Journal(_)) => damaged += 1,
             Err(error) => panic!("bit {bit}: {error}"),
@@ -324,11 +326,11 @@ fn any_change(random: &mut Seeded) -> Change {
 
 #[test]
 fn directories_survive_compaction_in_whatever_order_they_were_made() {
-    let mut fs = mounted(256);
+    let fs = mounted(256);
     fs.create_directory(b"first").unwrap();
     fs.create_directory(b"second").unwrap();
     fs.rename(b"first", b"second/first").unwrap();
-    put(&mut fs, b"second/first/file", b"deep");
+    put(&fs, b"second/first/file", b"deep");
     let mut commits = 0;
     while fs.counters().compactions < 3 {
         commits += 1;
@@ -338,22 +340,22 @@ fn directories_survive_compaction_in_whatever_order_they_were_made() {
         fs.remove_directory(name.as_bytes()).unwrap();
         fs.commit().unwrap();
     }
-    let mut fs = cut(fs);
-    assert_eq!(content(&mut fs, b"second/first/file"), b"deep");
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"second/first/file"), b"deep");
     assert_eq!(fs.list(b"second").unwrap(), [b"first"]);
     assert!(commits < 40, "a region has room for few commits: {commits}");
 }
 
 /// Every kind of change once, in a device whose bytes are in `golden/v1.txt`.
 fn golden_device() -> SimDevice {
-    let mut fs = mounted(40);
+    let fs = mounted(40);
     let kept = fs.create(b"kept").unwrap();
     fs.append(kept, b"content").unwrap();
     fs.sync(&[kept], 0x0102_0304).unwrap();
     fs.close(kept, true, 0x0102_0304).unwrap();
     fs.create_directory(b"dir").unwrap();
     fs.link(b"kept", b"dir/second name").unwrap();
-    put(&mut fs, b"gone", b"x");
+    put(&fs, b"gone", b"x");
     fs.unlink(b"gone").unwrap();
     fs.rename(b"kept", b"renamed").unwrap();
     fs.commit().unwrap();
@@ -384,7 +386,7 @@ fn a_device_has_the_bytes_of_the_format() {
 #[test]
 fn the_golden_device_is_mounted() {
     let golden = include_str!("../../golden/v1.txt");
-    let mut device = SimDevice::new(4096, 40, 1);
+    let device = SimDevice::new(4096, 40, 1);
     let mut bit = 0;
     for line in golden.lines() {
         if let Some(block) = line.strip_prefix("block ") {
@@ -396,10 +398,10 @@ fn the_golden_device_is_mounted() {
             bit += 8;
         }
     }
-    let mut fs = FileSystem::mount(device).unwrap();
+    let fs = FileSystem::mount(device).unwrap();
     assert_eq!(fs.list(b"/").unwrap(), [b"dir".to_vec(), b"renamed".to_vec()]);
-    assert_eq!(content(&mut fs, b"renamed"), b"content");
-    assert_eq!(content(&mut fs, b"dir/second name"), b"content");
+    assert_eq!(content(&fs, b"renamed"), b"content");
+    assert_eq!(content(&fs, b"dir/second name"), b"content");
     let metadata = fs.metadata(b"renamed").unwrap();
     assert_eq!((metadata.links, metadata.modified_ms, metadata.blocks), (2, 0x0102_0304, 1));
 }
@@ -434,22 +436,88 @@ fn another_version_is_refused_even_in_one_copy() {
 
 #[test]
 fn after_a_failed_write_nothing_is_written_and_reads_go_on() {
-    let mut fs = mounted(256);
-    put(&mut fs, b"a", &[1; 5000]);
+    let fs = mounted(256);
+    put(&fs, b"a", &[1; 5000]);
     let file = fs.create(b"b").unwrap();
     fs.append(file, &[2; 5000]).unwrap();
-    fs.device_mut().set_faults(Faults { flush_error: 1_000_000, ..Faults::default() });
+    fs.with_device(|device| {
+        device.set_faults(Faults { flush_error: 1_000_000, ..Faults::default() })
+    });
     let eio = DeviceError::Io { code: 5 };
     assert_eq!(fs.sync(&[file], 0), Err(FsError::Device(eio)));
-    fs.device_mut().set_faults(Faults::default());
+    fs.with_device(|device| device.set_faults(Faults::default()));
     assert_eq!(fs.sync(&[file], 0), Err(FsError::Broken(eio)));
     assert_eq!(fs.append(file, b"x"), Err(FsError::Broken(eio)));
     assert_eq!(fs.create(b"c"), Err(FsError::Broken(eio)));
-    assert_eq!(content(&mut fs, b"a"), [1; 5000]);
-    let mut fs = cut(fs);
+    assert_eq!(content(&fs, b"a"), [1; 5000]);
+    let fs = cut(fs);
     assert_eq!(fs.list(b"").unwrap(), [b"a"]);
-    assert_eq!(content(&mut fs, b"a"), [1; 5000]);
-    fs.device_mut().set_faults(Faults { read_error: 1_000_000, ..Faults::default() });
+    assert_eq!(content(&fs, b"a"), [1; 5000]);
+    fs.with_device(|device| {
+        device.set_faults(Faults { read_error: 1_000_000, ..Faults::default() })
+    });
     let file = fs.open_read(b"a").unwrap();
     assert_eq!(fs.read(file, 0, &mut [0; 5]), Err(FsError::Device(eio)));
+}
+
+// What could break: a length that is durable before its content, or a block that two files have.
+#[test]
+fn many_threads_at_once_lose_nothing_that_was_synced() {
+    let fs = mounted(16_384);
+    fs.with_device(|device| {
+        device.set_faults(Faults { delay_polls_max: 3, ..Faults::default() });
+    });
+    let expected: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                scope.spawn({
+                    let fs = &fs;
+                    move || work(fs, thread)
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    adds_up(&fs);
+    assert!(fs.counters().compactions > 3, "{:?}", fs.counters());
+    let fs = cut(fs);
+    for (path, bytes) in expected {
+        assert!(content(&fs, path.as_bytes()) == bytes, "{path}");
+    }
+}
+
+/// Writes, reads and removes files of one thread's; what each of those that are left must have.
+fn work(fs: &FileSystem<SimDevice>, thread: u64) -> BTreeMap<String, Vec<u8>> {
+    let mut random = Seeded::new(thread);
+    let mut files = BTreeMap::new();
+    for round in 0..30 {
+        let path = format!("{thread}-{}", round % 5);
+        let file = fs.create(path.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        for _ in 0..8 {
+            let byte = random.next_u64().to_le_bytes()[0];
+            bytes.resize(bytes.len() + usize::try_from(random.below(90_000)).unwrap(), byte);
+            let from = usize::try_from(fs.size(file).unwrap()).unwrap();
+            fs.append(file, &bytes[from..]).unwrap();
+            if random.below(3) == 0 {
+                fs.sync(&[file], 1).unwrap();
+            }
+            let at = random.below(u64::try_from(bytes.len()).unwrap() + 1);
+            let mut out = vec![0; 100_000];
+            let len = fs.read(file, at, &mut out).unwrap();
+            let wanted = &bytes[usize::try_from(at).unwrap()..];
+            assert_eq!(len, wanted.len().min(out.len()));
+            assert!(out[..len] == wanted[..len], "{path} at {at}");
+        }
+        fs.sync(&[file], 1).unwrap();
+        fs.close(file, true, 1).unwrap();
+        if round % 7 == 3 {
+            fs.unlink(path.as_bytes()).unwrap();
+            fs.commit().unwrap();
+            files.remove(&path);
+        } else {
+            files.insert(path, bytes);
+        }
+    }
+    files
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use coney_spdk_env::device::sim::{CrashPoint, Faults, History, Image, SimDevice};
+use coney_spdk_env::device::sim::{CrashPoint, Faults, Image, SimDevice};
 use coney_spdk_env::fs::{FileId, FileSystem, Finding, FormatOptions, FsError, check, format};
 use coney_spdk_env::seed::Seeded;
 
@@ -67,29 +67,29 @@ pub(crate) fn run(seed: u64, operations: usize, tally: &mut Tally) {
     let mut random = Seeded::new(seed);
     let uuid = u128::from(seed).to_le_bytes();
     let options = FormatOptions { uuid, journal_blocks: Some(16), force: false };
-    let mut device = format(SimDevice::new(4096, BLOCKS, seed), &options).expect("formats");
+    let device = format(SimDevice::new(4096, BLOCKS, seed), &options).expect("formats");
     device.record();
     device.set_faults(Faults { delay_polls_max: 2, ..Faults::default() });
-    let mut fs = FileSystem::mount(device).expect("mounts");
+    let fs = FileSystem::mount(device).expect("mounts");
     let mut model = Model::default();
     // What is durable from which event on. Between two of them either may be found.
     let mut committed: Vec<(usize, Tree)> = vec![(0, Tree::new())];
     for step in 0..operations {
         let commits = fs.counters().commits;
-        let description = operate(&mut fs, &mut model, &mut random);
+        let description = operate(&fs, &mut model, &mut random);
         let space = fs.space();
         let sum = space.reserved + space.used + space.held + space.free;
         assert_eq!(sum, space.total, "seed {seed} step {step}: {description}");
         // With nothing pending a commit changes nothing, and needs no entry.
         if fs.counters().commits > commits {
-            let events = fs.device_mut().history().map_or(0, History::len);
+            let events = fs.with_device(|device| device.recorded());
             committed.push((events, model.tree()));
         }
     }
     tally.commits += fs.counters().commits;
     tally.compactions += fs.counters().compactions;
     let device = fs.into_device();
-    let history = device.history().expect("recorded since the format");
+    let history = device.take_history().expect("recorded since the format");
     for point in history.crash_points() {
         tally.points += 1;
         let last = committed.partition_point(|(events, _)| *events <= point.end) - 1;
@@ -103,7 +103,7 @@ pub(crate) fn run(seed: u64, operations: usize, tally: &mut Tally) {
 }
 
 /// One random operation, done to both. Returns its name.
-fn operate(fs: &mut FileSystem<SimDevice>, model: &mut Model, random: &mut Seeded) -> &'static str {
+fn operate(fs: &FileSystem<SimDevice>, model: &mut Model, random: &mut Seeded) -> &'static str {
     let name = [b'a' + u8::try_from(random.below(4)).expect("small")];
     let other = [b'a' + u8::try_from(random.below(4)).expect("small")];
     let file = model.names.get(name.as_slice()).copied();
@@ -177,7 +177,7 @@ fn operate(fs: &mut FileSystem<SimDevice>, model: &mut Model, random: &mut Seede
     }
 }
 
-fn create(fs: &mut FileSystem<SimDevice>, model: &mut Model, name: &[u8]) -> &'static str {
+fn create(fs: &FileSystem<SimDevice>, model: &mut Model, name: &[u8]) -> &'static str {
     let id = fs.create(name).expect("creates");
     match model.names.get(name) {
         Some(file) => model.files[*file] = ModelFile { writer: Some(id), ..ModelFile::default() },
@@ -190,7 +190,7 @@ fn create(fs: &mut FileSystem<SimDevice>, model: &mut Model, name: &[u8]) -> &'s
 }
 
 fn append(
-    fs: &mut FileSystem<SimDevice>,
+    fs: &FileSystem<SimDevice>,
     model: &mut Model,
     random: &mut Seeded,
     file: usize,
@@ -233,9 +233,9 @@ fn verify(image: Image, last: &Tree, next: Option<&Tree>, seed: u64, round: u64,
         let sums = |found: &Finding| matches!(found, Finding::SpaceDoesNotAddUp { .. });
         assert!(!report.findings.iter().any(sums), "{case}: {report:?}");
     }
-    let mut fs = FileSystem::mount(device).unwrap_or_else(|error| panic!("{case}: {error}"));
-    assert!(fs.device_mut().unflushed_len() == 0, "{case}: mounting wrote");
-    let mut found = tree(&mut fs);
+    let fs = FileSystem::mount(device).unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(fs.with_device(|device| device.unflushed_len()) == 0, "{case}: mounting wrote");
+    let mut found = tree(&fs);
     assert!(
         found == *last || next == Some(&found),
         "{case}: found {:?}, committed {:?}, committing {:?}",
@@ -254,13 +254,13 @@ fn verify(image: Image, last: &Tree, next: Option<&Tree>, seed: u64, round: u64,
         device.power_cut(|_| false);
         let (device, report) = check(device).unwrap_or_else(|error| panic!("{case}: {error}"));
         assert_eq!(report.findings, [], "{case}");
-        let mut fs = FileSystem::mount(device).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let fs = FileSystem::mount(device).unwrap_or_else(|error| panic!("{case}: {error}"));
         found.insert(b"after".to_vec(), vec![0x5a; 5000]);
-        assert!(tree(&mut fs) == found, "{case}: worked on and lost something");
+        assert!(tree(&fs) == found, "{case}: worked on and lost something");
     }
 }
 
-fn tree(fs: &mut FileSystem<SimDevice>) -> Tree {
+fn tree(fs: &FileSystem<SimDevice>) -> Tree {
     let names = fs.list(b"/").expect("lists");
     let found = names.into_iter().map(|name| {
         let size = fs.metadata(&name).expect("exists").size;

@@ -1,3 +1,5 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 use crate::fuzz::{Outcome, feed};
 use proptest::prelude::*;
@@ -105,6 +107,21 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..40),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// The seeds of the fuzz target: what fuzzing starts from, and what it once found.
+#[test]
+fn seeds_of_the_fuzz_target() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds/resp");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(seeds).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let bytes = std::fs::read(&path).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| crate::fuzz::resp(&bytes)));
+        assert!(outcome.is_ok(), "{}", path.display());
+    }
 }
 
 proptest! {

@@ -28,6 +28,8 @@ const NETDEV_A_QUEUE_IFINDEX: u16 = 2;
 const NETDEV_A_QUEUE_TYPE: u16 = 3;
 const NETDEV_A_QUEUE_NAPI_ID: u16 = 4;
 const NETDEV_QUEUE_TYPE_RX: u32 = 0;
+const NETDEV_A_DEV_XSK_FEATURES: u16 = 6;
+const NETDEV_XSK_FLAGS_TX_CHECKSUM: u64 = 2;
 const NETDEV_XDP_ACT_BASIC: u64 = 1;
 const NETDEV_XDP_ACT_REDIRECT: u64 = 2;
 const NETDEV_XDP_ACT_XSK_ZEROCOPY: u64 = 8;
@@ -42,6 +44,8 @@ pub(super) struct Features {
     pub(super) native_redirect: bool,
     /// AF_XDP without a copy.
     pub(super) zero_copy: bool,
+    /// The device adds up checksums of what AF_XDP sends without a copy (Linux 6.8 and later).
+    pub(super) tx_checksum: bool,
 }
 
 /// The features of an interface's driver; `None`: the kernel does not tell.
@@ -51,9 +55,13 @@ pub(super) fn features(interface_index: u32) -> Option<Features> {
     let bits = find(&answer, NETDEV_A_DEV_XDP_FEATURES)?;
     let bits = u64::from_ne_bytes(bits.try_into().ok()?);
     let has = |bit| bits & bit != 0;
+    let xsk_bits = find(&answer, NETDEV_A_DEV_XSK_FEATURES)
+        .and_then(|bits| bits.try_into().ok())
+        .map_or(0, u64::from_ne_bytes);
     Some(Features {
         native_redirect: has(NETDEV_XDP_ACT_BASIC) && has(NETDEV_XDP_ACT_REDIRECT),
         zero_copy: has(NETDEV_XDP_ACT_XSK_ZEROCOPY),
+        tx_checksum: xsk_bits & NETDEV_XSK_FLAGS_TX_CHECKSUM != 0,
     })
 }
 

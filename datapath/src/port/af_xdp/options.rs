@@ -43,6 +43,10 @@ pub struct Options {
     /// Let one system call send a whole transmit ring in copy mode (Linux 6.17 and later).
     /// Otherwise the kernel stops after 32 frames and is called again.
     pub raise_tx_budget: bool,
+    /// Let the device add up the TCP checksums of what is sent, where kernel (Linux 6.11) and, with
+    /// zero-copy, driver can ([`crate::port::PortCaps::tx_checksum`] tells). In copy mode the kernel
+    /// takes over what the device cannot.
+    pub tx_checksum: bool,
     /// Busy polling, if wanted.
     pub busy_poll: Option<BusyPoll>,
 }
@@ -56,6 +60,7 @@ impl Default for Options {
             tx_ring_entries: 2048,
             huge_pages: true,
             raise_tx_budget: true,
+            tx_checksum: true,
             busy_poll: None,
         }
     }

@@ -12,6 +12,7 @@ use super::limits::{FRAME_BYTES_MIN, chunk_bytes, rx_frame_bytes_max};
 use super::netdev;
 use super::options::{CopyMode, Options};
 use super::socket::{self, Socket};
+use super::tx_metadata;
 use super::umem::Umem;
 use crate::port::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
 
@@ -40,6 +41,7 @@ struct Counters {
     tx_completions: u64,
     tx_pool_empty: u64,
     tx_ring_full: u64,
+    tx_checksums_offloaded: u64,
     tx_kicks: u64,
     tx_later_eagain: u64,
     tx_later_ebusy: u64,
@@ -75,10 +77,11 @@ impl AfXdpPort {
         let caps = PortCaps {
             mac: interface.mac,
             mtu_bytes: to_usize(interface.mtu_bytes),
-            frame_bytes_max: to_usize(chunk_bytes),
+            frame_bytes_max: umem.tx_frame_bytes(),
             tx_frames_max: to_usize(options.tx_frames),
             rx_frames_max: to_usize(options.rx_frames),
             rx_partial_checksum: interface.is_virtual(),
+            tx_checksum: socket.tx_metadata,
             zero_copy: socket.zero_copy,
         };
         tracing::info!(
@@ -86,6 +89,7 @@ impl AfXdpPort {
             queue,
             driver = interface.driver_name(),
             zero_copy = caps.zero_copy,
+            tx_checksum = caps.tx_checksum,
             huge_pages = umem.huge_pages(),
             chunk_bytes,
             "AF_XDP port opened"
@@ -115,6 +119,27 @@ impl AfXdpPort {
     /// Whether the packet memory lies in reserved huge pages.
     pub const fn huge_pages(&self) -> bool {
         self.umem.huge_pages()
+    }
+
+    fn submit(
+        &mut self,
+        frame: &TxFrame,
+        start: usize,
+        len: usize,
+        options: XdpDescOptions,
+    ) -> Result<(), TxRingFull> {
+        // The kernel would skip an empty descriptor and never complete it.
+        assert!(len >= FRAME_BYTES_MIN, "a frame of {len} bytes has no Ethernet header");
+        let (addr, len) = self.umem.tx_address(frame.index, start, len);
+        let desc = XdpDesc { addr, len, options };
+        if self.socket.tx.push(desc).is_err() {
+            self.counters.tx_ring_full += 1;
+            return Err(TxRingFull);
+        }
+        self.umem.tx_lend(frame.index);
+        self.counters.tx_frames += 1;
+        self.counters.tx_bytes += u64::from(len);
+        Ok(())
     }
 
     /// Takes completed frames back from the device.
@@ -258,17 +283,22 @@ impl Port for AfXdpPort {
         start: usize,
         len: usize,
     ) -> Result<(), TxRingFull> {
-        // The kernel would skip an empty descriptor and never complete it.
-        assert!(len >= FRAME_BYTES_MIN, "a frame of {len} bytes has no Ethernet header");
-        let (addr, len) = self.umem.tx_address(frame.index, start, len);
-        let desc = XdpDesc { addr, len, options: XdpDescOptions::empty() };
-        if self.socket.tx.push(desc).is_err() {
-            self.counters.tx_ring_full += 1;
-            return Err(TxRingFull);
-        }
-        self.umem.tx_lend(frame.index);
-        self.counters.tx_frames += 1;
-        self.counters.tx_bytes += u64::from(len);
+        self.submit(frame, start, len, XdpDescOptions::empty())
+    }
+
+    fn tx_submit_partial(
+        &mut self,
+        frame: &mut TxFrame,
+        start: usize,
+        len: usize,
+        segment_at: usize,
+    ) -> Result<(), TxRingFull> {
+        assert!(self.caps.tx_checksum, "the device adds up no checksums");
+        let segment_at = segment_at.checked_sub(start).and_then(|at| u16::try_from(at).ok());
+        let segment_at = segment_at.expect("the segment begins in the frame");
+        self.umem.put_tx_metadata(frame.index, start, &tx_metadata::tcp_checksum(segment_at));
+        self.submit(frame, start, len, tx_metadata::HAS_METADATA)?;
+        self.counters.tx_checksums_offloaded += 1;
         Ok(())
     }
 
@@ -319,6 +349,7 @@ impl Port for AfXdpPort {
         visit("af_xdp_tx_completions", counters.tx_completions);
         visit("af_xdp_tx_pool_empty", counters.tx_pool_empty);
         visit("af_xdp_tx_ring_full", counters.tx_ring_full);
+        visit("af_xdp_tx_checksums_offloaded", counters.tx_checksums_offloaded);
         visit("af_xdp_tx_kicks", counters.tx_kicks);
         visit("af_xdp_tx_later_eagain", counters.tx_later_eagain);
         visit("af_xdp_tx_later_ebusy", counters.tx_later_ebusy);

@@ -78,6 +78,9 @@ pub struct Report {
     pub zero_copy: Answer,
     /// Copy-mode sockets: what every interface has, if the process may.
     pub copy: Answer,
+    /// Checksums of what is sent, added up by the device from the port's own buffers. In copy mode
+    /// the kernel does it or lets the device do it.
+    pub tx_checksum: Answer,
     /// Busy polling of queue 0.
     pub busy_poll: Answer,
     /// Free huge pages of 2 MiB; `None`: the kernel has none.
@@ -114,6 +117,7 @@ pub fn probe(interface: &str, depth: Depth) -> Result<Report, Error> {
         program: answer(program.map_err(Error::from)),
         native,
         zero_copy,
+        tx_checksum: announced(|features| features.tx_checksum),
         busy_poll: match netdev::queue_has_napi(interface.index, 0) {
             Some(true) => Answer::Yes,
             Some(false) => Answer::No(Reason::NoNapi),
@@ -138,6 +142,7 @@ fn try_to_bind(interface: &str, mode: CopyMode) -> Answer {
         tx_ring_entries: TX_RING_ENTRIES_MIN,
         huge_pages: false,
         raise_tx_budget: false,
+        tx_checksum: false,
         busy_poll: None,
     };
     answer(AfXdpPort::open(interface, 0, &options))
@@ -183,6 +188,7 @@ impl fmt::Display for Report {
         writeln!(f, "  native XDP:           {}", self.native)?;
         writeln!(f, "  zero-copy:            {}", self.zero_copy)?;
         writeln!(f, "  copy:                 {}", self.copy)?;
+        writeln!(f, "  transmit checksums:   {}", self.tx_checksum)?;
         writeln!(f, "  busy polling:         {}", self.busy_poll)?;
         let partial = if self.rx_partial_checksum { "may come" } else { "do not come" };
         writeln!(f, "  partial checksums:    {partial}")?;

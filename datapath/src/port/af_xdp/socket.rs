@@ -15,17 +15,21 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, soc
 
 use super::error::{Error, classify};
 use super::interface::Interface;
+use super::netdev;
 use super::options::Options;
 use super::ring::{Consumer, Producer};
 use super::sys::calls;
 use super::sys::mapping::Mapping;
 use super::sys::ring_memory::{RingMemory, Slot};
+use super::tx_metadata;
 use super::umem::Umem;
 
 /// A closed socket gives its queue back a moment later (the kernel does it on a work queue), so
 /// that a program which reopens it at once meets EBUSY: try this often, this far apart.
 const BIND_ATTEMPTS: u32 = 50;
 const BIND_PAUSE: Duration = Duration::from_millis(4);
+/// `XDP_UMEM_TX_METADATA_LEN` (Linux 6.11, uapi/linux/if_xdp.h): the field of this name counts.
+const UMEM_TX_METADATA_LEN: XdpUmemRegFlags = XdpUmemRegFlags::from_bits_retain(1 << 2);
 
 /// A bound socket and its rings.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct Socket {
     pub(super) completion: Consumer<u64>,
     pub(super) fd: OwnedFd,
     pub(super) zero_copy: bool,
+    /// The kernel reads what [`super::tx_metadata`] writes.
+    pub(super) tx_metadata: bool,
 }
 
 /// Opens a socket on the queue, registers the UMEM, fills the fill ring and binds.
@@ -48,8 +54,13 @@ pub(super) fn open(
 ) -> Result<Socket, Error> {
     let fd: OwnedFd = socket_with(AddressFamily::XDP, SocketType::RAW, SocketFlags::CLOEXEC, None)
         .map_err(|errno| classify("open an AF_XDP socket", errno))?;
-    register_umem(&fd, umem)?;
+    // Without a copy the driver reads the notes, and one that does not would send wrong checksums.
+    let wanted = options.tx_checksum
+        && (!zero_copy
+            || netdev::features(interface.index).is_some_and(|features| features.tx_checksum));
+    let tx_metadata = register_umem(&fd, umem, wanted)?;
     let mut socket = map_rings(fd, options)?;
+    socket.tx_metadata = tx_metadata;
     for addr in umem.lend_rx() {
         socket.fill.push(addr).expect("the fill ring has two slots for every receive chunk");
     }
@@ -62,18 +73,27 @@ pub(super) fn open(
     Ok(socket)
 }
 
-fn register_umem(fd: &OwnedFd, umem: &Umem) -> Result<(), Error> {
+/// Registers the memory and returns whether transmit metadata was agreed on, which is tried if it is
+/// wanted; older kernels do not know it.
+fn register_umem(fd: &OwnedFd, umem: &mut Umem, metadata: bool) -> Result<bool, Error> {
     const ACTION: &str = "register packet buffers with the kernel";
     let (addr, bytes, chunk_size) = umem.registration();
-    let registration = XdpUmemReg {
-        addr,
-        len: u64::try_from(bytes).expect("usize has at most 64 bits"),
-        chunk_size,
-        headroom: 0,
-        flags: XdpUmemRegFlags::empty(),
-        tx_metadata_len: 0,
+    let register = |flags, tx_metadata_len| {
+        let len = u64::try_from(bytes).expect("usize has at most 64 bits");
+        let registration =
+            XdpUmemReg { addr, len, chunk_size, headroom: 0, flags, tx_metadata_len };
+        sockopt::set_xdp_umem_reg(fd, registration)
     };
-    sockopt::set_xdp_umem_reg(fd, registration).map_err(|errno| match errno {
+    let mut result = Err(Errno::INVAL);
+    if metadata {
+        result = register(UMEM_TX_METADATA_LEN, tx_metadata::LEN_U32);
+    }
+    let agreed = result.is_ok();
+    if result == Err(Errno::INVAL) {
+        result = register(XdpUmemRegFlags::empty(), 0);
+    }
+    umem.set_tx_metadata_len(if agreed { tx_metadata::LEN } else { 0 });
+    result.map(|()| agreed).map_err(|errno| match errno {
         // The kernel's answer to RLIMIT_MEMLOCK.
         Errno::NOBUFS => Error::Memlock { bytes },
         Errno::NOMEM => Error::OutOfMemory { action: ACTION, bytes },
@@ -116,6 +136,7 @@ fn map_rings(fd: OwnedFd, options: &Options) -> Result<Socket, Error> {
         ),
         fd,
         zero_copy: false,
+        tx_metadata: false,
     })
 }
 

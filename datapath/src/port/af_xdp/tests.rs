@@ -21,6 +21,7 @@ use super::{
 };
 use crate::port::Port;
 use crate::port::conformance::{self, Peer, SERVED, fold, frame_in, wait_until};
+use crate::wire::checksum::Sum;
 use netns::{Lab, PEER, PEER_IP, PORT, PORT_IP, RawPeer, ip, say, unless_forbidden};
 
 pub(in crate::port) mod netns;
@@ -34,6 +35,7 @@ const SMALL: Options = Options {
     tx_ring_entries: 256,
     huge_pages: false,
     raise_tx_budget: true,
+    tx_checksum: false,
     busy_poll: None,
 };
 
@@ -138,6 +140,61 @@ fn port_conforms_with_the_largest_frames_of_each_buffer_size() {
             conformance::run_all(port, &mut peer);
         });
     }
+}
+
+#[test]
+fn port_conforms_where_the_device_adds_up_checksums() {
+    let test = "port_conforms_where_the_device_adds_up_checksums";
+    let options = Options { tx_checksum: true, ..SMALL };
+    with_port(test, Mode::Native, &options, |_, port, peer| {
+        if !port.caps().tx_checksum {
+            return say(&format!("SKIPPED: {test}: only Linux 6.11 and later agree to metadata"));
+        }
+        conformance::run_all(port, peer);
+        assert_eq!(counters(port)["af_xdp_tx_invalid_descs"], 0);
+    });
+}
+
+/// With the veth's offload switched off, the kernel takes the device's place.
+#[test]
+fn kernel_adds_up_the_checksum_that_is_left_to_it() {
+    let test = "kernel_adds_up_the_checksum_that_is_left_to_it";
+    let options = Options { tx_checksum: true, ..SMALL };
+    with_port(test, Mode::Native, &options, |_, port, peer| {
+        if !port.caps().tx_checksum {
+            return say(&format!("SKIPPED: {test}: only Linux 6.11 and later agree to metadata"));
+        }
+        if let Err(reason) = netns::run("ethtool", &format!("-K {PORT} tx off")) {
+            return say(&format!("SKIPPED: {test}: {reason}"));
+        }
+        let kept = port.caps().mtu_bytes;
+        // The shortest segment, an odd length, the longest; with and without room in front.
+        for (start, segment_len) in [(0, 20), (0, 21), (100, 333), (0, kept - 20)] {
+            let segment_at = start + 34;
+            let len = 34 + segment_len;
+            let mut frame = port.tx_alloc().unwrap();
+            let bytes = &mut port.tx_bytes_mut(&mut frame)[start..start + len];
+            bytes.iter_mut().zip((1..=251).cycle()).for_each(|(to, from)| *to = from);
+            bytes[..12].fill(0xff);
+            bytes[12..14].copy_from_slice(&conformance::ETHERTYPE_OUT.to_be_bytes());
+            let pseudo = 0x1234_u16;
+            bytes[50..52].copy_from_slice(&pseudo.to_be_bytes());
+            let mut expected = bytes.to_vec();
+            let sum = Sum::default().plus(&expected[34..]).finish();
+            expected[50..52].copy_from_slice(&sum.to_be_bytes());
+            port.tx_submit_partial(&mut frame, start, len, segment_at).unwrap();
+            port.tx_free(frame);
+            port.tx_flush();
+            let mut arrived = None;
+            wait_until(port, peer, "the frame arrives", |_, peer| {
+                arrived = peer.recv();
+                arrived.is_some()
+            });
+            // A frame may be padded on its way.
+            assert_eq!(arrived.unwrap()[..len], expected, "{segment_len} bytes");
+        }
+        assert_eq!(counters(port)["af_xdp_tx_checksums_offloaded"], 4);
+    });
 }
 
 #[test]
@@ -679,7 +736,10 @@ fn netdev_family_tells_the_features_of_veth() {
         let Some(features) = netdev::features(interface.index) else {
             return say(&format!("SKIPPED: {test}: this kernel does not tell (Linux 6.3 does)"));
         };
-        assert_eq!(features, Features { native_redirect: true, zero_copy: false });
+        assert_eq!(
+            features,
+            Features { native_redirect: true, zero_copy: false, tx_checksum: false }
+        );
     });
 }
 

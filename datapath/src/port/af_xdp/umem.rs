@@ -29,6 +29,9 @@ pub(super) struct Umem {
     rx_held: u32,
     /// Transmit frames that nobody has, last freed on top (its bytes are still in the cache).
     tx_pool: Vec<u32>,
+    /// Bytes that each transmit chunk has in front of the caller's, for a note to the device; 0:
+    /// none is taken.
+    tx_metadata_len: usize,
     huge_pages: bool,
 }
 
@@ -53,6 +56,7 @@ impl Umem {
             rx_frames: options.rx_frames,
             rx_held: 0,
             tx_pool: (0..options.tx_frames).rev().collect(),
+            tx_metadata_len: 0,
             huge_pages,
         })
     }
@@ -60,6 +64,16 @@ impl Umem {
     /// Address, length in bytes and chunk size, as the kernel wants them for registration.
     pub(super) fn registration(&self) -> (u64, usize, u32) {
         (self.chunks.address(), self.chunks.len_bytes(), 1 << self.chunk_shift)
+    }
+
+    /// From now on transmit chunks begin with room for a note. The device must have none of them.
+    pub(super) fn set_tx_metadata_len(&mut self, len: usize) {
+        self.tx_metadata_len = len;
+    }
+
+    /// Bytes of a transmit frame that the caller may fill.
+    pub(super) const fn tx_frame_bytes(&self) -> usize {
+        self.len() - self.tx_metadata_len
     }
 
     pub(super) const fn huge_pages(&self) -> bool {
@@ -136,7 +150,24 @@ impl Umem {
     /// # Panics
     /// If the caller does not have the frame or it is in flight (a bug of the caller).
     pub(super) fn tx_bytes_mut(&mut self, index: u32) -> &mut [u8] {
-        self.chunks.bytes_mut(self.tx_chunk(index))
+        let reserved = self.tx_metadata_len;
+        self.chunks.bytes_mut(self.tx_chunk(index)).get_mut(reserved..).unwrap_or_default()
+    }
+
+    /// Puts a note to the device in front of the bytes that begin at `start` of a frame.
+    ///
+    /// # Panics
+    /// As [`Self::tx_address`]; and if the note has not the length that was set.
+    pub(super) fn put_tx_metadata(&mut self, index: u32, start: usize, metadata: &[u8]) {
+        assert_eq!(metadata.len(), self.tx_metadata_len, "the length that the kernel was told");
+        // It ends where the frame begins: the caller's byte `start` is the chunk's
+        // `tx_metadata_len + start`.
+        let end = start.saturating_add(metadata.len());
+        self.chunks
+            .bytes_mut(self.tx_chunk(index))
+            .get_mut(start..end)
+            .expect("the range is the caller's")
+            .copy_from_slice(metadata);
     }
 
     /// Address of bytes `start .. start + len` of a frame, for the transmit ring.
@@ -151,9 +182,10 @@ impl Umem {
             owner == Some(Owner::Caller),
             "transmit frame {index} is submitted but belongs to {owner:?}"
         );
-        let fits = start.checked_add(len).is_some_and(|end| end <= self.len());
-        assert!(fits, "{len} bytes at {start} leave a transmit frame of {} bytes", self.len());
-        let start = u64::try_from(start).expect("checked to lie in a chunk");
+        let fits = start.checked_add(len).is_some_and(|end| end <= self.tx_frame_bytes());
+        let frame_bytes = self.tx_frame_bytes();
+        assert!(fits, "{len} bytes at {start} leave a transmit frame of {frame_bytes} bytes");
+        let start = u64::try_from(self.tx_metadata_len + start).expect("checked to lie in a chunk");
         let len = u32::try_from(len).expect("checked to lie in a chunk");
         ((u64::from(chunk) << self.chunk_shift) + start, len)
     }

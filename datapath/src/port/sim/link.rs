@@ -133,6 +133,7 @@ impl Link {
         for (at, port) in [b, a].into_iter().enumerate() {
             while let Some(frame) = self.leave(now, at) {
                 self.stats.refused += u64::from(!port.inject(&frame));
+                port.recycle(frame);
             }
         }
     }
@@ -170,7 +171,7 @@ impl Link {
                 *byte ^= 1 << rng.below(8);
             }
         }
-        for _ in 0..copies {
+        for copy in 0..copies {
             let jitter = Duration::from_nanos(
                 rng.below(u64::try_from(faults.jitter.as_nanos()).unwrap_or(u64::MAX)),
             );
@@ -182,7 +183,9 @@ impl Link {
                 direction.last_arrival = arrival;
             }
             direction.entered += 1;
-            direction.on_the_way.push(Reverse((arrival, direction.entered, frame.clone())));
+            let is_last = copy + 1 == copies;
+            let bytes = if is_last { std::mem::take(&mut frame) } else { frame.clone() };
+            direction.on_the_way.push(Reverse((arrival, direction.entered, bytes)));
         }
     }
 }

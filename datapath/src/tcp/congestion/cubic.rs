@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use coney_base::Instant;
 
+use super::hystart::{Growth, HyStart};
 use super::{Ack, CWND_MAX, CongestionControl, bounded, initial_window, slow_start_growth};
 
 /// Multiplicative decrease factor 0.7 (§4.6).
@@ -19,11 +20,35 @@ const ALPHA: (u64, u64) = (9, 17);
 /// every limit, and the arithmetic beyond 64 bits.
 const DISTANCE_MS_MAX: u64 = 100_000;
 
-/// RFC 9438 without HyStart++.
+/// RFC 9438, with HyStart++ (RFC 9406) in the first slow start.
 #[derive(Clone, Copy, Debug)]
 pub struct Cubic {
     cwnd: u32,
     ssthresh: u32,
+    stage: Stage,
+}
+
+/// What is remembered; the two are never needed together.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Until the first congestion. HyStart++ is for this slow start only (RFC 9406 §4.3).
+    First(HyStart),
+    /// Congestion avoidance and later slow starts.
+    Later(Curve),
+}
+
+impl Stage {
+    fn curve(self) -> Curve {
+        match self {
+            Self::First(_) => Curve::default(),
+            Self::Later(curve) => curve,
+        }
+    }
+}
+
+/// The cubic function and its Reno-friendly companion.
+#[derive(Clone, Copy, Debug, Default)]
+struct Curve {
     /// Window at the last congestion, less if it had not recovered from the one before (§4.7).
     w_max: u32,
     /// Window at which the last congestion really happened (§4.3, `cwnd_prior`).
@@ -42,43 +67,59 @@ pub struct Cubic {
 impl Cubic {
     /// The state of a new connection.
     pub fn new(mss: u32) -> Self {
-        Self {
-            cwnd: initial_window(mss),
-            ssthresh: CWND_MAX,
-            w_max: 0,
-            prior: 0,
-            w_est: 0,
-            k_ms: 0,
-            cubic_rest: 0,
-            est_rest: 0,
-            epoch: None,
+        let stage = Stage::First(HyStart::new());
+        Self { cwnd: initial_window(mss), ssthresh: CWND_MAX, stage }
+    }
+
+    fn slow_start(&mut self, ack: &Ack) {
+        let growth = match &mut self.stage {
+            Stage::First(hystart) => hystart.on_ack(ack),
+            Stage::Later(_) => Growth::Bytes(slow_start_growth(ack)),
+        };
+        match growth {
+            Growth::Bytes(bytes) => self.cwnd = bounded(self.cwnd.saturating_add(bytes), ack.mss),
+            Growth::Over => {
+                self.ssthresh = self.cwnd;
+                self.stage = Stage::Later(Curve::default());
+            }
         }
     }
 
     /// §4.6 and §4.7.
     fn reduce(&mut self, flight: u32, mss: u32) {
-        self.prior = self.cwnd;
-        self.w_max = if self.cwnd < self.w_max {
+        let mut curve = self.stage.curve();
+        curve.prior = self.cwnd;
+        curve.w_max = if self.cwnd < curve.w_max {
             // Fast convergence: (1 + beta) / 2.
             scaled(self.cwnd, 17, 20)
         } else {
             self.cwnd
         };
+        curve.epoch = None;
+        self.stage = Stage::Later(curve);
         self.ssthresh = scaled(flight, BETA.0, BETA.1).clamp(2 * mss, CWND_MAX);
-        self.epoch = None;
     }
 
-    fn begin_epoch(&mut self, now: Instant, mss: u32) {
+    /// The next growth begins a new epoch.
+    fn end_epoch(&mut self) {
+        if let Stage::Later(curve) = &mut self.stage {
+            curve.epoch = None;
+        }
+    }
+}
+
+impl Curve {
+    fn begin_epoch(&mut self, cwnd: u32, now: Instant, mss: u32) {
         self.epoch = Some(now);
-        self.w_est = self.cwnd;
+        self.w_est = cwnd;
         self.cubic_rest = 0;
         self.est_rest = 0;
-        if self.cwnd < self.w_max {
+        if cwnd < self.w_max {
             // K = cbrt((W_max - cwnd) / C) in seconds, with windows in segments and C = 0.4.
-            let gap = u64::from(self.w_max - self.cwnd) * 2_500_000_000 / u64::from(mss.max(1));
+            let gap = u64::from(self.w_max - cwnd) * 2_500_000_000 / u64::from(mss.max(1));
             self.k_ms = cube_root(gap);
         } else {
-            self.w_max = self.cwnd;
+            self.w_max = cwnd;
             self.k_ms = 0;
         }
     }
@@ -98,13 +139,33 @@ impl Cubic {
     }
 
     /// §4.3: what Reno with this multiplicative decrease would have.
-    fn grow_estimate(&mut self, acked: u32, mss: u32) {
+    fn grow_estimate(&mut self, cwnd: u32, acked: u32, mss: u32) {
         // Once it is back where the congestion was, it grows as fast as Reno itself.
         let alpha = if self.w_est < self.prior { ALPHA } else { (1, 1) };
         let grown = u64::from(acked) * u64::from(mss) * alpha.0 / alpha.1;
-        let (whole, rest) = shared(grown + u64::from(self.est_rest), self.cwnd);
+        let (whole, rest) = shared(grown + u64::from(self.est_rest), cwnd);
         self.w_est = self.w_est.saturating_add(whole).min(CWND_MAX);
         self.est_rest = rest;
+    }
+
+    /// Congestion avoidance: the window after an acknowledgement.
+    fn grow(&mut self, cwnd: u32, ack: &Ack) -> u32 {
+        let mss = ack.mss;
+        if self.epoch.is_none() {
+            self.begin_epoch(cwnd, ack.now, mss);
+        }
+        let at = self.epoch.map_or(Duration::ZERO, |epoch| ack.now.since(epoch));
+        let acked = ack.acked.min(cwnd);
+        self.grow_estimate(cwnd, acked, mss);
+        if self.w_cubic(at, mss) < self.w_est {
+            return bounded(cwnd.max(self.w_est), mss);
+        }
+        // §4.4 and §4.5: towards where the function is one round trip later, by half at most.
+        let target = self.w_cubic(at + ack.srtt, mss).min(cwnd.saturating_add(cwnd / 2));
+        let gap = u64::from(target.saturating_sub(cwnd));
+        let (whole, rest) = shared(gap * u64::from(acked) + u64::from(self.cubic_rest), cwnd);
+        self.cubic_rest = rest;
+        bounded(cwnd.saturating_add(whole), mss)
     }
 }
 
@@ -118,27 +179,13 @@ impl CongestionControl for Cubic {
     }
 
     fn on_ack(&mut self, ack: &Ack) {
-        let mss = ack.mss;
         if self.cwnd < self.ssthresh {
-            self.cwnd = bounded(self.cwnd.saturating_add(slow_start_growth(ack)), mss);
+            self.slow_start(ack);
             return;
         }
-        if self.epoch.is_none() {
-            self.begin_epoch(ack.now, mss);
-        }
-        let at = self.epoch.map_or(Duration::ZERO, |epoch| ack.now.since(epoch));
-        let acked = ack.acked.min(self.cwnd);
-        self.grow_estimate(acked, mss);
-        if self.w_cubic(at, mss) < self.w_est {
-            self.cwnd = bounded(self.cwnd.max(self.w_est), mss);
-            return;
-        }
-        // §4.4 and §4.5: towards where the function is one round trip later, by half at most.
-        let target = self.w_cubic(at + ack.srtt, mss).min(self.cwnd.saturating_add(self.cwnd / 2));
-        let gap = u64::from(target.saturating_sub(self.cwnd));
-        let (whole, rest) = shared(gap * u64::from(acked) + u64::from(self.cubic_rest), self.cwnd);
-        self.cubic_rest = rest;
-        self.cwnd = bounded(self.cwnd.saturating_add(whole), mss);
+        let mut curve = self.stage.curve();
+        self.cwnd = curve.grow(self.cwnd, ack);
+        self.stage = Stage::Later(curve);
     }
 
     fn on_congestion(&mut self, flight: u32, mss: u32) {
@@ -149,7 +196,7 @@ impl CongestionControl for Cubic {
     fn on_recovery_end(&mut self, flight: u32, mss: u32) {
         // As in RFC 6582 §3.2 step 3, option 1: avoids a burst.
         self.cwnd = bounded(self.ssthresh.min(flight.max(mss).saturating_add(mss)), mss);
-        self.epoch = None;
+        self.end_epoch();
     }
 
     fn on_rto(&mut self, flight: u32, mss: u32, first: bool) {
@@ -158,13 +205,13 @@ impl CongestionControl for Cubic {
         }
         // §4.8.
         self.cwnd = mss;
-        self.epoch = None;
+        self.end_epoch();
     }
 
     fn on_idle(&mut self, mss: u32) {
         self.cwnd = bounded(self.cwnd.min(initial_window(mss)), mss);
         // §4.2: time in which nothing was sent does not count.
-        self.epoch = None;
+        self.end_epoch();
     }
 }
 
@@ -198,15 +245,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::tcp::seq::Seq;
 
     const MSS: u32 = 1000;
+
+    fn ack(now: Instant, rtt: Duration) -> Ack {
+        let (una, nxt) = (Seq(0), Seq(MSS));
+        Ack { now, acked: MSS, mss: MSS, srtt: rtt, rtt: Some(rtt), una, nxt }
+    }
 
     /// Acknowledges a whole window each round trip.
     fn round_trips(cubic: &mut Cubic, now: &mut Instant, rtt: Duration, count: u32) {
         for _ in 0..count {
             *now = *now + rtt;
             for _ in 0..cubic.cwnd() / MSS {
-                cubic.on_ack(&Ack { now: *now, acked: MSS, mss: MSS, srtt: rtt });
+                cubic.on_ack(&ack(*now, rtt));
             }
         }
     }
@@ -229,10 +282,13 @@ mod tests {
     #[test]
     fn a_congestion_leaves_seven_tenths() {
         let cubic = after_congestion_at(100_000);
-        assert_eq!((cubic.cwnd(), cubic.ssthresh(), cubic.w_max), (70_000, 70_000, 100_000));
+        assert_eq!(
+            (cubic.cwnd(), cubic.ssthresh(), cubic.stage.curve().w_max),
+            (70_000, 70_000, 100_000)
+        );
         let mut cubic = after_congestion_at(100_000);
         cubic.on_congestion(70_000, MSS);
-        assert_eq!((cubic.cwnd(), cubic.w_max), (49_000, 59_500), "fast convergence");
+        assert_eq!((cubic.cwnd(), cubic.stage.curve().w_max), (49_000, 59_500), "fast convergence");
     }
 
     #[test]
@@ -242,7 +298,7 @@ mod tests {
         let mut now = Instant::from_millis(1000);
         let rtt = Duration::from_millis(100);
         round_trips(&mut cubic, &mut now, rtt, 1);
-        assert_eq!(cubic.k_ms, 9085);
+        assert_eq!(cubic.stage.curve().k_ms, 9085);
         round_trips(&mut cubic, &mut now, rtt, 45);
         // Half of the time, seven eighths of the way.
         assert!((955_000..970_000).contains(&cubic.cwnd()), "{}", cubic.cwnd());
@@ -264,5 +320,56 @@ mod tests {
         round_trips(&mut cubic, &mut now, Duration::from_millis(1), 20);
         // Back at the old window it grows by a segment each.
         assert!((33_000..40_000).contains(&cubic.cwnd()), "{}", cubic.cwnd());
+    }
+
+    /// The first slow start over a bottleneck whose queue adds a millisecond for each `queue_segments`
+    /// segments beyond 100 that are on their way; returns the window with which it ended.
+    fn first_slow_start(queue_segments: u32) -> u32 {
+        let mut cubic = Cubic::new(MSS);
+        let (mut now, mut una) = (Instant::from_millis(1000), Seq(0));
+        for _ in 0..40 {
+            let window = cubic.cwnd() / MSS;
+            let queued = window.saturating_sub(100) / queue_segments;
+            let rtt = Duration::from_millis(20 + u64::from(queued));
+            now = now + rtt;
+            let end = una.plus(window * MSS);
+            for _ in 0..window {
+                una = una.plus(MSS);
+                // For each segment that left two may follow.
+                let nxt =
+                    end.plus(una.since(end.minus(window * MSS)) * 2).min(end.plus(cubic.cwnd()));
+                cubic.on_ack(&Ack { rtt: Some(rtt), una, nxt, ..ack(now, rtt) });
+            }
+            if cubic.cwnd() >= cubic.ssthresh() {
+                return cubic.cwnd() / MSS;
+            }
+            if window > 100_000 {
+                return window;
+            }
+            una = end;
+        }
+        cubic.cwnd() / MSS
+    }
+
+    #[test]
+    fn the_first_slow_start_ends_when_the_queue_grows_and_not_without() {
+        let with_queue = first_slow_start(10);
+        assert!((130..1000).contains(&with_queue), "{with_queue}");
+        assert!(first_slow_start(1_000_000) > 100_000, "nothing queued");
+    }
+
+    #[test]
+    fn a_later_slow_start_does_not_look_at_round_trips() {
+        let mut cubic = Cubic::new(MSS);
+        cubic.on_rto(100_000, MSS, true);
+        let (now, mut una) = (Instant::from_millis(1), Seq(0));
+        for round in 0..5 {
+            let rtt = Duration::from_millis(20 + 20 * round);
+            for _ in 0..10 {
+                una = una.plus(MSS);
+                cubic.on_ack(&Ack { una, nxt: una.plus(MSS), ..ack(now, rtt) });
+            }
+        }
+        assert_eq!(cubic.cwnd(), 51_000);
     }
 }

@@ -5,7 +5,9 @@ use super::*;
 const MSS: u32 = 1000;
 
 fn ack(acked: u32, mss: u32) -> Ack {
-    Ack { now: Instant::from_millis(7), acked, mss, srtt: Duration::from_millis(1) }
+    let srtt = Duration::from_millis(1);
+    let now = Instant::from_millis(7);
+    Ack { now, acked, mss, srtt, rtt: Some(srtt), una: Seq(0), nxt: Seq(acked) }
 }
 
 #[test]
@@ -57,7 +59,7 @@ proptest! {
             let before = congestion.cwnd();
             let srtt = Duration::from_micros(pause / 3);
             match event {
-                0 => congestion.on_ack(&Ack { now, acked: bytes, mss, srtt }),
+                0 => congestion.on_ack(&Ack { now, srtt, ..ack(bytes, mss) }),
                 1 => congestion.on_congestion(bytes.min(before), mss),
                 2 => congestion.on_recovery_end(bytes, mss),
                 3 => congestion.on_rto(bytes, mss, bytes % 2 == 0),
@@ -96,7 +98,7 @@ proptest! {
                 let share = f64::from(MSS) / f64::from(congestion.cwnd());
                 let alpha = if friendly < f64::from(full) { 9.0 / 17.0 } else { 1.0 };
                 friendly += alpha * share * f64::from(MSS);
-                congestion.on_ack(&Ack { now, acked: MSS, mss: MSS, srtt: rtt });
+                congestion.on_ack(&Ack { now, srtt: rtt, ..ack(MSS, MSS) });
             }
             prop_assert!(f64::from(congestion.cwnd()) >= friendly * 0.98 - f64::from(MSS));
         }

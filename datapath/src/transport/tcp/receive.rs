@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use coney_base::Instant;
 
+use super::TcpTransport;
 use super::transmit::Answer;
-use super::{RX_GROUP_MAX, TcpTransport};
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
 use crate::tcp::input::Reaction;
@@ -15,6 +15,12 @@ use crate::transport::{App, ConnId};
 use crate::wire::tcp::{Flags, Header, Options};
 use crate::wire::{self, ParseError, Received};
 
+/// How many frames each step of [`TcpTransport::receive_burst`] is ahead of the next: so many segments
+/// take as long to be processed as memory takes to be fetched.
+const LEAD: usize = 4;
+/// Segments between the first step and the last.
+pub(super) const RX_PIPELINE_MAX: usize = 3 * LEAD + 1;
+
 /// A received segment on its way to its connection.
 #[derive(Debug)]
 pub(super) struct Parsed {
@@ -22,48 +28,59 @@ pub(super) struct Parsed {
     received: Received,
     key: FlowKey,
     hash: u32,
-    /// Slot where the connection probably is.
-    hint: Option<u32>,
     conn: Option<ConnId>,
 }
 
 impl<P: Port> TcpTransport<P> {
-    /// Takes a burst. Frames are parsed and their connections found in groups, before any of them
-    /// is processed: with many connections these lookups miss the caches, and independent misses
-    /// overlap, while one after the other they would add up.
+    /// Takes a burst. With many connections, what belongs to one is in no CPU cache. So frames go
+    /// through a pipeline: parse, fetch the connection, find it and fetch what the application has of
+    /// it, process; each step is [`LEAD`] frames ahead of the next, and what it fetches arrives while
+    /// others are processed.
     pub(super) fn receive_burst(
         &mut self,
         now: Instant,
         burst: &mut Vec<RxFrame>,
         app: &mut dyn App,
     ) {
-        let mut group = std::mem::take(&mut self.rx_group);
+        let mut pipeline = std::mem::take(&mut self.rx_pipeline);
         let mut frames = burst.drain(..);
+        // How many at the front have had the second step, and the third.
+        let (mut fetched, mut found) = (0, 0);
         loop {
-            group.extend(
-                frames.by_ref().take(RX_GROUP_MAX).filter_map(|frame| self.parse(now, frame)),
-            );
-            if group.is_empty() && frames.len() == 0 {
-                break;
+            let frame = frames.next();
+            // Once there are no more, steps are made as soon as the one before is done.
+            let lead = if frame.is_some() { LEAD } else { 0 };
+            if let Some(parsed) = frame.and_then(|frame| self.parse(now, frame)) {
+                pipeline.push_back(parsed);
             }
-            // Each step for all of the group before the next.
-            for parsed in &mut group {
-                parsed.hint = self.conns.hint(parsed.hash);
+            if pipeline.len() > fetched + lead
+                && let Some(parsed) = pipeline.get(fetched)
+            {
+                self.conns.prefetch_value(parsed.hash);
+                fetched += 1;
             }
-            for slot in group.iter().filter_map(|parsed| parsed.hint) {
-                if let Some(tcb) = self.conns.peek(slot) {
-                    tcb.touch();
-                }
-            }
-            for parsed in &mut group {
+            if fetched > found + lead
+                && let Some(parsed) = pipeline.get_mut(found)
+            {
                 parsed.conn = self.conns.find(parsed.hash, &parsed.key);
+                if let Some(conn) = parsed.conn.filter(|_| !parsed.received.payload.is_empty()) {
+                    app.expect_data(conn);
+                }
+                found += 1;
             }
-            for parsed in group.drain(..) {
+            if found > lead
+                && let Some(parsed) = pipeline.pop_front()
+            {
                 self.receive(now, parsed, app);
+                fetched -= 1;
+                found -= 1;
+            }
+            if pipeline.is_empty() && frames.len() == 0 {
+                break;
             }
         }
         drop(frames);
-        self.rx_group = group;
+        self.rx_pipeline = pipeline;
     }
 
     /// `None`: no segment; the frame was released.
@@ -76,7 +93,8 @@ impl<P: Port> TcpTransport<P> {
                 let remote = SocketAddr::new(received.src, received.header.src_port);
                 let key = FlowKey::new(local, remote);
                 let hash = self.shared.hasher.table_hash(&key);
-                Some(Parsed { frame, received, key, hash, hint: None, conn: None })
+                self.conns.prefetch_entry(hash);
+                Some(Parsed { frame, received, key, hash, conn: None })
             }
             Err(error) => {
                 // The XDP program steers one kind of frame here that is not TCP.
@@ -97,7 +115,7 @@ impl<P: Port> TcpTransport<P> {
     }
 
     fn receive(&mut self, now: Instant, parsed: Parsed, app: &mut dyn App) {
-        let Parsed { frame, received, key, hash, conn, hint: _ } = parsed;
+        let Parsed { frame, received, key, hash, conn } = parsed;
         // Since the lookup a frame of the same burst may have opened or ended the connection.
         let conn = conn
             .filter(|conn| self.conns.get(*conn).is_some())

@@ -69,6 +69,8 @@ struct SideApp {
     rng: Rng,
     held_ppm: u32,
     held: Vec<(Instant, ConnId)>,
+    /// To whom something happened since the last step: nobody else has anything to do.
+    touched: Vec<ConnId>,
     now: Instant,
     /// How connections ended, by plan.
     ended: BTreeMap<u16, CloseReason>,
@@ -88,6 +90,7 @@ impl SideApp {
             established: self.role == 1,
         };
         assert!(self.streams.insert(conn, stream).is_none(), "an id is unique");
+        self.touched.push(conn);
         self.ports.insert(conn, port);
     }
 }
@@ -98,6 +101,7 @@ impl App for SideApp {
             self.open(conn, peer.port());
         } else {
             self.streams.get_mut(&conn).expect("a known connection").established = true;
+            self.touched.push(conn);
         }
         true
     }
@@ -110,6 +114,7 @@ impl App for SideApp {
         assert_eq!(bytes, &self.text[at..at + bytes.len()], "at {}", stream.received);
         stream.received += bytes.len() as u64;
         assert!(stream.received <= stream.plan.len[1 - self.role], "more than was sent");
+        self.touched.push(conn);
         if self.rng.chance(self.held_ppm) {
             let pause = Duration::from_micros(self.rng.below(50_000));
             self.held.push((self.now + pause, conn));
@@ -123,10 +128,12 @@ impl App for SideApp {
         assert!(!stream.eof && !stream.closing, "once, and not after close");
         stream.eof = true;
         stream.blocked = false;
+        self.touched.push(conn);
     }
 
     fn on_writable(&mut self, conn: ConnId) {
         self.streams.get_mut(&conn).expect("a known connection").blocked = false;
+        self.touched.push(conn);
     }
 
     fn on_close(&mut self, conn: ConnId, reason: CloseReason) {
@@ -154,6 +161,8 @@ impl Side {
             rx_frames: shape.rx_frames,
             tx_ring: shape.tx_ring,
             completion_flushes: shape.completion_flushes,
+            // One side's device adds up the checksums.
+            tx_checksum: role == 1,
             ..SimPortConfig::default()
         };
         let mut secret = [0; 16];
@@ -193,6 +202,7 @@ impl Side {
                 rng: Rng::new(rng.next_u64()),
                 held_ppm: shape.held_ppm,
                 held: Vec::new(),
+                touched: Vec::new(),
                 now: Instant::ZERO,
                 ended: BTreeMap::new(),
                 ports: BTreeMap::new(),
@@ -212,10 +222,12 @@ impl Side {
                 self.app.held.push((until, conn));
             }
         }
-        let conns: Vec<ConnId> = self.app.streams.keys().copied().collect();
-        for conn in conns {
+        let mut touched = std::mem::take(&mut self.app.touched);
+        touched.dedup();
+        for conn in touched.drain(..) {
             work += self.drive(now, conn);
         }
+        self.app.touched = touched;
         self.transport.flush(now);
         work
     }

@@ -12,7 +12,7 @@ use crate::tcp::state::State;
 use crate::tcp::tcb::Tcb;
 use crate::transport::ConnId;
 use crate::wire::tcp::Header;
-use crate::wire::{self, Ecn, Hop};
+use crate::wire::{self, Checksum, Ecn, Hop};
 
 /// A segment without payload that no connection stands behind.
 #[derive(Clone, Copy, Debug)]
@@ -115,12 +115,14 @@ impl<P: Port> TcpTransport<P> {
         }
         tcb.is_dirty = result.is_err();
         tcb.settle(now, &self.shared);
-        if let Some(deadline) = tcb.deadline(&self.shared)
-            && tcb.armed_for.is_none_or(|armed| deadline < armed)
+        if let Some(idle) = self.shared.config.keepalive_idle
+            && !tcb.is_keepalive_armed
         {
-            tcb.armed_for = Some(deadline);
-            self.conns.arm(conn, deadline);
+            tcb.is_keepalive_armed = true;
+            let at = tcb.keepalive_at(&self.shared).unwrap_or(now + idle);
+            self.keepalives.arm(conn.index, at);
         }
+        self.arm(conn);
         result
     }
 
@@ -304,16 +306,22 @@ impl<P: Port> Tx<P> {
         }
         let (start, len) = (usize::from(start), usize::from(len));
         let addresses = (key.local().ip(), key.remote().ip());
-        let begin =
-            wire::write(self.port.tx_bytes_mut(frame), start, len, hop, addresses, header, ecn)
-                .expect("headroom is enough for all headers, and payload was put into the frame");
+        let by_device = self.port.caps().tx_checksum;
+        let checksum = if by_device { Checksum::Partial } else { Checksum::Full };
+        let bytes = self.port.tx_bytes_mut(frame);
+        let begin = wire::write_with(bytes, start, len, hop, addresses, header, ecn, checksum)
+            .expect("headroom is enough for all headers, and payload was put into the frame");
         let total = start + len - begin;
-        if self.port.tx_submit(frame, begin, total).is_ok() {
+        let mut submit = |port: &mut P| match checksum {
+            Checksum::Full => port.tx_submit(frame, begin, total),
+            Checksum::Partial => port.tx_submit_partial(frame, begin, total, start - header.len()),
+        };
+        if submit(&mut self.port).is_ok() {
             return Ok(());
         }
         // The ring may only wait for a kick.
         self.port.tx_flush();
-        self.port.tx_submit(frame, begin, total).map_err(|TxRingFull| {
+        submit(&mut self.port).map_err(|TxRingFull| {
             self.is_ring_full = true;
             shared.counters.tx_ring_full += 1;
             PushedBack::RingFull

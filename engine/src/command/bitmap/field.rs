@@ -6,6 +6,7 @@ use super::super::option::{int, is};
 use super::super::{CommandError, Context, Done, string_body};
 use super::{bit_offset, load_up_to};
 use crate::meta::Header;
+use crate::notify::Class;
 
 /// The type of an integer: `i8`, `u63`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -241,7 +242,7 @@ fn change(
     last: u64,
     reply: &mut Reply<'_>,
 ) -> Done {
-    let old = load_up_to(ctx, key, last)?;
+    let (old, mut changes) = load_up_to(ctx, key, last)?;
     reply.array(steps.len());
     let body = &mut ctx.exec.value;
     for step in steps {
@@ -259,14 +260,18 @@ fn change(
         };
         match (after, shown) {
             (Some(after), Some(shown)) => {
+                changes |= matches!(step.action, Action::Increment(..)) || after != before;
                 save(body, step.kind, step.offset, after);
                 reply.int(shown);
             }
             (None, _) | (_, None) => reply.null(),
         }
     }
-    let table = ctx.table();
-    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    if changes {
+        let table = ctx.table();
+        ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+        ctx.notify(Class::String, "setbit", key);
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use coney_resp::{Args, Reply};
 use super::super::option::is;
 use super::super::{CommandError, Context, Done, Stop, string_body};
 use crate::meta::Header;
+use crate::notify::Class;
 
 /// How strings are combined.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,6 +139,7 @@ pub(in super::super) fn bit_op(
         }
     } else {
         ctx.put(target, old, &Header::STRING, &[&result]);
+        ctx.notify(Class::String, "set", target);
     }
     reply.count(result.len());
     Ok(())

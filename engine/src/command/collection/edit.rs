@@ -3,7 +3,7 @@
 //! [`Context::edit`] latches the key and opens an [`Edit`]; [`Context::edit_prepare`] reads what the
 //! changes depend on and is the last that can stop; [`Context::edit_set`] and [`Context::edit_remove`]
 //! change elements; [`Context::edit_finish`] writes the meta entry, or removes the key when nothing is
-//! left. Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
+//! left (and tells of that, so the event of the command itself comes before it). Turning a compact collection into a large one is part of [`Context::edit_set`], and so are
 //! Redis's rules for OBJECT ENCODING. A kind that has more than elements in `data` (sorted sets)
 //! writes the rest through [`Edit::form`]: a large collection's prefix is good for `score` too. What
 //! becomes large takes its scores along. The entries of a compact sorted set are kept in order. The
@@ -69,7 +69,8 @@ impl<'k> Edit<'k> {
 
     /// The first `count` names that will be changed are known to be there.
     pub(crate) fn assume_present(&mut self, count: usize) {
-        self.known = vec![true; count];
+        self.known.clear();
+        self.known.resize(count, true);
     }
 
     /// The next field that will be changed is there, or not, and has this deadline: what
@@ -80,8 +81,9 @@ impl<'k> Edit<'k> {
     }
 
     /// Which names are there, in the order of their numbers: what [`Context::edit_prepare`] finds out.
-    pub(crate) fn assume(&mut self, known: Vec<bool>) {
-        self.known = known;
+    pub(crate) fn assume(&mut self, known: impl Iterator<Item = bool>) {
+        self.known.clear();
+        self.known.extend(known);
     }
 
     /// The deadline in what is to be stored for a field, which is noted; `None` for other kinds.
@@ -138,6 +140,11 @@ impl Context<'_> {
                 _ => Ok(Content::Compact(CompactMut::new(kind, Encoding::Listpack, buffer()))),
             }
         })?;
+        if let Some(buffer) = buffer {
+            self.exec.value = buffer;
+        }
+        let mut known = std::mem::take(&mut self.exec.are_known);
+        known.clear();
         let form = match content? {
             Content::Compact(compact) => Form::Compact(compact),
             Content::Large(body, version) => Form::Large(self.large(body, version)),
@@ -150,7 +157,7 @@ impl Context<'_> {
             kind,
             old,
             form,
-            known: Vec::new(),
+            known,
             deadlines: Vec::new(),
             fields_expire_at: old.live.and_then(|header| header.fields_expire_at),
             is_meta_changed: false,
@@ -245,10 +252,13 @@ impl Context<'_> {
         if is_there && edit.kind == Kind::Set {
             return true;
         }
+        if let [only] = edit.known.as_mut_slice() {
+            *only |= number == 0;
+        }
         self.move_deadline(&large.prefix, entry.name, old_deadline, deadline);
-        let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + entry.name.len());
-        element::write_member(&mut element, entry.name);
-        self.exec.batch.put_element(Family::Data, &large.prefix, &element, entry.value);
+        let element = &mut self.exec.element;
+        element::write_member(element, entry.name);
+        self.exec.batch.put_element(Family::Data, &large.prefix, element, entry.value);
         large.body.count += u64::from(!is_there);
         let limits = &self.exec.engine.limits;
         let encoding = checked(limits, edit.kind, encoding, large.body.count);
@@ -269,10 +279,13 @@ impl Context<'_> {
             Form::Large(large) => {
                 let is_there = self.is_there(&edit.known, number, &large.prefix, name);
                 if is_there {
+                    if let [only] = edit.known.as_mut_slice() {
+                        *only &= number != 0;
+                    }
                     self.move_deadline(&large.prefix, name, old_deadline, None);
-                    let mut element = Vec::with_capacity(element::MEMBER_HASH_LEN + name.len());
-                    element::write_member(&mut element, name);
-                    self.exec.batch.delete_element(Family::Data, &large.prefix, &element);
+                    let element = &mut self.exec.element;
+                    element::write_member(element, name);
+                    self.exec.batch.delete_element(Family::Data, &large.prefix, element);
                     large.body.count = large.body.count.saturating_sub(1);
                     edit.is_meta_changed = true;
                 }
@@ -283,13 +296,16 @@ impl Context<'_> {
 
     /// Writes what the changes made of the key.
     pub(crate) fn edit_finish(&mut self, edit: Edit<'_>) {
-        let Edit { table, key, kind, old, form, is_meta_changed, mut fields_expire_at, .. } = edit;
+        let Edit {
+            table, key, kind, old, form, known, is_meta_changed, mut fields_expire_at, ..
+        } = edit;
+        self.exec.are_known = known;
         let expire_at = old.live.and_then(|header| header.expire_at);
         self.exec.look_at(table, key);
         match form {
             Form::Compact(compact) => {
                 if is_meta_changed && compact.is_empty() {
-                    self.remove_in(table, key, old);
+                    self.delete(key, old);
                 } else if is_meta_changed {
                     if fields_expire_at.is_some() {
                         let deadlines = compact.entries().map(|entry| field::deadline(entry.value));
@@ -303,23 +319,17 @@ impl Context<'_> {
             }
             Form::Large(large) => {
                 if is_meta_changed && large.body.count == 0 {
-                    self.remove_in(table, key, old);
+                    self.delete(key, old);
                 } else if is_meta_changed {
-                    let mut body = Vec::new();
+                    let mut body = std::mem::take(&mut self.exec.value);
                     large.body.write(&mut body);
                     let version = Some(large.version);
                     let header = Header { kind, expire_at, version, fields_expire_at };
                     self.put_in(table, key, old, &header, &[&body]);
+                    self.exec.value = body;
                 }
+                self.exec.prefix = large.prefix;
             }
-        }
-    }
-
-    /// Removes what is stored at a latched key of any table.
-    pub(crate) fn remove_in(&mut self, table: u16, key: &[u8], old: Old) {
-        if let Some(header) = old.stored {
-            self.exec.look_at(table, key);
-            self.exec.remove(&header);
         }
     }
 
@@ -420,9 +430,13 @@ impl Context<'_> {
     }
 
     fn is_there(&self, known: &[bool], number: usize, prefix: &[u8], name: &[u8]) -> bool {
-        let mut key = prefix.to_vec();
-        key.extend_from_slice(&crate::key::hash(name).to_be_bytes());
-        key.extend_from_slice(name);
+        if let [only] = known
+            && number == 0
+        {
+            // It is kept up to date.
+            return *only;
+        }
+        let key = [prefix, &crate::key::hash(name).to_be_bytes(), name].concat();
         match self.exec.batch.pending_element(Family::Data, &key) {
             Some(Pending::Put(_)) => true,
             Some(Pending::Deleted) => false,

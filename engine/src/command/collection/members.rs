@@ -2,17 +2,23 @@
 //! the server.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{ElementRange, GoOn, Large, Shape};
-use crate::batch::Family;
+use crate::batch::{Family, Pending};
 use crate::command::{CommandError, Context, Stop};
 use crate::compact::Entry;
 use crate::element;
 use crate::meta::{Kind, MetaError};
 
-/// Members that follow a random position, of which one is chosen: evens out the gaps between
-/// hashes.
-const NEIGHBOURS: usize = 8;
+/// Members in a stretch of hashes, on average.
+const STRETCH_MEMBERS: u64 = 16;
+/// A stretch with so many members is always taken, one with half as many every second time.
+const STRETCH_MEMBERS_SURE: u64 = 2 * STRETCH_MEMBERS;
+/// Stretches that are tried before just the next members after a random hash are taken.
+const STRETCHES_MAX: usize = 64;
+/// Hashes that there are.
+const HASHES: u64 = 1 << 32;
 /// If more than one in so many members is wanted, all are read.
 const SAMPLE_RATIO: u64 = 3;
 
@@ -21,6 +27,21 @@ const SAMPLE_RATIO: u64 = 3;
 pub(crate) struct Member {
     pub(crate) name: Vec<u8>,
     pub(crate) value: Vec<u8>,
+}
+
+/// Members of a large set that SPOP takes next, for as long as the set's latch is held.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    /// What the elements of the set begin with.
+    prefix: Vec<u8>,
+    members: Vec<Vec<u8>>,
+}
+
+impl Candidates {
+    pub(crate) fn clear(&mut self) {
+        self.prefix.clear();
+        self.members.clear();
+    }
 }
 
 impl Member {
@@ -87,23 +108,88 @@ impl Context<'_> {
 
     /// One member of a large collection, if there is any.
     pub(crate) fn random_member(&mut self, large: &Large) -> Result<Option<Member>, Stop> {
-        let [start @ .., _, _, _, _] = self.random().to_be_bytes();
-        let mut near = Vec::new();
-        for begin in [start.to_vec(), Vec::new()] {
+        let mut stretch = self.random_stretch(large)?;
+        let choice = usize::try_from(self.random_below(stretch.len() as u64)).unwrap_or(0);
+        Ok((choice < stretch.len()).then(|| stretch.swap_remove(choice)))
+    }
+
+    /// One member of a large set that is latched and gives it away, if there is any.
+    ///
+    /// The other members of its stretch are kept for those who ask next in this iteration: each is
+    /// as likely as any to be in a stretch, and none is given twice.
+    pub(crate) fn random_to_remove(&mut self, large: &Large) -> Result<Option<Vec<u8>>, Stop> {
+        if self.exec.candidates.prefix != large.prefix {
+            self.exec.candidates.clear();
+        }
+        while let Some(name) = self.exec.candidates.members.pop() {
+            let key = [&large.prefix, &crate::key::hash(&name).to_be_bytes()[..], &name].concat();
+            let pending = self.exec.batch.pending_element(Family::Data, &key);
+            if pending != Some(Pending::Deleted) {
+                return Ok(Some(name));
+            }
+        }
+        let mut stretch = self.random_stretch(large)?;
+        let count = stretch.len() as u64;
+        self.shuffle(&mut stretch, count);
+        let candidates = &mut self.exec.candidates;
+        candidates.prefix.clone_from(&large.prefix);
+        candidates.members.extend(stretch.into_iter().map(|member| member.name));
+        Ok(candidates.members.pop())
+    }
+
+    /// All members whose hashes lie in a random stretch; some, unless the collection is empty.
+    ///
+    /// Every member is in a stretch with the same probability, however far its neighbours are,
+    /// and a stretch is taken with a probability that grows with its members: so one of them at
+    /// random is one of the collection at random. It is less likely than others if it lies among
+    /// more than [`STRETCH_MEMBERS_SURE`], twice as many as are to be expected.
+    fn random_stretch(&mut self, large: &Large) -> Result<Vec<Member>, Stop> {
+        let width = HASHES.saturating_mul(STRETCH_MEMBERS) / large.body.count.max(1);
+        let mut found = Vec::new();
+        for _ in 0..STRETCHES_MAX {
+            let start = self.random_below(HASHES);
+            found.clear();
+            let end = start + width.clamp(1, HASHES);
+            self.add_hashes(large, start..end.min(HASHES), &mut found)?;
+            self.add_hashes(large, 0..end.saturating_sub(HASHES), &mut found)?;
+            let is_all = width >= HASHES;
+            let is_taken = self.random_below(STRETCH_MEMBERS_SURE) < found.len() as u64;
+            if is_all || is_taken {
+                return Ok(found);
+            }
+        }
+        found.clear();
+        for begin in [self.random_below(HASHES), 0] {
+            let begin = u32::try_from(begin).unwrap_or(0).to_be_bytes().to_vec();
             self.visit_large(large, ElementRange::from(begin), &mut |entry| {
-                near.push(Member::new(entry));
-                Ok(near.len() < NEIGHBOURS)
+                found.push(Member::new(entry));
+                Ok((found.len() as u64) < STRETCH_MEMBERS)
             })?;
-            // From the beginning once the end is reached.
-            if near.len() >= NEIGHBOURS {
+            // From the beginning if nothing is left up to the end.
+            if !found.is_empty() {
                 break;
             }
         }
-        // The round may have met some twice, if there are only few.
-        let few = usize::try_from(large.body.count).unwrap_or(usize::MAX);
-        near.truncate(few.max(1));
-        let choice = usize::try_from(self.random_below(near.len() as u64)).unwrap_or(0);
-        Ok((choice < near.len()).then(|| near.swap_remove(choice)))
+        Ok(found)
+    }
+
+    /// Adds the members with these hashes.
+    fn add_hashes(
+        &mut self,
+        large: &Large,
+        hashes: Range<u64>,
+        found: &mut Vec<Member>,
+    ) -> Result<(), Stop> {
+        let Ok(begin) = u32::try_from(hashes.start) else { return Ok(()) };
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let end = u32::try_from(hashes.end).ok().map(|end| end.to_be_bytes().to_vec());
+        let range = ElementRange { begin: begin.to_be_bytes().to_vec(), end, is_reverse: false };
+        self.visit_large(large, range, &mut |entry| {
+            found.push(Member::new(entry));
+            Ok(true)
+        })
     }
 
     /// `count` different members of a large collection, or all if there are not more.
@@ -134,16 +220,20 @@ impl Context<'_> {
 
     /// Keeps `count` of `all`, in random order, if there are more.
     pub(crate) fn choose<T>(&mut self, all: &mut Vec<T>, count: u64) {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        if count >= all.len() {
-            return;
+        if count < all.len() as u64 {
+            self.shuffle(all, count);
+            all.truncate(usize::try_from(count).unwrap_or(usize::MAX));
         }
+    }
+
+    /// Brings `count` of `all`, at most all, to the front in random order.
+    fn shuffle<T>(&mut self, all: &mut [T], count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(all.len());
         for at in 0..count {
             let others = (all.len() - at) as u64;
             let other = at + usize::try_from(self.random_below(others)).unwrap_or(0);
             all.swap(at, other);
         }
-        all.truncate(count);
     }
 
     /// Hands at least `count` members from `cursor` on to `visit`, if there are so many, and

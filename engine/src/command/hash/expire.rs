@@ -15,6 +15,7 @@ use crate::command::{CommandError, Context, Done, Stop};
 use crate::compact::Entry;
 use crate::field::{self, DEADLINE_MAX, FieldValue};
 use crate::meta::{Kind, MetaError};
+use crate::notify::Class;
 
 const NO_FIELDS: CommandError =
     CommandError::Text("ERR Mandatory argument FIELDS is missing or not at the right position");
@@ -194,6 +195,11 @@ impl When {
     }
 }
 
+/// The event of giving fields a deadline, which may have passed.
+fn deadline_event(at: UnixMillis, now: UnixMillis) -> &'static str {
+    if at <= now { "hdel" } else { "hexpire" }
+}
+
 /// -2: no field; 0: the condition does not hold; 1: set; 2: the moment has passed, and so has the field.
 fn expire(
     ctx: &mut Context<'_>,
@@ -210,16 +216,21 @@ fn expire(
     let names = names(args, fields_at, no_count)?;
     let mut fields = Fields::load(ctx, edit, names.iter())?;
     reply.array(names.len());
+    let mut is_changed = false;
     for (number, name) in names.iter().enumerate() {
         let outcome = match fields.get(name).cloned() {
             None => -2,
             Some(field) if !when.allows(field.expire_at, at) => 0,
             Some(field) => {
                 fields.set(ctx, number, name, Field { expire_at: Some(at), ..field });
+                is_changed = true;
                 if at <= ctx.now { 2 } else { 1 }
             }
         };
         reply.int(outcome);
+    }
+    if is_changed {
+        ctx.notify(Class::Hash, deadline_event(at, ctx.now), &args[1]);
     }
     ctx.edit_finish(fields.edit);
     Ok(())
@@ -235,16 +246,21 @@ pub(in crate::command) fn hpersist(
     let names = names(args, 2, NO_COUNT)?;
     let mut fields = Fields::load(ctx, edit, names.iter())?;
     reply.array(names.len());
+    let mut is_changed = false;
     for (number, name) in names.iter().enumerate() {
         let outcome = match fields.get(name).cloned() {
             None => -2,
             Some(Field { expire_at: None, .. }) => -1,
             Some(field) => {
                 fields.set(ctx, number, name, Field { expire_at: None, ..field });
+                is_changed = true;
                 1
             }
         };
         reply.int(outcome);
+    }
+    if is_changed {
+        ctx.notify(Class::Hash, "hpersist", &args[1]);
     }
     ctx.edit_finish(fields.edit);
     Ok(())
@@ -315,14 +331,19 @@ pub(in crate::command) fn hgetdel(
     let names = names(args, 2, NO_COUNT)?;
     let mut fields = Fields::load(ctx, edit, names.iter())?;
     reply.array(names.len());
+    let mut is_changed = false;
     for (number, name) in names.iter().enumerate() {
         match fields.get(name) {
             None => reply.null(),
             Some(field) => {
                 reply.bulk(&field.value);
                 fields.remove(ctx, number, name);
+                is_changed = true;
             }
         }
+    }
+    if is_changed {
+        ctx.notify(Class::Hash, "hdel", &args[1]);
     }
     ctx.edit_finish(fields.edit);
     Ok(())
@@ -353,6 +374,7 @@ pub(in crate::command) fn hgetex(
     let names = names(args, fields_at, NO_COUNT)?;
     let mut fields = Fields::load(ctx, edit, names.iter())?;
     reply.array(names.len());
+    let mut is_changed = false;
     for (number, name) in names.iter().enumerate() {
         let Some(field) = fields.get(name) else {
             reply.null();
@@ -367,7 +389,15 @@ pub(in crate::command) fn hgetex(
         if expire_at != field.expire_at {
             let field = Field { expire_at, ..field.clone() };
             fields.set(ctx, number, name, field);
+            is_changed = true;
         }
+    }
+    match change {
+        Change::Set(at) if is_changed => {
+            ctx.notify(Class::Hash, deadline_event(at, ctx.now), &args[1]);
+        }
+        Change::Persist if is_changed => ctx.notify(Class::Hash, "hpersist", &args[1]),
+        Change::Keep | Change::Persist | Change::Set(_) => {}
     }
     ctx.edit_finish(fields.edit);
     Ok(())
@@ -460,6 +490,10 @@ pub(in crate::command) fn hsetex(
             };
             fields.set(ctx, number, name, Field { expire_at, value: value.to_vec() });
         }
+        ctx.notify(Class::Hash, "hset", &args[1]);
+        if let Some(at) = options.expire_at {
+            ctx.notify(Class::Hash, deadline_event(at, ctx.now), &args[1]);
+        }
     }
     ctx.edit_finish(fields.edit);
     reply.int(i64::from(allows));
@@ -506,6 +540,9 @@ pub(crate) fn remove_ended(ctx: &mut Context<'_>, key: &[u8]) -> Result<u64, Sto
         edit.fields_expire_at = next;
     }
     edit.changed();
+    if !ended.is_empty() {
+        ctx.notify(Class::Hash, "hexpired", key);
+    }
     ctx.edit_finish(edit);
     Ok(ended.len() as u64)
 }

@@ -71,6 +71,11 @@ impl<'k> List<'k> {
         Ok(Self { edit, head })
     }
 
+    /// The list's key.
+    pub(super) fn key(&self) -> &'k [u8] {
+        self.edit.key()
+    }
+
     /// Elements, changes included; 0: there is no list.
     pub(super) fn len(&self) -> u64 {
         self.edit.count()
@@ -252,7 +257,8 @@ impl<'k> List<'k> {
     /// Writes what the changes made of the key.
     pub(super) fn finish(mut self, ctx: &mut Context<'_>) {
         if let Form::Large(large) = &mut self.edit.form {
-            large.body.extra = self.head.to_be_bytes().to_vec();
+            large.body.extra.clear();
+            large.body.extra.extend_from_slice(&self.head.to_be_bytes());
         }
         ctx.edit_finish(self.edit);
     }

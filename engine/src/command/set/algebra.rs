@@ -13,6 +13,7 @@ use super::super::option::{int, is};
 use super::super::{CommandError, Context, Done, Stop};
 use super::entry;
 use crate::meta::Kind;
+use crate::notify::Class;
 
 type Handled = Result<BTreeSet<Vec<u8>>, Stop>;
 
@@ -164,7 +165,7 @@ pub(in super::super) fn sinterstore(
 ) -> Done {
     latch_all(ctx, args)?;
     let members = intersection(ctx, args.iter().skip(2), usize::MAX)?;
-    put(ctx, &args[1], &members, reply)
+    put(ctx, &args[1], &members, "sinterstore", reply)
 }
 
 pub(in super::super) fn sunionstore(
@@ -174,7 +175,7 @@ pub(in super::super) fn sunionstore(
 ) -> Done {
     latch_all(ctx, args)?;
     let members = union(ctx, args.iter().skip(2))?;
-    put(ctx, &args[1], &members, reply)
+    put(ctx, &args[1], &members, "sunionstore", reply)
 }
 
 pub(in super::super) fn sdiffstore(
@@ -184,7 +185,7 @@ pub(in super::super) fn sdiffstore(
 ) -> Done {
     latch_all(ctx, args)?;
     let members = difference(ctx, args.iter().skip(2))?;
-    put(ctx, &args[1], &members, reply)
+    put(ctx, &args[1], &members, "sdiffstore", reply)
 }
 
 fn latch_all(ctx: &mut Context<'_>, args: Args<'_>) -> Done {
@@ -201,6 +202,7 @@ fn put(
     ctx: &mut Context<'_>,
     key: &[u8],
     members: &BTreeSet<Vec<u8>>,
+    event: &'static str,
     reply: &mut Reply<'_>,
 ) -> Done {
     let mut edit = ctx.edit_new(key, Kind::Set)?;
@@ -212,6 +214,7 @@ fn put(
         ctx.delete(key, old);
     } else {
         ctx.edit_finish(edit);
+        ctx.notify(Class::Set, event, key);
     }
     reply.count(members.len());
     Ok(())

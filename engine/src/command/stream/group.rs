@@ -8,6 +8,7 @@ use super::write_count;
 use crate::command::option::{int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::meta::MetaError;
+use crate::notify::Class;
 use crate::stream::{self, Consumer, Group, Pending, StreamId};
 
 /// The moment as it is stored.
@@ -25,7 +26,10 @@ pub(super) fn see(
     let seen_ms = now_ms(ctx);
     let consumer = match stream.consumer(ctx, group, name)? {
         Some(consumer) => Consumer { seen_ms, ..consumer },
-        None => Consumer { seen_ms, active_ms: -1, pending: 0 },
+        None => {
+            ctx.notify(Class::Stream, "xgroup-createconsumer", stream.key);
+            Consumer { seen_ms, active_ms: -1, pending: 0 }
+        }
     };
     stream.put_consumer(group, name, &consumer);
     Ok(())
@@ -111,7 +115,7 @@ pub(super) fn no_group_for_key(key: &[u8], group: &[u8]) -> CommandError {
 }
 
 /// The error of a container for a subcommand's arguments.
-pub(super) fn subcommand_syntax(args: Args<'_>) -> CommandError {
+pub(in crate::command) fn subcommand_syntax(args: Args<'_>) -> CommandError {
     let sub = args.get(1).unwrap_or_default();
     CommandError::Owned(format!(
         "ERR unknown subcommand or wrong number of arguments for '{}'. Try {} HELP.",
@@ -222,6 +226,7 @@ pub(in crate::command) fn create(
     let group = Group { last_id, entries_read: options.entries_read, pending: 0 };
     stream.put_group(&args[3], &group);
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xgroup-create", &args[2]);
     reply.ok();
     Ok(())
 }
@@ -255,6 +260,7 @@ pub(in crate::command) fn setid(
     group.entries_read = options.entries_read;
     stream.put_group(&args[3], &group);
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xgroup-setid", &args[2]);
     reply.ok();
     Ok(())
 }
@@ -280,6 +286,7 @@ pub(in crate::command) fn destroy(
     // Its waiting readers are called by the meta entry.
     stream.rewrite_meta();
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xgroup-destroy", &args[2]);
     reply.int(1);
     Ok(())
 }
@@ -330,6 +337,7 @@ pub(in crate::command) fn delete_consumer(
     stream.remove(stream::consumer(name, consumer_name));
     stream.put_group(name, &group);
     stream.finish(ctx);
+    ctx.notify(Class::Stream, "xgroup-delconsumer", &args[2]);
     write_count(reply, consumer.pending);
     Ok(())
 }

@@ -5,7 +5,7 @@ use coney_resp::{Args, Reply};
 use super::group::{no_group_for_key, now_ms, subcommand_syntax};
 use super::open::{Ids, Stream};
 use super::pending::{first_owned, first_pending};
-use super::{BLOCK_ENTRIES, write_count, write_entries, write_entry, write_id};
+use super::{write_count, write_entries, write_entry, write_id};
 use crate::command::option::{int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::stream::{self, Consumer, Group, Pending};
@@ -53,7 +53,7 @@ pub(in crate::command) fn stream(
     name(reply, "length");
     write_count(reply, stream.length);
     // There is no such tree; what it would be if all its nodes were full.
-    let keys = stream.length.div_ceil(BLOCK_ENTRIES);
+    let keys = stream.length.div_ceil(ctx.exec.engine.encoding_limits().stream_node_entries());
     name(reply, "radix-tree-keys");
     write_count(reply, keys);
     name(reply, "radix-tree-nodes");

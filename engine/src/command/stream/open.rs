@@ -71,7 +71,7 @@ impl<'k> Stream<'k> {
         Self::new(ctx, key, Old { live: None, ..old }, None)
     }
 
-    fn new(ctx: &Context<'_>, key: &'k [u8], old: Old, found: Found) -> Result<Self, Stop> {
+    fn new(ctx: &mut Context<'_>, key: &'k [u8], old: Old, found: Found) -> Result<Self, Stop> {
         let (mut stored, mut before) = (None, (0, StreamInfo::default()));
         if let Some((body, version)) = found {
             before = (body.count, StreamInfo::parse(&body.extra)?);

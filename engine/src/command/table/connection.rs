@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler};
-use crate::command::{connection, introspect};
+use crate::command::{connection, introspect, tracking};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new(
@@ -30,6 +30,15 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("client", AtLeast(2), Group::Connection, "2.4.0", Handler::Container)
         .docs("Depends on subcommand.", "A container for client connection commands."),
     CommandSpec::new(
+        "client|caching",
+        Exactly(3),
+        Group::Connection,
+        "6.0.0",
+        Handler::Fast(tracking::caching),
+    )
+    .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
+    .docs("O(1)", "Instructs the server whether to track the keys in the next request."),
+    CommandSpec::new(
         "client|getname",
         Exactly(2),
         Group::Connection,
@@ -38,6 +47,18 @@ pub(super) const ROWS: &[CommandSpec] = &[
     )
     .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
     .docs("O(1)", "Returns the name of the connection."),
+    CommandSpec::new(
+        "client|getredir",
+        Exactly(2),
+        Group::Connection,
+        "6.0.0",
+        Handler::Fast(tracking::getredir),
+    )
+    .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
+    .docs(
+        "O(1)",
+        "Returns the client ID to which the connection's tracking notifications are redirected.",
+    ),
     CommandSpec::new(
         "client|help",
         Exactly(2),
@@ -98,6 +119,18 @@ pub(super) const ROWS: &[CommandSpec] = &[
         "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
     ),
     CommandSpec::new(
+        "client|pause",
+        AtLeast(3),
+        Group::Connection,
+        "3.0.0",
+        Handler::Fast(tracking::pause),
+    )
+    .flags(
+        &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE],
+        &[Categories::CONNECTION],
+    )
+    .docs("O(1)", "Suspends commands processing."),
+    CommandSpec::new(
         "client|reply",
         Exactly(3),
         Group::Connection,
@@ -125,6 +158,30 @@ pub(super) const ROWS: &[CommandSpec] = &[
     )
     .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
     .docs("O(1)", "Sets the connection name."),
+    CommandSpec::new(
+        "client|tracking",
+        AtLeast(3),
+        Group::Connection,
+        "6.0.0",
+        Handler::Fast(tracking::tracking),
+    )
+    .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
+    .docs(
+        "O(1). Some options may introduce additional complexity.",
+        "Controls server-assisted client-side caching for the connection.",
+    ),
+    CommandSpec::new(
+        "client|trackinginfo",
+        Exactly(2),
+        Group::Connection,
+        "6.2.0",
+        Handler::Fast(tracking::trackinginfo),
+    )
+    .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[Categories::CONNECTION])
+    .docs(
+        "O(1)",
+        "Returns information about server-assisted client-side caching for the connection.",
+    ),
     CommandSpec::new("client|unblock", AtLeast(3), Group::Connection, "5.0.0", Handler::Admin)
         .flags(
             &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE],
@@ -134,6 +191,21 @@ pub(super) const ROWS: &[CommandSpec] = &[
             "O(log N) where N is the number of client connections",
             "Unblocks a client blocked by a blocking command from a different connection.",
         ),
+    CommandSpec::new(
+        "client|unpause",
+        Exactly(2),
+        Group::Connection,
+        "6.2.0",
+        Handler::Fast(tracking::unpause),
+    )
+    .flags(
+        &[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE],
+        &[Categories::CONNECTION],
+    )
+    .docs(
+        "O(N) Where N is the number of paused clients",
+        "Resumes processing commands from paused clients.",
+    ),
     CommandSpec::new(
         "echo",
         Exactly(2),

@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{dump, expire, introspect, keys, keyspace, sort};
+use crate::command::{dump, expire, introspect, keys, keyspace, node, sort};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("copy", AtLeast(3), Group::Generic, "6.2.0", Handler::Fast(keys::copy))
@@ -137,4 +137,12 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .keys(&[KeySpec::new(1, -1, 1, &["RM", "delete"])])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
         .docs("O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.", "Asynchronously deletes one or more keys."),
+    CommandSpec::new("wait", Exactly(3), Group::Generic, "3.0.0", Handler::Fast(node::wait))
+        .flags(&[Flags::NOSCRIPT], &[Categories::CONNECTION])
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .docs("O(1)", "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed."),
+    CommandSpec::new("waitaof", Exactly(4), Group::Generic, "7.2.0", Handler::Fast(node::waitaof))
+        .flags(&[Flags::NOSCRIPT], &[Categories::CONNECTION])
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .docs("O(1)", "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the master and/or replicas."),
 ];

@@ -94,6 +94,10 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
         .tips(&["nondeterministic_output"])
         .docs("O(N) where N is the number of fields returned", "Returns one or more random fields from a hash."),
+    CommandSpec::new("hrangebylex", AtLeast(4), Group::Hash, "0.1.0", Handler::Fast(hash::range::hrangebylex))
+        .flags(&[Flags::READONLY], &[Categories::HASH])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(N*log(M)) with N being the number of fields in the hash and M the number of fields up to the end of the limit.", "Returns the fields in a lexicographical range of a hash, with their values."),
     CommandSpec::new("hscan", AtLeast(3), Group::Hash, "2.8.0", Handler::Fast(hash::hscan))
         .flags(&[Flags::READONLY], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])

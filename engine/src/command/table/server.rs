@@ -2,7 +2,7 @@
 
 use crate::command::spec::Arity::{AtLeast, Exactly};
 use crate::command::spec::{Categories, CommandSpec, Flags, Group, Handler, KeySpec};
-use crate::command::{acl, connection, introspect, keys, keyspace};
+use crate::command::{acl, connection, introspect, keys, keyspace, node, tenant, tracking};
 
 pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("acl", AtLeast(2), Group::Server, "6.0.0", Handler::Container)
@@ -102,6 +102,9 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("debug", AtLeast(2), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .docs("Depends on subcommand.", "A container for debugging commands."),
+    CommandSpec::new("failover", AtLeast(1), Group::Server, "6.2.0", Handler::Fast(node::failover))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE], &[])
+        .docs("O(1)", "Starts a coordinated failover from a server to one of its replicas."),
     CommandSpec::new("flushall", AtLeast(1), Group::Server, "1.0.0", Handler::Fast(keyspace::flushall))
         .flags(&[Flags::WRITE], &[Categories::KEYSPACE, Categories::DANGEROUS])
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
@@ -143,6 +146,9 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .docs("O(1)", "Resets the latency data for one or more events."),
+    CommandSpec::new("lolwut", AtLeast(1), Group::Server, "5.0.0", Handler::Fast(node::lolwut))
+        .flags(&[Flags::READONLY, Flags::FAST], &[])
+        .docs("O(1)", "Displays computer art and the Redis version."),
     CommandSpec::new("memory", AtLeast(2), Group::Server, "4.0.0", Handler::Container)
         .docs("Depends on subcommand.", "A container for memory diagnostics commands."),
     CommandSpec::new("memory|doctor", Exactly(2), Group::Server, "4.0.0", Handler::Admin)
@@ -161,12 +167,25 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::READONLY], &[])
         .keys(&[KeySpec::new(2, 0, 1, &["RO"])])
         .docs("O(N) where N is the number of samples.", "Estimates the memory usage of a key."),
+    CommandSpec::new("monitor", Exactly(1), Group::Server, "1.0.0", Handler::Fast(tracking::monitor))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1)", "Listens for all requests received by the server in real-time."),
+    CommandSpec::new("replicaof", Exactly(3), Group::Server, "5.0.0", Handler::Fast(node::replicaof))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE, Flags::NO_ASYNC_LOADING], &[])
+        .docs("O(1)", "Configures a server as replica of another, or promotes it to a master."),
+    CommandSpec::new("role", Exactly(1), Group::Server, "2.8.12", Handler::Fast(node::role))
+        .flags(&[Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::FAST], &[Categories::ADMIN, Categories::DANGEROUS])
+        .docs("O(1)", "Returns the replication role."),
     CommandSpec::new("save", Exactly(1), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::NO_ASYNC_LOADING, Flags::NO_MULTI], &[])
         .docs("O(N) where N is the total number of keys in all databases", "Synchronously writes all memtables to tables on disk."),
     CommandSpec::new("shutdown", AtLeast(1), Group::Server, "1.0.0", Handler::Admin)
         .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::LOADING, Flags::STALE, Flags::NO_MULTI, Flags::ALLOW_BUSY], &[])
         .docs("O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)", "Writes what is left to disk and shuts down the server."),
+    CommandSpec::new("slaveof", Exactly(3), Group::Server, "1.0.0", Handler::Fast(node::replicaof))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT, Flags::STALE, Flags::NO_ASYNC_LOADING], &[])
+        .deprecated("5.0.0", "`REPLICAOF`")
+        .docs("O(1)", "Sets a server as a replica of another, or promotes it to being a master."),
     CommandSpec::new("slowlog", AtLeast(2), Group::Server, "2.2.12", Handler::Container)
         .docs("Depends on subcommand.", "A container for slow log commands."),
     CommandSpec::new("slowlog|get", AtLeast(2), Group::Server, "2.2.12", Handler::Admin)
@@ -187,6 +206,23 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("swapdb", Exactly(3), Group::Server, "4.0.0", Handler::Fast(keyspace::swapdb))
         .flags(&[Flags::WRITE, Flags::FAST], &[Categories::KEYSPACE, Categories::DANGEROUS])
         .docs("O(N) where N is the count of clients watching or blocking on keys from both databases.", "Not supported: databases cannot be swapped."),
+    CommandSpec::new("table", AtLeast(2), Group::Server, "7.2.0", Handler::Container)
+        .docs("Depends on subcommand.", "A container for commands on named tables (of Coney)."),
+    CommandSpec::new("table|create", AtLeast(3), Group::Server, "7.2.0", Handler::Slow(tenant::create))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(N) where N is the number of named tables", "Gives a database a name and limits."),
+    CommandSpec::new("table|drop", Exactly(3), Group::Server, "7.2.0", Handler::Slow(tenant::drop_name))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(1)", "Takes a database's name and limits away; its keys stay."),
+    CommandSpec::new("table|help", Exactly(2), Group::Server, "7.2.0", Handler::Fast(introspect::help))
+        .flags(&[Flags::LOADING, Flags::STALE], &[])
+        .docs("O(1)", "Returns helpful text about the different subcommands."),
+    CommandSpec::new("table|list", Exactly(2), Group::Server, "7.2.0", Handler::Slow(tenant::list))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(N) where N is the number of named tables", "Lists the named tables with their limits."),
+    CommandSpec::new("table|set", AtLeast(5), Group::Server, "7.2.0", Handler::Slow(tenant::set))
+        .flags(&[Flags::ADMIN, Flags::NOSCRIPT], &[])
+        .docs("O(1)", "Changes the limits of a named table."),
     CommandSpec::new("time", Exactly(1), Group::Server, "2.6.0", Handler::Fast(connection::time))
         .flags(&[Flags::LOADING, Flags::STALE, Flags::FAST], &[])
         .tips(&["nondeterministic_output"])

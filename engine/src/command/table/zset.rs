@@ -21,6 +21,10 @@ pub(super) const ROWS: &[CommandSpec] = &[
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::SORTEDSET])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "update"])])
         .docs("O(log(N)) for each item added, where N is the number of elements in the sorted set.", "Add one or more members to a sorted set, or update its score if it already exists."),
+    CommandSpec::new("zaggregate", AtLeast(5), Group::SortedSet, "0.1.0", Handler::Fast(zset::aggregate::zaggregate))
+        .flags(&[Flags::READONLY], &[Categories::SORTEDSET])
+        .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
+        .docs("O(log(N)) with N being the number of elements in the sorted set, and O(log(N)+M) with SUM, AVG or MATCH, with M being the number of elements in the range.", "Returns the number, sum, minimum, maximum or average of the scores in a range of a sorted set."),
     CommandSpec::new("zcard", Exactly(2), Group::SortedSet, "1.2.0", Handler::Fast(zset::zcard))
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::SORTEDSET])
         .keys(&[KeySpec::new(1, 0, 1, &["RO"])])

@@ -307,11 +307,11 @@ fn store(
     args: Args<'_>,
     reply: &mut Reply<'_>,
     operation: Operation,
-    name: &str,
+    name: &'static str,
 ) -> Done {
     let query = Query::parse(ctx, args, 2, operation, Purpose::Store, name)?;
     let members = sorted(query.run(ctx)?);
-    replace(ctx, &args[1], &members)?;
+    replace(ctx, &args[1], &members, Some(name))?;
     reply.count(members.len());
     Ok(())
 }

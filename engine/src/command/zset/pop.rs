@@ -3,10 +3,10 @@
 use coney_resp::{Args, Protocol, Reply};
 
 use super::edit::SortedEdit;
-use super::sorted::{Range, Scored, Window};
+use super::sorted::{Range, Scored};
 use super::tell;
 use crate::command::blocking::{self, Timeout};
-use crate::command::option::{int, is, pop_count};
+use crate::command::option::{Window, int, is, pop_count};
 use crate::command::{CommandError, Context, Done, Stop};
 
 /// Removes and returns at most `count` members, the lowest first, or the highest.
@@ -21,7 +21,7 @@ fn take(
     // Whatever the score, since the window says how many.
     let range = Range::Score(0, u64::MAX);
     let members = edit.sorted()?.collect(ctx, &range, is_reverse, window)?;
-    edit.remove_all(ctx, &members);
+    edit.remove_all(ctx, &members, if is_reverse { "zpopmax" } else { "zpopmin" })?;
     Ok(members)
 }
 

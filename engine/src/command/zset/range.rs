@@ -4,32 +4,29 @@ use coney_resp::{Args, Reply};
 
 use super::edit::{SortedEdit, replace};
 use super::number::bound;
-use super::sorted::{Range, Scored, Sorted, Window};
+use super::sorted::{Range, Scored, Sorted};
 use super::tell;
-use crate::command::option::{int, is};
+use crate::command::option::{LexRange, Window, int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::score;
 
 /// What a range is given by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum By {
+pub(super) enum By {
     Rank,
     Score,
     Lex,
 }
 
 impl By {
-    fn parse(self, min: &[u8], max: &[u8]) -> Result<Range, CommandError> {
+    pub(super) fn parse(self, min: &[u8], max: &[u8]) -> Result<Range, CommandError> {
         match self {
             Self::Rank => Ok(Range::Rank(int(min)?, int(max)?)),
             Self::Score => {
                 let not_float = CommandError::Text("ERR min or max is not a float");
                 scores(min, max).ok_or(not_float)
             }
-            Self::Lex => {
-                let invalid = CommandError::Text("ERR min or max not valid string range item");
-                members(min, max).ok_or(invalid)
-            }
+            Self::Lex => Ok(Range::Lex(LexRange::parse(min, max)?)),
         }
     }
 }
@@ -44,28 +41,6 @@ fn scores(min: &[u8], max: &[u8]) -> Option<Range> {
     let begin = score::rank(min).saturating_add(u64::from(is_after_min));
     let end = score::rank(max).saturating_add(u64::from(!is_before_max));
     Some(Range::Score(begin, end))
-}
-
-/// The first member of a range by members, or, with `is_end`, what follows its last one: `None` is
-/// behind all members.
-fn member(arg: &[u8], is_end: bool) -> Option<Option<Vec<u8>>> {
-    match arg {
-        b"-" => Some(Some(Vec::new())),
-        b"+" => Some(None),
-        [kind @ (b'[' | b'('), member @ ..] => {
-            let mut member = member.to_vec();
-            if (*kind == b'(') != is_end {
-                // The one that follows.
-                member.push(0);
-            }
-            Some(Some(member))
-        }
-        _ => None,
-    }
-}
-
-fn members(min: &[u8], max: &[u8]) -> Option<Range> {
-    Some(Range::Lex(member(min, false)?, member(max, true)?))
 }
 
 /// What a command of the family of ZRANGE asks for.
@@ -122,19 +97,17 @@ impl Query {
         let (first, second) = (&args[at], &args[at + 1]);
         let is_swapped = is_reverse && by != By::Rank;
         let (min, max) = if is_swapped { (second, first) } else { (first, second) };
-        Ok(Self { range: by.parse(min, max)?, is_reverse, window: window(limit), has_scores })
+        Ok(Self {
+            range: by.parse(min, max)?,
+            is_reverse,
+            window: limit.map_or(Window::ALL, |(offset, count)| Window::limit(offset, count)),
+            has_scores,
+        })
     }
 
     fn run(&self, ctx: &mut Context<'_>, sorted: &Sorted) -> Result<Vec<Scored>, Stop> {
         sorted.collect(ctx, &self.range, self.is_reverse, self.window)
     }
-}
-
-/// A negative offset is behind everything, a negative count is all that follow.
-fn window(limit: Option<(i64, i64)>) -> Window {
-    let Some((offset, count)) = limit else { return Window::ALL };
-    let Ok(offset) = u64::try_from(offset) else { return Window { offset: 0, count: 0 } };
-    Window { offset, count: u64::try_from(count).unwrap_or(u64::MAX) }
 }
 
 fn read(
@@ -212,7 +185,7 @@ pub(in super::super) fn zrangestore(
     }
     let sorted = Sorted::read(ctx, &args[2])?;
     let members = query.run(ctx, &sorted)?;
-    replace(ctx, &args[1], &members)?;
+    replace(ctx, &args[1], &members, Some("zrangestore"))?;
     reply.count(members.len());
     Ok(())
 }
@@ -220,7 +193,7 @@ pub(in super::super) fn zrangestore(
 fn count(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: By) -> Done {
     let range = by.parse(&args[2], &args[3])?;
     let sorted = Sorted::read(ctx, &args[1])?;
-    reply.count(sorted.count(ctx, &range)?);
+    reply.int(i64::try_from(sorted.count(ctx, &range)?).unwrap_or(i64::MAX));
     Ok(())
 }
 
@@ -244,7 +217,12 @@ fn remove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: By) 
     let range = by.parse(&args[2], &args[3])?;
     let edit = SortedEdit::open(ctx, &args[1])?;
     let members = edit.sorted()?.collect(ctx, &range, false, Window::ALL)?;
-    edit.remove_all(ctx, &members);
+    let event = match by {
+        By::Rank => "zremrangebyrank",
+        By::Score => "zremrangebyscore",
+        By::Lex => "zremrangebylex",
+    };
+    edit.remove_all(ctx, &members, event)?;
     reply.count(members.len());
     Ok(())
 }

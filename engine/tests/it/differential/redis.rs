@@ -12,7 +12,13 @@ use tempfile::TempDir;
 pub(crate) struct Redis {
     process: Child,
     stream: UnixStream,
-    _dir: TempDir,
+    dir: TempDir,
+}
+
+/// A connection that receives more than it asks for, or later.
+pub(super) struct Listener {
+    stream: UnixStream,
+    received: Vec<u8>,
 }
 
 impl Drop for Redis {
@@ -49,7 +55,31 @@ impl Redis {
         // Whatever else it says is of no interest, but must go somewhere.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let stream = UnixStream::connect(&socket).unwrap();
-        Some(Self { process, stream, _dir: dir })
+        Some(Self { process, stream, dir })
+    }
+
+    /// Another connection.
+    pub(super) fn connect(&self) -> Listener {
+        let stream = UnixStream::connect(self.dir.path().join("redis.sock")).unwrap();
+        Listener { stream, received: Vec::new() }
+    }
+
+    /// Another connection, which is subscribed to a pattern.
+    pub(super) fn listen(&self, pattern: &str) -> Listener {
+        let mut listener = self.connect();
+        listener.send(&["PSUBSCRIBE", pattern].map(|word| word.as_bytes().to_vec()));
+        listener.next();
+        listener
+    }
+
+    /// A number in INFO.
+    pub(super) fn info(&mut self, field: &str) -> usize {
+        let text = match self.ask(&[b"INFO".to_vec()]) {
+            Value::Bulk(text) | Value::Verbatim(text) => String::from_utf8(text).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+        line.unwrap().parse().unwrap()
     }
 
     pub(crate) fn ask(&mut self, words: &[Vec<u8>]) -> Value {
@@ -64,6 +94,51 @@ impl Redis {
             let len = self.stream.read(&mut buffer).unwrap();
             assert!(len > 0, "redis-server closed the connection");
             received.extend_from_slice(&buffer[..len]);
+        }
+    }
+}
+
+impl Listener {
+    pub(super) fn send(&mut self, words: &[Vec<u8>]) {
+        self.stream.write_all(&coney_conversation::script::encode(words)).unwrap();
+    }
+
+    /// The next reply, if it is here.
+    pub(super) fn try_next(&mut self) -> Option<Value> {
+        self.stream.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        while let Ok(len) = self.stream.read(&mut buffer) {
+            assert!(len > 0, "redis-server closed the connection");
+            self.received.extend_from_slice(&buffer[..len]);
+        }
+        self.stream.set_nonblocking(false).unwrap();
+        let (value, len) = Value::parse(&self.received).unwrap()?;
+        self.received.drain(..len);
+        Some(value)
+    }
+
+    fn next(&mut self) -> Value {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some((value, len)) = Value::parse(&self.received).unwrap() {
+                self.received.drain(..len);
+                return value;
+            }
+            let len = self.stream.read(&mut buffer).unwrap();
+            assert!(len > 0, "redis-server closed the connection");
+            self.received.extend_from_slice(&buffer[..len]);
+        }
+    }
+
+    /// The messages up to the next one on this channel.
+    pub(super) fn take_until(&mut self, channel: &str) -> Vec<Value> {
+        let mut values = Vec::new();
+        loop {
+            let value = self.next();
+            if value.to_string().contains(channel) {
+                return values;
+            }
+            values.push(value);
         }
     }
 }

@@ -110,6 +110,7 @@ impl Bench {
             sync: Arc::default(),
             access: Arc::new(crate::access::rules(&config).unwrap().access),
             transports: 1,
+            clock: Clock::new(),
         });
         let wire = Rc::new(RefCell::new(Wire::default()));
         let transports: Vec<Box<dyn Transport>> = vec![Box::new(FakeTransport(Rc::clone(&wire)))];

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use io_uring::{IoUring, opcode, squeue, types};
 use rustix::fs::FallocateFlags;
@@ -15,7 +16,7 @@ use crate::device::{Completion, DeviceError, Operation, QueueFull, Request};
 /// A ring and the requests in it.
 pub(super) struct Ring {
     ring: IoUring,
-    file: File,
+    file: Arc<File>,
     /// Requests that the kernel has; the index is the entry's user data.
     slots: Vec<Option<Request>>,
     free: Vec<usize>,
@@ -32,11 +33,15 @@ const EOPNOTSUPP: i32 = 95;
 
 impl Ring {
     /// A ring for `depth` requests on `file`.
-    pub(super) fn new(file: File, depth: usize) -> io::Result<Self> {
+    pub(super) fn new(file: Arc<File>, depth: usize) -> io::Result<Self> {
         let entries = u32::try_from(depth).map_err(io::Error::other)?;
         let ring = IoUring::new(entries)?;
         let slots = std::iter::repeat_with(|| None).take(depth).collect();
         Ok(Self { ring, file, slots, free: (0..depth).collect() })
+    }
+
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Gives a request, which lies inside the device, to the kernel at the next `reap`.
@@ -77,10 +82,12 @@ impl Ring {
         }
     }
 
-    /// Hands new entries to the kernel and takes what has completed. Does not wait.
-    pub(super) fn reap(&mut self, completions: &mut Vec<Completion>) {
-        if !self.ring.submission().is_empty()
-            && let Err(error) = self.ring.submit()
+    /// Hands new entries to the kernel and takes what has completed. With `sleep` it waits for one
+    /// completion, if anything is in flight.
+    pub(super) fn reap(&mut self, completions: &mut Vec<Completion>, sleep: bool) {
+        let wanted = usize::from(sleep && self.free.len() < self.slots.len());
+        if (wanted > 0 || !self.ring.submission().is_empty())
+            && let Err(error) = self.ring.submit_and_wait(wanted)
         {
             // What the kernel did not take stays queued for the next time.
             let code = error.raw_os_error();
@@ -119,8 +126,7 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let mut ended = Vec::new();
         while self.slots.iter().any(Option::is_some) {
-            self.reap(&mut ended);
-            std::hint::spin_loop();
+            self.reap(&mut ended, true);
         }
     }
 }

@@ -178,10 +178,15 @@ fn inside<R: Send>(namespace: &str, f: impl FnOnce() -> R + Send) -> R {
 
 /// Runs `ip` and returns its output; the error is what it complains about.
 pub(in crate::port) fn ip(arguments: &str) -> Result<String, String> {
-    let output = Command::new("ip")
+    run("ip", arguments)
+}
+
+/// Runs a program, as [`ip`] does.
+pub(in crate::port) fn run(program: &str, arguments: &str) -> Result<String, String> {
+    let output = Command::new(program)
         .args(arguments.split_whitespace())
         .output()
-        .map_err(|error| format!("cannot run `ip`: {error}"))?;
+        .map_err(|error| format!("cannot run `{program}`: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -1,25 +1,42 @@
+use std::collections::BTreeMap;
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::transport::tcp::simulation::run;
+use crate::transport::tcp::simulation::{Outcome, run};
 
 /// Seeds of a normal run.
-const SEEDS: std::ops::Range<u64> = 0..48;
+const SEEDS: u64 = 240;
 /// What all seeds together transmit at least.
-const SEGMENTS_MIN: u64 = 2_000_000;
+const SEGMENTS_MIN: u64 = 10_000_000;
+const THREADS: usize = 2;
+
+/// Runs seeds until there are none, beside others that do.
+fn run_seeds(next: &AtomicU64) -> Vec<Outcome> {
+    let seeds = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+    seeds
+        .take_while(|seed| *seed < SEEDS)
+        .map(|seed| {
+            catch_unwind(|| run(seed)).unwrap_or_else(|_| {
+                panic!(
+                    "seed {seed}: --example simulate -- --seed {seed} --segments 1 runs it alone"
+                )
+            })
+        })
+        .collect()
+}
 
 #[test]
-fn millions_of_segments_over_faulty_links_deliver_what_was_sent() {
-    let mut segments = 0;
-    let mut total = std::collections::BTreeMap::new();
-    for seed in SEEDS {
-        let outcome = catch_unwind(|| run(seed)).unwrap_or_else(|_| {
-            panic!("seed {seed}: --example simulate -- --seed {seed} --segments 1 runs it alone")
-        });
-        segments += outcome.segments;
-        for counters in &outcome.counters {
-            counters.visit(&mut |name, value| *total.entry(name).or_insert(0) += value);
-        }
+fn ten_million_segments_over_faulty_links_deliver_what_was_sent() {
+    let next = AtomicU64::new(0);
+    let outcomes: Vec<Outcome> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| run_seeds(&next))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut total = BTreeMap::new();
+    for counters in outcomes.iter().flat_map(|outcome| &outcome.counters) {
+        counters.visit(&mut |name, value| *total.entry(name).or_insert(0) += value);
     }
+    let segments: u64 = outcomes.iter().map(|outcome| outcome.segments).sum();
     assert!(segments >= SEGMENTS_MIN, "only {segments} segments");
     // The rare paths were walked.
     total.retain(|name, count| *count == 0 && !UNSEEN.contains(name));

@@ -340,7 +340,11 @@ fn search(
         })
         .collect();
     members.sort_by(|a, b| a.order().cmp(&b.order()));
-    replace(ctx, target, &members)?;
+    let event = match command {
+        Command::SearchStore => "geosearchstore",
+        Command::Search | Command::Radius | Command::RadiusByMember => "georadiusstore",
+    };
+    replace(ctx, target, &members, Some(event))?;
     reply.count(members.len());
     Ok(())
 }

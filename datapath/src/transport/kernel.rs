@@ -1,10 +1,48 @@
-//! Listening sockets.
+//! What the transports over kernel sockets share: listening sockets, and what an accepted one is set to.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+
+#[cfg(test)]
+pub(super) mod bench;
+
+/// How long a connection that we closed may take to close its side.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// How long accepting pauses when the process has no file descriptors left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How accepted sockets are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// When the peer of an idle connection is first probed; `None`: never.
+    pub keepalive_idle: Option<Duration>,
+    /// How long sent data may stay unacknowledged, or unsent because the peer's window is closed,
+    /// before the kernel gives the connection up; `None`: as the kernel is set.
+    pub user_timeout: Option<Duration>,
+}
+
+impl SocketOptions {
+    /// Sets an accepted socket.
+    pub(super) fn apply(&self, fd: &OwnedFd) -> Result<(), Errno> {
+        sockopt::set_tcp_nodelay(fd, true)?;
+        if let Some(idle) = self.keepalive_idle {
+            sockopt::set_socket_keepalive(fd, true)?;
+            sockopt::set_tcp_keepidle(fd, idle)?;
+            // As Redis: three probes, a third of the idle time apart.
+            sockopt::set_tcp_keepintvl(fd, (idle / 3).max(Duration::from_secs(1)))?;
+            sockopt::set_tcp_keepcnt(fd, 3)?;
+        }
+        if let Some(timeout) = self.user_timeout {
+            let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+            sockopt::set_tcp_user_timeout(fd, millis)?;
+        }
+        Ok(())
+    }
+}
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]

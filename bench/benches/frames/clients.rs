@@ -1,0 +1,204 @@
+//! Clients of a server that takes frames: they open connections, ask at random, and measure how long
+//! the server takes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use coney_base::Instant;
+use coney_base::time::Clock;
+use coney_datapath::port::sim::Rng;
+use coney_datapath::tcp::seq::Seq;
+use coney_datapath::wire::tcp::{Flags, Header};
+use coney_datapath::wire::{self, Ecn, Hop, Received};
+
+use crate::wire_format::{self, KEYS};
+
+pub(crate) const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 6379);
+pub(crate) const SERVER_MAC: [u8; 6] = [2; 6];
+pub(crate) const CLIENT_MAC: [u8; 6] = [4; 6];
+const HOP: Hop = Hop { local: CLIENT_MAC, remote: SERVER_MAC, vlan: None };
+/// Frames that arrive together.
+pub(crate) const BURST: usize = 32;
+/// Payload of a full segment.
+const MSS: usize = 1460;
+/// Connections from one address.
+const PORTS: usize = 50_000;
+/// How often a request comes.
+const INTERVAL: Duration = Duration::from_micros(1);
+
+/// What is measured.
+pub(crate) trait Server {
+    /// A frame arrives, from the client of that number; it is processed in the next step.
+    fn inject(&mut self, client: usize, frame: &[u8]);
+
+    /// Processes what arrived, and transmits.
+    fn step(&mut self, now: Instant);
+
+    /// Hands each transmitted frame to `visit`.
+    fn take_transmitted(&mut self, visit: &mut dyn FnMut(&[u8]));
+}
+
+/// How long a burst took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    /// From request frames to reply frames.
+    pub(crate) requests: Duration,
+    /// The acknowledgements of the replies.
+    pub(crate) acks: Duration,
+}
+
+/// A client: where it sends next, and what it expects next.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    seq: Seq,
+    ack: Seq,
+}
+
+/// Clients, each with one connection to the server.
+pub(crate) struct Clients<S> {
+    server: S,
+    peers: Vec<Peer>,
+    rng: Rng,
+    clock: Clock,
+    /// What time the server is told.
+    now: Instant,
+    chosen: Vec<usize>,
+    frame: Vec<u8>,
+    requests: Vec<Vec<u8>>,
+    reply: Vec<u8>,
+}
+
+impl<S: Server> Clients<S> {
+    /// `count` open connections.
+    pub(crate) fn new(server: S, count: usize) -> Self {
+        let mut clients = Self {
+            server,
+            peers: Vec::with_capacity(count),
+            rng: Rng::new(1),
+            clock: Clock::new(),
+            now: Instant::from_millis(1000),
+            chosen: Vec::with_capacity(BURST),
+            frame: vec![0; 2048],
+            requests: (0..KEYS).map(wire_format::get).collect(),
+            reply: wire_format::reply(),
+        };
+        (0..count).for_each(|at| clients.open(at));
+        clients
+    }
+
+    fn open(&mut self, at: usize) {
+        let seq = Seq(u32::try_from(at).expect("few connections"));
+        self.peers.push(Peer { seq, ack: Seq::default() });
+        self.inject(at, Flags::SYN, &[]);
+        self.step();
+        let mut iss = None;
+        self.server.take_transmitted(&mut |frame| iss = Some(parse(frame).header.seq));
+        self.peers[at] = Peer { seq: seq.plus(1), ack: iss.expect("SYN-ACK").plus(1) };
+        self.inject(at, Flags::ACK, &[]);
+        self.step();
+        self.server.take_transmitted(&mut |_| {});
+    }
+
+    fn inject(&mut self, at: usize, flags: Flags, payload: &[u8]) {
+        let peer = &mut self.peers[at];
+        let network = u8::try_from(at / PORTS).expect("few connections");
+        let header = Header {
+            src_port: u16::try_from(1024 + at % PORTS).expect("below 65,536"),
+            dst_port: SERVER.port(),
+            seq: peer.seq,
+            ack: peer.ack,
+            flags,
+            window: 60_000,
+            ..Header::default()
+        };
+        peer.seq = peer.seq.plus(u32::try_from(payload.len()).expect("short"));
+        let headroom = 128;
+        self.frame[headroom..headroom + payload.len()].copy_from_slice(payload);
+        let addresses = (IpAddr::V4(Ipv4Addr::new(10, 1, network, 1)), SERVER.ip());
+        let len = payload.len();
+        let start =
+            wire::write(&mut self.frame, headroom, len, &HOP, addresses, &header, Ecn::NotEct)
+                .expect("there is room");
+        self.server.inject(at, &self.frame[start..headroom + len]);
+    }
+
+    /// Returns how long the server took.
+    fn step(&mut self) -> Duration {
+        let begin = self.clock.now();
+        self.server.step(self.now);
+        self.clock.now().since(begin)
+    }
+
+    /// One client asks, and gets a reply.
+    pub(crate) fn ask(&mut self, at: usize, request: &[u8]) {
+        self.inject(at, Flags::ACK | Flags::PSH, request);
+        self.step();
+        let mut len = 0;
+        self.server.take_transmitted(&mut |frame| len += parse(frame).payload.len());
+        assert!(len > 0, "an answer");
+        self.take_reply(at, len);
+        self.step();
+    }
+
+    fn take_reply(&mut self, at: usize, len: usize) {
+        let peer = &mut self.peers[at];
+        peer.ack = peer.ack.plus(u32::try_from(len).expect("short"));
+        self.inject(at, Flags::ACK, &[]);
+    }
+
+    /// Picks distinct clients at random.
+    fn choose(&mut self) {
+        self.chosen.clear();
+        while self.chosen.len() < BURST.min(self.peers.len()) {
+            let at = usize::try_from(self.rng.below(self.peers.len() as u64)).expect("an index");
+            if !self.chosen.contains(&at) {
+                self.chosen.push(at);
+            }
+        }
+    }
+
+    /// A request of each of some clients.
+    pub(crate) fn burst(&mut self) -> Spent {
+        self.choose();
+        let chosen = std::mem::take(&mut self.chosen);
+        for &at in &chosen {
+            let key = usize::try_from(self.rng.below(KEYS)).expect("an index");
+            let request = std::mem::take(&mut self.requests[key]);
+            self.inject(at, Flags::ACK | Flags::PSH, &request);
+            self.requests[key] = request;
+            self.now = self.now + INTERVAL;
+        }
+        let requests = self.step();
+        let mut replies = 0;
+        let reply = &self.reply;
+        self.server.take_transmitted(&mut |frame| {
+            let payload = &frame[parse(frame).payload];
+            assert_eq!(payload, reply, "the value");
+            replies += 1;
+        });
+        assert_eq!(replies, chosen.len(), "each got one reply");
+        let len = self.reply.len();
+        chosen.iter().for_each(|&at| self.take_reply(at, len));
+        let acks = self.step();
+        self.chosen = chosen;
+        Spent { requests, acks }
+    }
+
+    /// The first client sends full segments.
+    pub(crate) fn bulk(&mut self) -> Duration {
+        let payload = [0; MSS];
+        for _ in 0..BURST {
+            self.inject(0, Flags::ACK, &payload);
+            self.now = self.now + INTERVAL;
+        }
+        let spent = self.step();
+        let mut acked = None;
+        self.server.take_transmitted(&mut |frame| acked = Some(parse(frame).header.ack));
+        assert_eq!(acked, Some(self.peers[0].seq), "everything is acknowledged");
+        spent
+    }
+}
+
+fn parse(frame: &[u8]) -> Received {
+    wire::parse(frame, false).expect("a segment")
+}

@@ -1,0 +1,102 @@
+//! From a received request frame to the transmitted reply frame, in memory, by the number of open
+//! connections that requests come from at random. What grows with their number is the cost of cache
+//! misses.
+//!
+//! - `hot_get`: through the server's worker, from our TCP to the engine's cache and back.
+//! - `tcp`: our TCP alone; whoever stands on it answers with a constant of the same length.
+//! - `smoltcp`: the same frames through smoltcp, as a yardstick. It looks through all sockets for
+//!   each segment, so that 10,000 are enough to see; which of them received, it is told.
+//!
+//! Times are those of a request of a burst of 32. Clients acknowledge each reply by a frame of its
+//! own; `.../and_ack` contains the time for it. A request comes each microsecond, so that timers
+//! run as in a server that is busy. `.../bulk` is the time for a full segment of one connection,
+//! with what is answered to it.
+//!
+//! `bench/frames` makes a table of it.
+
+use std::cell::{LazyCell, RefCell};
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+mod clients;
+mod ours;
+mod smol;
+mod wire_format;
+
+use clients::{BURST, Clients, Server, Spent};
+
+const CONNS: [usize; 4] = [10, 1000, 10_000, 100_000];
+const SMOLTCP_CONNS_MAX: usize = 10_000;
+
+/// Measures what `spent` takes of bursts of requests, for one request. The clients are made if the
+/// benchmark was asked for.
+fn requests<S: Server>(
+    criterion: &mut Criterion,
+    name: &str,
+    conns: usize,
+    clients: &LazyCell<RefCell<Clients<S>>, impl FnOnce() -> RefCell<Clients<S>>>,
+    spent: impl Fn(&Spent) -> Duration,
+) {
+    let burst = BURST.min(conns) as u64;
+    let mut group = criterion.benchmark_group(name);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(BenchmarkId::from_parameter(conns), |bencher| {
+        let mut clients = clients.borrow_mut();
+        bencher.iter_custom(|requests| {
+            let bursts = requests.div_ceil(burst);
+            let total: Duration = (0..bursts).map(|_| spent(&clients.burst())).sum();
+            // For a request, whatever the burst.
+            total.mul_f64(requests as f64 / (bursts * burst) as f64)
+        });
+    });
+    group.finish();
+}
+
+fn both<S: Server>(
+    criterion: &mut Criterion,
+    name: &str,
+    conns: usize,
+    make: impl FnOnce(usize) -> Clients<S>,
+) {
+    let clients = LazyCell::new(|| RefCell::new(make(conns)));
+    requests(criterion, name, conns, &clients, |spent| spent.requests);
+    let name = format!("{name}/and_ack");
+    requests(criterion, &name, conns, &clients, |spent| spent.requests + spent.acks);
+}
+
+fn bulk<S: Server>(criterion: &mut Criterion, name: &str, make: impl Fn(usize) -> Clients<S>) {
+    let mut group = criterion.benchmark_group(format!("{name}/bulk"));
+    group.throughput(Throughput::Elements(1));
+    group.bench_function(BenchmarkId::from_parameter(1), |bencher| {
+        let mut clients = make(1);
+        bencher.iter_custom(|segments| {
+            let bursts = segments.div_ceil(BURST as u64);
+            let total: Duration = (0..bursts).map(|_| clients.bulk()).sum();
+            total.mul_f64(segments as f64 / (bursts * BURST as u64) as f64)
+        });
+    });
+    group.finish();
+}
+
+fn frames(criterion: &mut Criterion) {
+    for conns in CONNS {
+        both(criterion, "hot_get", conns, ours::hot_get);
+        both(criterion, "tcp", conns, ours::tcp);
+        if conns <= SMOLTCP_CONNS_MAX {
+            both(criterion, "smoltcp", conns, smol::clients);
+        }
+    }
+    bulk(criterion, "tcp", ours::tcp);
+    bulk(criterion, "smoltcp", smol::clients);
+}
+
+fn config() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(20)
+}
+
+criterion_group!(name = benches; config = config(); targets = frames);
+criterion_main!(benches);

@@ -1,0 +1,364 @@
+//! One thread: its connections, when to write and when to read.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use coney_base::{Clock, Instant};
+use hdrhistogram::Histogram;
+use rand::rngs::SmallRng;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+
+use crate::client::{BadReply, Client, Flight};
+use crate::keys::KeySpace;
+use crate::pace::Pace;
+use crate::results::{Results, histogram};
+use crate::workload::{Kind, Mix, Writer};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// Connections looked at after one wait.
+const EVENTS_MAX: usize = 1024;
+/// How often progress is told.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// How long operations may take to finish after the end.
+const GRACE: Duration = Duration::from_secs(10);
+/// An open loop that is due sooner than this polls instead of sleeping: a sleep may be longer.
+const SPIN: Duration = Duration::from_micros(100);
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriverError {
+    #[error("a connection broke: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("the server closed a connection")]
+    Closed,
+    #[error(transparent)]
+    Reply(#[from] BadReply),
+}
+
+/// What all threads of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) space: KeySpace,
+    pub(crate) mix: Mix,
+    /// A thread failed: the others stop.
+    pub(crate) stop: AtomicBool,
+    /// Keys that are still to be written before the measurement.
+    pub(crate) to_load: AtomicU64,
+}
+
+/// What a thread does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Task {
+    /// Writes keys until all are there.
+    Load(usize),
+    /// Measures from one moment to the other, and starts before.
+    Measure { from: Instant, until: Instant, pipeline: usize },
+}
+
+/// What a thread did since it told last.
+pub(crate) type Tick = Histogram<u64>;
+
+struct Connection {
+    stream: TcpStream,
+    client: Client,
+    /// The socket was full: epoll tells when it is not.
+    is_blocked: bool,
+    is_dirty: bool,
+}
+
+/// See the module page.
+pub(crate) struct Driver<'s> {
+    shared: &'s Shared,
+    task: Task,
+    pace: Pace,
+    writer: Writer,
+    rng: SmallRng,
+    connections: Vec<Connection>,
+    /// Connections that may start an operation, once for each.
+    free: VecDeque<usize>,
+    /// Connections with something to send.
+    dirty: Vec<usize>,
+    epoll: rustix::fd::OwnedFd,
+    results: Results,
+    interval: Histogram<u64>,
+    loader: Kind,
+    buf: Vec<u8>,
+}
+
+impl<'s> Driver<'s> {
+    /// # Errors
+    /// The kernel has no epoll or no descriptors left.
+    pub(crate) fn new(
+        shared: &'s Shared,
+        task: Task,
+        pace: Pace,
+        (writer, rng): (Writer, SmallRng),
+        streams: Vec<TcpStream>,
+    ) -> Result<Self, DriverError> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        let (Task::Load(pipeline) | Task::Measure { pipeline, .. }) = task;
+        let mut connections = Vec::with_capacity(streams.len());
+        let mut free = VecDeque::with_capacity(streams.len() * pipeline);
+        for (at, stream) in streams.into_iter().enumerate() {
+            stream.set_nonblocking(true)?;
+            let data = epoll::EventData::new_u64(at as u64);
+            epoll::add(&epoll, &stream, data, epoll::EventFlags::IN)
+                .map_err(std::io::Error::from)?;
+            let client = Client::default();
+            connections.push(Connection { stream, client, is_blocked: false, is_dirty: false });
+        }
+        // In turns, so that a slow rate does not use the first connection alone.
+        for _ in 0..pipeline {
+            free.extend(0..connections.len());
+        }
+        Ok(Self {
+            results: Results::new(shared.mix.kinds().len()),
+            loader: shared.mix.loader(),
+            shared,
+            task,
+            pace,
+            writer,
+            rng,
+            connections,
+            free,
+            dirty: Vec::new(),
+            epoll,
+            interval: histogram(),
+            buf: Vec::with_capacity(READ_BYTES),
+        })
+    }
+
+    /// Runs to the end of the task; the connections come back for the next one.
+    ///
+    /// # Errors
+    /// [`DriverError`].
+    pub(crate) fn run(
+        mut self,
+        ticks: &Sender<Tick>,
+    ) -> Result<(Results, Vec<TcpStream>), DriverError> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        let mut now = self.shared.clock.now();
+        let mut next_tick = now + TICK;
+        let mut ended_at = None;
+        loop {
+            if ended_at.is_none() && !self.start_operations(now) {
+                ended_at = Some(now);
+            }
+            self.send()?;
+            let in_flight = self.connections.iter().any(|it| it.client.in_flight() > 0);
+            let is_over = ended_at.is_some_and(|at| !in_flight || now.since(at) > GRACE);
+            if is_over || self.shared.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            events.clear();
+            let timeout = self.timeout(now, next_tick, ended_at.is_some());
+            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout))
+                .or_else(|errno| if errno == rustix::io::Errno::INTR { Ok(0) } else { Err(errno) })
+                .map_err(std::io::Error::from)?;
+            for event in &events {
+                let at = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+                self.on_event(at, event.flags)?;
+            }
+            now = self.shared.clock.now();
+            if now >= next_tick {
+                while next_tick <= now {
+                    next_tick = next_tick + TICK;
+                }
+                // Whoever listened may have gone.
+                ticks.send(std::mem::replace(&mut self.interval, histogram())).ok();
+            }
+        }
+        ticks.send(self.interval).ok();
+        let streams = self.connections.into_iter().map(|it| it.stream).collect();
+        Ok((self.results, streams))
+    }
+
+    /// Starts what is due and has room; `false`: the task has nothing more to start.
+    fn start_operations(&mut self, now: Instant) -> bool {
+        if let Task::Measure { until, .. } = self.task
+            && now >= until
+        {
+            while self.pace.next().is_some_and(|next| next < until) {
+                self.results.not_started += 1;
+                self.pace.advance(&mut self.rng);
+            }
+            return false;
+        }
+        while let Some(started) = self.pace.due(now)
+            && let Some(at) = self.free.pop_front()
+        {
+            if !self.start(at, started) {
+                return false;
+            }
+            self.pace.advance(&mut self.rng);
+        }
+        true
+    }
+
+    fn start(&mut self, at: usize, started: Instant) -> bool {
+        let Some(connection) = self.connections.get_mut(at) else { return true };
+        let out = &mut connection.client.out;
+        let (kind, is_first_of_two, (replies_left, id)) = match self.task {
+            Task::Load(_) => {
+                let take = |left: u64| left.checked_sub(1);
+                let left =
+                    self.shared.to_load.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+                let Ok(left) = left else { return false };
+                let id = left - 1;
+                let count = self.writer.load(&self.loader, id, &mut self.rng, out);
+                (0, false, (count, id))
+            }
+            Task::Measure { .. } => {
+                let index = self.shared.mix.choose(&mut self.rng);
+                let kind = self.shared.mix.kind(index);
+                let sent = self.writer.start(kind, &self.shared.space, &mut self.rng, out);
+                (index, kind.has_second_stage(), sent)
+            }
+        };
+        let (is_error, is_nothing) = (false, false);
+        let flight =
+            Flight { kind, id, started, replies_left, is_first_of_two, is_error, is_nothing };
+        connection.client.started(flight);
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push(at);
+        }
+        true
+    }
+
+    fn send(&mut self) -> Result<(), DriverError> {
+        for at in self.dirty.drain(..) {
+            let Some(connection) = self.connections.get_mut(at) else { continue };
+            connection.is_dirty = false;
+            if !connection.is_blocked {
+                write_out(connection, at, &self.epoll, &mut self.results)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn timeout(&self, now: Instant, next_tick: Instant, has_ended: bool) -> Timespec {
+        let mut wait = next_tick.since(now);
+        if !has_ended && let Some(next) = self.pace.next() {
+            // Whoever waits for a free connection is woken by a reply.
+            if !self.free.is_empty() {
+                let until_next = next.since(now);
+                wait = if until_next < SPIN { Duration::ZERO } else { wait.min(until_next - SPIN) };
+            }
+        }
+        Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        }
+    }
+
+    fn on_event(&mut self, at: usize, flags: epoll::EventFlags) -> Result<(), DriverError> {
+        let Some(connection) = self.connections.get_mut(at) else { return Ok(()) };
+        if flags.contains(epoll::EventFlags::OUT) {
+            connection.is_blocked = false;
+            let data = epoll::EventData::new_u64(at as u64);
+            epoll::modify(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
+                .map_err(std::io::Error::from)?;
+            write_out(connection, at, &self.epoll, &mut self.results)?;
+        }
+        if !flags
+            .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
+        {
+            return Ok(());
+        }
+        self.buf.resize(READ_BYTES, 0);
+        let count = match connection.stream.read(&mut self.buf) {
+            Ok(0) => return Err(DriverError::Closed),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        self.results.rx_bytes += count as u64;
+        let now = self.shared.clock.now();
+        let bytes = self.buf.get(..count).unwrap_or_default();
+        let mut followed = Vec::new();
+        let measured = match self.task {
+            Task::Load(_) => None,
+            Task::Measure { from, .. } => Some(from),
+        };
+        let (free, results, interval) = (&mut self.free, &mut self.results, &mut self.interval);
+        let mut failed = false;
+        connection.client.on_bytes(bytes, &mut |flight, elements| {
+            failed |= flight.is_error;
+            if flight.is_first_of_two && !flight.is_error {
+                followed.push((flight, elements));
+                return;
+            }
+            free.push_back(at);
+            let latency = now.since(flight.started);
+            interval.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+            if measured.is_some_and(|from| flight.started >= from) {
+                results.note(&flight, latency);
+            }
+        })?;
+        if failed {
+            self.results.error = Some(connection.client.error_text());
+        }
+        for (flight, elements) in followed {
+            self.follow(at, flight, &elements, now);
+        }
+        Ok(())
+    }
+
+    /// The second requests of an operation; it counts from its first.
+    fn follow(&mut self, at: usize, mut flight: Flight, elements: &[Vec<u8>], now: Instant) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        let kind = self.shared.mix.kind(flight.kind);
+        let out = &mut connection.client.out;
+        flight.is_first_of_two = false;
+        flight.replies_left = self.writer.follow(kind, flight.id, elements, &mut self.rng, out);
+        if flight.replies_left == 0 {
+            self.free.push_back(at);
+            if let Task::Measure { from, .. } = self.task
+                && flight.started >= from
+            {
+                self.results.note(&flight, now.since(flight.started));
+            }
+            return;
+        }
+        connection.client.started(flight);
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push(at);
+        }
+    }
+}
+
+/// Sends what the socket takes.
+fn write_out(
+    connection: &mut Connection,
+    at: usize,
+    epoll: &rustix::fd::OwnedFd,
+    results: &mut Results,
+) -> Result<(), DriverError> {
+    while !connection.client.out.is_empty() {
+        match connection.stream.write(&connection.client.out) {
+            Ok(count) => {
+                results.tx_bytes += count as u64;
+                connection.client.out.drain(..count);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                connection.is_blocked = true;
+                let data = epoll::EventData::new_u64(at as u64);
+                let both = epoll::EventFlags::IN | epoll::EventFlags::OUT;
+                epoll::modify(epoll, &connection.stream, data, both)
+                    .map_err(std::io::Error::from)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
