@@ -259,15 +259,40 @@ impl Batch {
         self.record(RECORD_DELETE, family, &[key]);
     }
 
+    /// Elements that the batch writes or removes, each once.
+    pub(crate) fn elements_count(&self) -> usize {
+        self.elements.len()
+    }
+
+    /// The same, with their families, keys and last values; `None`: removed.
+    pub(crate) fn elements(&self) -> impl Iterator<Item = (Family, &[u8], Option<&[u8]>)> {
+        self.elements.iter().filter_map(|(family, key)| {
+            let key = &self.bytes[key.start as usize..key.end as usize];
+            let value = match self.find(*family, key)? {
+                Pending::Put(value) => Some(value),
+                Pending::Deleted => None,
+            };
+            Some((*family, key, value))
+        })
+    }
+
     /// Adds all records of `other`, which holds no range.
     ///
     /// # Panics
     /// If it holds a range: no command that is executed elsewhere empties a table.
     pub fn append(&mut self, other: &Self) {
+        self.append_without(other, |_| false);
+    }
+
+    /// The same without the elements that `is_left_out` accepts.
+    pub(crate) fn append_without(&mut self, other: &Self, is_left_out: impl Fn(&[u8]) -> bool) {
         for (tag, family, key, value) in other.parts_since(HEADER_LEN) {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
             if family == Family::Score && tag == RECORD_PUT {
                 self.edges.added(key);
+            }
+            if matches!(family, Family::Data | Family::Score) && is_left_out(key) {
+                continue;
             }
             let key = self.record(tag, family, &[key]);
             let value = value.map_or(0..0, |value| self.slice(&[value]));

@@ -1,18 +1,37 @@
 //! Whether what belongs together on disk agrees: for tests, and for whoever doubts a directory.
+//!
+//! Each entry of `meta` against its elements ([`collection`], [`sorted`], [`stream`]), and what belongs
+//! to no single key ([`whole`]). Only what is committed is looked at, and nobody may write meanwhile.
+
+use std::collections::BTreeMap;
 
 use rocksdb::DBRawIterator;
 
 use crate::batch::Family;
-use crate::bucket::{Bounds, PAGES_BEGIN, Part, Root, page_key, parse_counts};
+use crate::counts::Count;
 use crate::element::{self, LargeBody};
 use crate::engine::Engine;
+use crate::key::MetaKey;
 use crate::meta::{Header, Kind, MetaError};
-use crate::score;
-use crate::store::{self, Found, StoreError, Tier};
+use crate::store::{self, StoreError, Tier};
+
+mod collection;
+mod sorted;
+mod stream;
+mod whole;
+
+/// What differs, if anything.
+type What = Option<&'static str>;
 
 /// What was found in order.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Checked {
+    /// Keys, and how many of them have a deadline, by table.
+    pub tables: BTreeMap<u16, (i64, i64)>,
+    /// Large collections.
+    pub large: u64,
+    /// Their elements.
+    pub elements: u64,
     /// Large sorted sets.
     pub sets: u64,
     /// Their members.
@@ -33,6 +52,9 @@ pub enum CheckError {
     /// RocksDB cannot read it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A key of `meta` that is none.
+    #[error("meta has the key {}, which is none", .0.escape_ascii())]
+    Key(Vec<u8>),
     /// A value that no version writes.
     #[error("key {}: {error}", key.escape_ascii())]
     Damaged {
@@ -41,29 +63,34 @@ pub enum CheckError {
         /// What is wrong with it.
         error: MetaError,
     },
-    /// A sorted set whose parts say different things.
-    #[error("sorted set {}: {what}", key.escape_ascii())]
+    /// A key whose parts say different things.
+    #[error("{kind:?} {}: {what}", key.escape_ascii())]
     Differs {
         /// The meta key.
         key: Vec<u8>,
+        /// What it holds.
+        kind: Kind,
         /// Which.
         what: &'static str,
     },
-}
-
-/// The pages of one sorted set, read.
-#[derive(Default)]
-struct Tree {
-    /// Where buckets begin and how many members they should have.
-    buckets: Vec<(Vec<u8>, u64)>,
-    /// The elements that the pages have.
-    elements: Vec<Vec<u8>>,
-    pages: u64,
+    /// An element that belongs to no key, and is not queued for removal.
+    #[error("an element belongs to no key: {}", .0.escape_ascii())]
+    Orphan(Vec<u8>),
+    /// The counters of a table.
+    #[error("table {table} has {found:?}, and its counters say {said:?}")]
+    Counts {
+        /// The table.
+        table: u16,
+        /// What there is.
+        found: Count,
+        /// What the counters say.
+        said: Count,
+    },
 }
 
 impl Engine {
-    /// Compares what is committed of all large sorted sets: members with their number, with their
-    /// places in the order, and with the counts of the buckets. Waits for the device.
+    /// Compares all keys, their elements, the expiry index, the counters and the queue of dead versions.
+    /// Waits for the device.
     ///
     /// # Errors
     /// [`CheckError`]: the first thing that differs.
@@ -72,172 +99,66 @@ impl Engine {
         let mut iter = self.store.iter(Family::Meta);
         iter.seek_to_first();
         while let Some((key, value)) = iter.item() {
+            let meta_key = MetaKey::parse(key).ok_or_else(|| CheckError::Key(key.to_vec()))?;
             let damaged = |error| CheckError::Damaged { key: key.to_vec(), error };
             let (header, body) = Header::parse(value).map_err(damaged)?;
-            if let (Kind::ZSet, Some(version)) = (header.kind, header.version) {
-                let body = LargeBody::parse(body).map_err(damaged)?;
-                let mut prefix = Vec::new();
-                element::write_prefix(&mut prefix, key, version);
-                let what = self.check_sorted_set(&prefix, &body, &mut checked)?;
-                if let Some(what) = what {
-                    return Err(CheckError::Differs { key: key.to_vec(), what });
+            let (keys, expires) = checked.tables.entry(meta_key.table).or_default();
+            *keys += 1;
+            *expires += i64::from(header.expire_at.is_some());
+            let mut what = match (header.kind, header.version) {
+                (Kind::String, None) => None,
+                (Kind::String, Some(_)) => Some("it has a version"),
+                (Kind::Stream, None) => Some("it has no version"),
+                (_, None) => collection::check_compact(&header, body),
+                (_, Some(version)) => {
+                    let body = LargeBody::parse(body).map_err(damaged)?;
+                    checked.large += 1;
+                    checked.elements += body.count;
+                    self.check_large(key, &header, version, &body, &mut checked)?
                 }
+            };
+            if what.is_none() && !self.is_indexed(key, &header)? {
+                what = Some("it is not in the expiry index");
+            }
+            if let Some(what) = what {
+                return Err(CheckError::Differs { key: key.to_vec(), kind: header.kind, what });
             }
             iter.next();
         }
         store::is_at_end(&iter)?;
+        self.check_counts(&checked)?;
+        for family in [Family::Data, Family::Score] {
+            self.check_orphans(family)?;
+        }
         Ok(checked)
     }
 
-    /// What differs, if anything.
-    fn check_sorted_set(
+    fn check_large(
         &self,
-        prefix: &[u8],
+        key: &[u8],
+        header: &Header,
+        version: u64,
         body: &LargeBody,
         checked: &mut Checked,
-    ) -> Result<Option<&'static str>, StoreError> {
-        let mut tree = Tree::default();
-        match Root::parse(&body.extra) {
-            Err(_damaged) => return Ok(Some("its root cannot be read")),
-            Ok(None) => tree.buckets.push((Vec::new(), body.count)),
-            Ok(Some(root)) => {
-                checked.levels = checked.levels.max(root.level);
-                let Root { level, page, counts, .. } = root;
-                if let Some(what) = self.read_page(prefix, &mut tree, level, page, &[], counts)? {
-                    return Ok(Some(what));
-                }
-            }
+    ) -> Result<What, StoreError> {
+        let mut prefix = Vec::new();
+        element::write_prefix(&mut prefix, key, version);
+        if body.count == 0 && header.kind != Kind::Stream {
+            return Ok(Some("it has no elements, and is there all the same"));
         }
-        if let Some(what) = self.check_members(prefix, body, &tree)? {
-            return Ok(Some(what));
+        match header.kind {
+            Kind::Hash | Kind::Set => self.check_members(header, &prefix, body),
+            Kind::ZSet => self.check_sorted_set(&prefix, body, checked),
+            Kind::List => self.check_list(&prefix, body),
+            Kind::Stream => self.check_stream(&prefix, body),
+            Kind::String => Ok(None),
         }
-        checked.sets += 1;
-        checked.members += body.count;
-        checked.pages += tree.pages;
-        checked.buckets += tree.buckets.len() as u64;
-        let largest = tree.buckets.iter().map(|(_, count)| *count).max();
-        checked.bucket_len_max = checked.bucket_len_max.max(largest.unwrap_or(0));
-        Ok(None)
     }
 
-    fn read_page(
-        &self,
-        prefix: &[u8],
-        tree: &mut Tree,
-        level: u8,
-        page: u32,
-        page_begin: &[u8],
-        counts: Vec<u64>,
-    ) -> Result<Option<&'static str>, StoreError> {
-        let key = page_key(page, Part::Bounds);
-        let Some(bounds) = self.value(prefix, &key)? else { return Ok(Some("a page is missing")) };
-        let Ok(bounds) = Bounds::parse(bounds, level) else {
-            return Ok(Some("a page cannot be read"));
-        };
-        tree.pages += 1;
-        tree.elements.push(key.to_vec());
-        if bounds.children().count() != counts.len() {
-            return Ok(Some("a page has another number of counts than of bounds"));
-        }
-        for (at, (child, count)) in bounds.children().zip(counts).enumerate() {
-            let begin = if at == 0 { page_begin } else { child.begin };
-            if level == 1 {
-                if tree.buckets.last().is_some_and(|(last, _)| last.as_slice() >= begin) {
-                    return Ok(Some("its buckets are not in order"));
-                }
-                tree.buckets.push((begin.to_vec(), count));
-                continue;
-            }
-            let key = page_key(child.page, Part::Counts);
-            let below = self.value(prefix, &key)?.map(|bytes| parse_counts(&bytes));
-            let Some(Ok(below)) = below else { return Ok(Some("counts of a page cannot be read")) };
-            if below.iter().sum::<u64>() != count {
-                return Ok(Some("a page's counts differ from those below it"));
-            }
-            tree.elements.push(key.to_vec());
-            let below = self.read_page(prefix, tree, level - 1, child.page, begin, below)?;
-            if below.is_some() {
-                return Ok(below);
-            }
-        }
-        Ok(None)
-    }
-
-    /// Compares the order with members, counts and pages.
-    fn check_members(
-        &self,
-        prefix: &[u8],
-        body: &LargeBody,
-        tree: &Tree,
-    ) -> Result<Option<&'static str>, StoreError> {
-        let mut pages: Vec<&[u8]> = tree.elements.iter().map(Vec::as_slice).collect();
-        pages.sort_unstable();
-        let mut pages = pages.into_iter();
-        let mut buckets = tree.buckets.iter().peekable();
-        let (mut members, mut rest) = (0, 0);
-        let mut iter = self.elements(Family::Score, prefix);
-        let mut key = Vec::new();
-        while let Some(element) = iter.key().and_then(|key| key.get(prefix.len()..)) {
-            if element.starts_with(&PAGES_BEGIN) {
-                if pages.next() != Some(element) {
-                    return Ok(Some("a page is not reached from the root"));
-                }
-                iter.next();
-                continue;
-            }
-            while let Some((_, count)) = buckets.next_if(|(begin, _)| begin.as_slice() <= element) {
-                if rest != 0 {
-                    return Ok(Some("a bucket has fewer members than it counts"));
-                }
-                rest = *count;
-            }
-            let Some(less) = u64::checked_sub(rest, 1) else {
-                return Ok(Some("a bucket has more members than it counts"));
-            };
-            rest = less;
-            members += 1;
-            let Some((score, member)) = score::parse_element(element) else {
-                return Ok(Some("a score cannot be read"));
-            };
-            element::write_member(&mut key, member);
-            let full = [prefix, &key].concat();
-            match self.store.get(Family::Data, &full, Tier::Device)? {
-                Found::Value(stored) if *stored == score::to_bytes(score) => {}
-                _ => return Ok(Some("a member has another score, or none, in data")),
-            }
-            iter.next();
-        }
-        store::is_at_end(&iter)?;
-        let mut stored = self.elements(Family::Data, prefix);
-        let mut stored_count = 0;
-        while stored.valid() {
-            stored_count += 1;
-            stored.next();
-        }
-        store::is_at_end(&stored)?;
-        Ok(if rest != 0 || buckets.any(|(_, count)| *count > 0) {
-            Some("a bucket has fewer members than it counts")
-        } else if members != body.count || stored_count != body.count {
-            Some("it has another number of members than it says")
-        } else if pages.next().is_some() {
-            Some("a page is missing")
-        } else {
-            None
-        })
-    }
-
-    fn elements(&self, family: Family, prefix: &[u8]) -> DBRawIterator<'_> {
+    fn elements_of(&self, family: Family, prefix: &[u8]) -> DBRawIterator<'_> {
         let end = element::prefix_end(prefix);
         let mut iter = self.store.range(family, prefix, &end, Tier::Device);
         iter.seek_to_first();
         iter
-    }
-
-    fn value(&self, prefix: &[u8], element: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let key = [prefix, element].concat();
-        Ok(match self.store.get(Family::Score, &key, Tier::Device)? {
-            Found::Value(value) => Some(value.to_vec()),
-            Found::Absent | Found::NeedsDevice => None,
-        })
     }
 }

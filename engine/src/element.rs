@@ -25,7 +25,8 @@
 //! later when it is committed. The next version of the same key is taken either later in the same
 //! batch, then from at least `r + 1` records and a sequence number no smaller, or after the commit
 //! (the latch lasts until then), then from a sequence number of at least `v`: it is larger either
-//! way. A batch that is lost, in a crash or because its commit failed, takes its version and every
+//! way. That some elements are written earlier ([`crate::ahead`]) makes the numbers only larger. A
+//! batch that is lost, in a crash or because its commit failed, takes its version and every
 //! trace of it along. Different keys may have the same version: the key is part of every element's.
 
 use crate::compact::Encoding;

@@ -49,6 +49,10 @@ pub struct Engine {
     pub(crate) limits: EncodingLimits,
     /// Records of dead versions that the last [`Engine::reclaim`] saw and left.
     pub(crate) dead_seen: Mutex<BTreeSet<Vec<u8>>>,
+    /// Records of dead versions that are not dead but will have an entry: see [`crate::ahead`].
+    pub(crate) unnamed: Mutex<BTreeSet<Vec<u8>>>,
+    /// Dead versions whose elements were removed, since the start.
+    pub(crate) reclaimed: AtomicU64,
     /// Batches written so far: each has its number as its ticket.
     written: AtomicU64,
     /// The newest ticket that is on the disk.
@@ -94,6 +98,8 @@ impl Engine {
             value_len_max: AtomicU64::new(512 << 20),
             limits: EncodingLimits::new(),
             dead_seen: Mutex::new(BTreeSet::new()),
+            unnamed: Mutex::new(BTreeSet::new()),
+            reclaimed: AtomicU64::new(0),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             expiry_floor_ms: AtomicU64::new(0),
@@ -213,9 +219,11 @@ impl Engine {
         Ok(written)
     }
 
-    /// Figures about RocksDB, as name and value.
+    /// Figures about RocksDB and what is to be removed from it, as name and value. Waits for the device.
     pub fn figures(&self) -> Vec<(&'static str, u64)> {
         let mut figures = self.store.figures();
+        figures.push(("dead_versions", self.dead_versions()));
+        figures.push(("reclaimed_versions", self.reclaimed.load(Ordering::Relaxed)));
         figures.extend(self.config.device.iter().flat_map(Device::figures));
         figures
     }

@@ -12,6 +12,7 @@ use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
 use crate::acl::Acl;
+use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
@@ -36,6 +37,7 @@ pub use stats::{CacheUsage, ExecutorStats};
 
 mod page;
 mod park;
+mod reads;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
 /// Fetched keys are in the block cache when the command runs again; only a cache far too small for
@@ -130,12 +132,18 @@ pub struct Executor {
     pub(crate) latched: Vec<usize>,
     /// Stripes that the present command has latched, be there other workers or not.
     pub(crate) command_stripes: Vec<usize>,
+    /// On the pool: versions that the command has made.
+    pub(crate) new_versions: Vec<NewVersion>,
+    /// Elements that were written ahead of entries in the open batch.
+    pub(crate) ahead: Vec<Ahead>,
     /// Commands that are executed on the pool meanwhile.
     pub(crate) holds: Vec<Hold>,
     pub(crate) hold_number: u64,
     /// Stripes of the keys that the present command has found committed, with their versions then;
     /// none while somebody else writes there. Only with other workers.
     seen: Vec<(usize, Option<u64>)>,
+    /// It has found one in the open batch.
+    seen_pending: bool,
     /// Elements and ranges that the present command has read.
     pub(crate) element_reads: u32,
     /// The present command missed an element and not only meta entries.
@@ -230,9 +238,12 @@ impl Executor {
             earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
             command_stripes: Vec::new(),
+            new_versions: Vec::new(),
+            ahead: Vec::new(),
             holds: Vec::new(),
             hold_number: 0,
             seen: Vec::new(),
+            seen_pending: false,
             element_reads: 0,
             missed_element: false,
             is_batch_open: false,
@@ -352,6 +363,7 @@ impl Executor {
         self.command_stripes.clear();
         self.missed_element = false;
         self.seen.clear();
+        self.seen_pending = false;
         self.element_reads = 0;
         let mark = self.batch.mark();
         let writes_before = self.batch.writes();
@@ -360,9 +372,7 @@ impl Executor {
             Handler::Fast(handler) => {
                 let mut context = Context::new(self, client, now, attempt);
                 let stopped = handler(&mut context, args, reply).err();
-                let is_torn =
-                    stopped.is_none() && spec.flags.contains(Flags::READONLY) && self.may_be_torn();
-                if is_torn { Some(Stop::TooLong) } else { stopped }
+                stopped.or_else(|| self.check_reads(spec))
             }
             Handler::Slow(_) if self.has_uncommitted(client) => {
                 // It reads committed data only, and must see what this client wrote before it.
@@ -586,6 +596,7 @@ impl Executor {
             self.batch.edges.clear();
         }
         self.batch.clear();
+        self.ahead.clear();
         self.candidates.clear();
         self.batch_number += 1;
         self.is_sealed = false;
@@ -622,7 +633,9 @@ impl Executor {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
-        match self.batch.pending(meta_key) {
+        let pending = self.batch.pending(meta_key);
+        self.seen_pending |= pending.is_some();
+        match pending {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.is_sealed => return Err(Stop::Stall),
             Some(Pending::Put(value)) => return Ok(f(Some(value))),
@@ -677,18 +690,6 @@ impl Executor {
     /// [`Cache::warm`]. It changes nothing but the time that they take.
     pub fn warm(&self, prefixes: &[u64]) {
         self.cache.warm(prefixes);
-    }
-
-    /// Whether the present command, which has read, may have seen another worker's batch in one
-    /// element and not in another. Single elements and ranges are read as of one moment anyway;
-    /// for more, nobody may have written their keys from the first read to now. The pool reads
-    /// a snapshot.
-    fn may_be_torn(&self) -> bool {
-        self.is_shared
-            && self.element_reads > 1
-            && self.seen.iter().any(|(stripe, version)| {
-                version.is_none() || self.engine.stripes.version(*stripe, self.id) != *version
-            })
     }
 
     /// Points `self.meta_key` to a key.
@@ -746,8 +747,12 @@ impl Executor {
     }
 
     /// A version for the elements of a latched key; see [`crate::element`].
-    pub(crate) fn new_version(&self) -> u64 {
-        self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1
+    pub(crate) fn new_version(&mut self) -> u64 {
+        let version = self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1;
+        if matches!(self.place, Place::Building(_)) {
+            self.new_versions.push(NewVersion::new(&self.meta_key, version));
+        }
+        version
     }
 
     fn open_batch(&mut self) -> Result<(), Stop> {

@@ -6,11 +6,13 @@
 //! meanwhile, by the stripes of other workers as by this one ([`Executor::latch`]), so that what the
 //! pool reads cannot change. The pool executes the command on a snapshot into a batch of its own;
 //! the worker adds that batch to its open one, and lets the latches go with its commit. Readers go
-//! on and see the old state until then.
+//! on and see the old state until then. Most elements of a large new collection are not even in that
+//! batch any more ([`crate::ahead`]).
 //!
 //! The hold belongs to its client. If the client goes, the hold ends, and what the pool made of it
 //! is dropped ([`Executor::release`]).
 
+use crate::ahead::Ahead;
 use crate::batch::Batch;
 use crate::client::Client;
 use crate::command::CommandSpec;
@@ -43,6 +45,8 @@ pub struct Built {
     pub(crate) earliest_deadline_ms: u64,
     pub(crate) is_error: bool,
     pub(crate) outgoing: Vec<Outgoing>,
+    /// Elements that are written already.
+    pub(crate) ahead: Option<Ahead>,
     /// What EXEC made of its client.
     pub(crate) client_after: Option<Box<Client>>,
 }
@@ -141,6 +145,7 @@ impl Executor {
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
         self.outgoing.extend(outgoing);
+        self.ahead.extend(built.ahead.take());
         Some(built)
     }
 }

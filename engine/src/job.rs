@@ -9,6 +9,7 @@ use std::sync::Arc;
 use coney_base::UnixMillis;
 use coney_resp::{OwnedArgs, Protocol, Reply};
 
+use crate::ahead;
 use crate::client::Client;
 use crate::command::{CommandError, CommandSpec, Context, Handler, SlowContext, Stop};
 use crate::engine::Engine;
@@ -131,6 +132,9 @@ impl Engine {
         match (purpose, hold) {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
+                // If it fails, the worker commits everything, or finds out why not.
+                let versions = std::mem::take(&mut executor.new_versions);
+                let ahead = ahead::write(self, &mut executor.batch, &versions).ok().flatten();
                 let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
@@ -141,6 +145,7 @@ impl Engine {
                     earliest_deadline_ms,
                     is_error,
                     outgoing,
+                    ahead,
                     client_after: is_transaction.then(|| Box::new(client)),
                 }))
             }

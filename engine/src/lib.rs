@@ -5,7 +5,8 @@
 //! - [`key`], [`meta`]: the bytes on disk. [`store`]: RocksDB. [`batch`]: one iteration's writes.
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`stream`]: the elements of streams;
-//!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool.
+//!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool;
+//!   `ahead`: how they get there without keeping a worker busy.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
 //!   where large sorted sets begin and end.
@@ -15,6 +16,7 @@
 //!   client is whose.
 //! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables.
 //! - [`Device`]: a file system of our own in place of a directory.
+//! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
@@ -23,6 +25,7 @@
 use std::path::{Path, PathBuf};
 
 pub mod acl;
+mod ahead;
 pub mod batch;
 pub mod bucket;
 pub mod cache;

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use rocksdb::WriteBatch;
 
@@ -34,7 +35,22 @@ fn parse_record_key(key: &[u8]) -> Option<(u64, &[u8])> {
     Some((u64::from_be_bytes(*version), meta_key))
 }
 
+/// Dead versions that are counted at most; more are so many.
+const COUNTED_MAX: u64 = 100_000;
+
 impl Engine {
+    /// Dead versions whose elements are still to be removed, up to [`COUNTED_MAX`]. Waits for the device.
+    pub(crate) fn dead_versions(&self) -> u64 {
+        let mut iter = self.store.iter(Family::System);
+        iter.seek(PREFIX);
+        let mut count = 0;
+        while count < COUNTED_MAX && iter.key().is_some_and(|key| key.starts_with(PREFIX)) {
+            count += 1;
+            iter.next();
+        }
+        count
+    }
+
     /// Removes the elements of at most `limit` dead versions, oldest first, and returns how many it
     /// were. Waits for the device. The caller limits the rate: each costs two range tombstones.
     ///
@@ -56,6 +72,13 @@ impl Engine {
                 let record = record_key.escape_ascii();
                 return Err(StoreError::Corruption(format!("record {record} of dead versions")));
             };
+            let unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_unnamed = unnamed.contains(record_key);
+            drop(unnamed);
+            if is_unnamed {
+                iter.next();
+                continue;
+            }
             if seen.contains(record_key) {
                 let mut begin = Vec::new();
                 element::write_prefix(&mut begin, meta_key, version);
@@ -65,6 +88,7 @@ impl Engine {
                 self.store.delete_range(&mut batch, Family::Score, &begin, &end);
                 self.store.delete(&mut batch, Family::System, record_key);
                 self.store.write_patiently(batch)?;
+                self.reclaimed.fetch_add(1, Ordering::Relaxed);
                 count += 1;
             } else {
                 newly_seen.insert(record_key.to_vec());

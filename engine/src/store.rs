@@ -263,6 +263,11 @@ impl Store {
         self.db.write(batch).map_err(|error| StoreError::new(&error))
     }
 
+    /// Adds `key -> value` of a family to `batch`.
+    pub fn put(&self, batch: &mut WriteBatch, family: Family, key: &[u8], value: &[u8]) {
+        batch.put_cf(self.family(family), key, value);
+    }
+
     /// Removes `begin .. end` of a family in `batch`.
     pub fn delete_range(&self, batch: &mut WriteBatch, family: Family, begin: &[u8], end: &[u8]) {
         batch.delete_range_cf(self.family(family), begin, end);

@@ -265,6 +265,50 @@ fn of_group(kind: u8, group: &[u8]) -> Vec<u8> {
     out
 }
 
+/// An element of a stream, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Element<'a> {
+    /// An entry.
+    Entry(StreamId),
+    /// A group: its name.
+    Group(&'a [u8]),
+    /// A consumer: its group's name and its own.
+    Consumer(&'a [u8], &'a [u8]),
+    /// A pending entry of a group.
+    Pending(&'a [u8], StreamId),
+    /// A pending entry of a group and of a consumer of it.
+    Owned(&'a [u8], &'a [u8], StreamId),
+}
+
+impl<'a> Element<'a> {
+    /// Takes an element apart; `None`: it is none of a stream.
+    pub fn parse(element: &'a [u8]) -> Option<Self> {
+        let (kind, rest) = element.split_first()?;
+        let name = |bytes: &'a [u8]| -> Option<(&'a [u8], &'a [u8])> {
+            let (len, rest) = bytes.split_first_chunk::<4>()?;
+            rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
+        };
+        Some(match *kind {
+            ENTRY => Self::Entry(StreamId::from_bytes(rest).ok()?),
+            GROUP => Self::Group(rest),
+            CONSUMER => {
+                let (group, consumer) = name(rest)?;
+                Self::Consumer(group, consumer)
+            }
+            PENDING => {
+                let (group, id) = name(rest)?;
+                Self::Pending(group, StreamId::from_bytes(id).ok()?)
+            }
+            OWNED => {
+                let (group, rest) = name(rest)?;
+                let (consumer, id) = name(rest)?;
+                Self::Owned(group, consumer, StreamId::from_bytes(id).ok()?)
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// What all entries begin with.
 pub fn entries() -> Vec<u8> {
     vec![ENTRY]
@@ -366,6 +410,15 @@ mod tests {
         assert_eq!(and_id(pending(b"g")), with_id(b"\x03\0\0\0\x01g"));
         assert_eq!(and_id(owned(b"g", b"cc")), with_id(b"\x04\0\0\0\x01g\0\0\0\x02cc"));
         assert_eq!(StreamId::of_element(&entry(ID)), Ok(ID));
+        assert_eq!(Element::parse(&entry(ID)), Some(Element::Entry(ID)));
+        assert_eq!(Element::parse(&group(b"g")), Some(Element::Group(b"g")));
+        let consumer = consumer(b"g", b"cc");
+        assert_eq!(Element::parse(&consumer), Some(Element::Consumer(b"g", b"cc")));
+        let pending = and_id(pending(b"g"));
+        assert_eq!(Element::parse(&pending), Some(Element::Pending(b"g", ID)));
+        let owned = and_id(owned(b"g", b"cc"));
+        assert_eq!(Element::parse(&owned), Some(Element::Owned(b"g", b"cc", ID)));
+        assert_eq!(Element::parse(&owned[..9]), None);
         assert_eq!(StreamId::of_element(b"short"), Err(MetaError::Body));
     }
 

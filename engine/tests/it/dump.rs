@@ -89,7 +89,7 @@ fn word(random: &mut Random) -> Vec<u8> {
 }
 
 /// Commands that make one value of each kind.
-fn build(random: &mut Random, count: usize) -> Vec<Vec<Vec<u8>>> {
+pub(crate) fn build(random: &mut Random, count: usize) -> Vec<Vec<Vec<u8>>> {
     let mut commands = Vec::new();
     for at in 0..count {
         let score = match random.below(5) {

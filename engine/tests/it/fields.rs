@@ -429,6 +429,9 @@ proptest! {
                 Op::Reopen => system = system.reopen(),
             }
         }
+        commit(&mut system.executor);
+        let checked = system.engine.check();
+        prop_assert!(checked.is_ok(), "{:?}", checked);
         // In the end everything goes.
         system.now += 1_000_000;
         model.now += 1_000_000;

@@ -8,8 +8,10 @@
     reason = "helpers of tests, which clippy takes for production code outside of test functions"
 )]
 
+mod ahead;
 mod argv;
 mod auth;
+mod check;
 mod cold;
 mod conversations;
 mod differential;

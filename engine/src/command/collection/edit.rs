@@ -378,7 +378,8 @@ impl Context<'_> {
     /// A large collection of a new version of the key, whose elements are still to be written.
     pub(crate) fn edit_large(&mut self, edit: &Edit<'_>, body: LargeBody) -> Large {
         self.exec.look_at(edit.table, edit.key);
-        self.large(body, self.exec.new_version())
+        let version = self.exec.new_version();
+        self.large(body, version)
     }
 
     /// The deadline of a field, changes included; number and name as in [`Context::edit_set`].

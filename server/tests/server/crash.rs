@@ -1,0 +1,333 @@
+//! `kill -9` under load, for each type: whatever was acknowledged is there, nothing is there in part,
+//! and everything on disk agrees ([`Engine::check`]).
+//!
+//! Each client changes keys of its own, so that what they should hold is known: what its commands
+//! leave of an empty key, as many of them as were acknowledged or, since some may have been under
+//! way, a few more. To find that out, they are executed again under other keys.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use coney_conversation::script::encode;
+use coney_engine::{Engine, EngineConfig};
+use tempfile::TempDir;
+
+use crate::support::{Client, Server, eventually};
+
+const CLIENTS: usize = 4;
+/// Commands that a client sends at once.
+const PIPELINE: usize = 16;
+/// Commands of a client; it is killed long before.
+const COMMANDS_MAX: usize = 200_000;
+const ROUNDS: u64 = 2;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    fn one_of(&mut self, lines: &[&str]) -> String {
+        let lines_len = lines.len() as u64;
+        lines[usize::try_from(self.below(lines_len)).unwrap()].to_owned()
+    }
+}
+
+/// A type under test.
+struct Kind {
+    name: &'static str,
+    /// The command that is number `number` of a client; `{k}` and `{l}` are its keys.
+    command: fn(&mut Random, number: usize) -> String,
+    /// Commands that show all of a key.
+    show: &'static [&'static str],
+}
+
+const KINDS: [Kind; 7] = [
+    Kind {
+        name: "list",
+        command: |random, number| {
+            let line = random.one_of(&[
+                "RPUSH {k} e{n} f{n}",
+                "RPUSH {k} e{n} f{n}",
+                "LPUSH {k} e{n}",
+                "LPUSH {l} e{n} e{n}",
+                "LPOP {k}",
+                "RPOP {k} 2",
+                "LSET {k} 0 s{n}",
+                "LINSERT {k} BEFORE e{m} i{n}",
+                "LREM {l} 1 e{m}",
+                "LTRIM {l} 0 40",
+                "LMOVE {k} {l} LEFT RIGHT",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["LRANGE {k} 0 -1"],
+    },
+    Kind {
+        name: "hash",
+        command: |random, number| {
+            let line = random.one_of(&[
+                "HSET {k} f{m} {n} g{m} {n}",
+                "HSET {k} f{n} {n}",
+                "HINCRBY {k} c{m} 3",
+                "HDEL {k} f{m} g{m}",
+                "HSETEX {k} PXAT 4102444{m}00000 FIELDS 1 f{m} {n}",
+                "HPEXPIREAT {k} 41024448{m}0000 FIELDS 2 f{m} g{m}",
+                "HPERSIST {k} FIELDS 2 f{m} g{m}",
+                "HGETDEL {k} FIELDS 1 g{m}",
+                "COPY {k} {l} REPLACE",
+                "RENAME {l} {k}",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["HGETALL {k}", "DUMP {k}"],
+    },
+    Kind {
+        name: "set",
+        command: |random, number| {
+            let line = random.one_of(&[
+                "SADD {k} m{m} {m}",
+                "SADD {k} m{n} {n}",
+                "SREM {k} m{m} {m}",
+                "SMOVE {k} {l} m{m}",
+                "SUNIONSTORE {l} {k} {l}",
+                "SDIFFSTORE {k} {k} {l}",
+                "DEL {l}",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["SORT {k} ALPHA"],
+    },
+    Kind {
+        name: "sorted set",
+        command: |random, number| {
+            let line = random.one_of(&[
+                "ZADD {k} {m} m{m} {n} m{n}",
+                "ZADD {k} {n} m{n}",
+                "ZINCRBY {k} {m}.5 m{m}",
+                "ZREM {k} m{m}",
+                "ZPOPMIN {k}",
+                "ZRANGESTORE {l} {k} 0 60",
+                "ZREMRANGEBYRANK {l} 0 5",
+                "ZUNIONSTORE {l} 2 {k} {l}",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["ZRANGE {k} 0 -1 WITHSCORES"],
+    },
+    Kind {
+        name: "stream",
+        command: |random, number| {
+            if number == 0 {
+                return "XGROUP CREATE {k} g 0 MKSTREAM".to_owned();
+            }
+            let line = random.one_of(&[
+                "XADD {k} {n}-1 f {m} g {n}",
+                "XADD {k} {n}-1 f {m}",
+                "XREADGROUP GROUP g c{m} COUNT 2 STREAMS {k} >",
+                "XACK {k} g {b}-1 {b}-2",
+                "XDEL {k} {b}-1",
+                "XTRIM {k} MAXLEN 200",
+                "XGROUP DELCONSUMER {k} g c{m}",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["XRANGE {k} - +", "XPENDING {k} g - + 100000", "XINFO GROUPS {k}"],
+    },
+    Kind {
+        name: "bitmap",
+        command: |random, number| {
+            let line = random.one_of(&[
+                "SETBIT {k} {n} 1",
+                "SETBIT {k} {b} 0",
+                "BITFIELD {k} INCRBY u8 #{m} 3 SET i16 {m} -5",
+                "SETRANGE {l} {m} x{n}",
+                "BITOP XOR {l} {k} {l}",
+                "APPEND {l} y",
+            ]);
+            fill(random, &line, number)
+        },
+        show: &["GET {k}"],
+    },
+    Kind {
+        name: "HyperLogLog",
+        command: |random, number| {
+            let line = random.one_of(&["PFADD {k} {n}", "PFADD {l} {n} {m}", "PFMERGE {k} {l}"]);
+            fill(random, &line, number)
+        },
+        show: &["GET {k}"],
+    },
+];
+
+/// A command with numbers: the client's, a small one, and one of those before.
+fn fill(random: &mut Random, line: &str, number: usize) -> String {
+    let before = random.below(number as u64 + 1);
+    line.replace("{n}", &number.to_string())
+        .replace("{m}", &(10 + random.below(50)).to_string())
+        .replace("{b}", &before.to_string())
+}
+
+fn words(line: &str, keys: [&str; 2]) -> Vec<u8> {
+    let line = line.replace("{k}", keys[0]).replace("{l}", keys[1]);
+    let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+    encode(&words)
+}
+
+fn keys(client: usize) -> [String; 2] {
+    [format!("{{{client}}}k"), format!("{{{client}}}l")]
+}
+
+/// What a client sent, and how much of it was acknowledged.
+struct Sent {
+    lines: Vec<String>,
+    acknowledged: usize,
+}
+
+/// Sends commands until the server is gone.
+fn send_until_killed(
+    mut client: Client,
+    kind: &Kind,
+    mut random: Random,
+    at: usize,
+    total: &AtomicUsize,
+) -> Sent {
+    let names = keys(at);
+    let names = [names[0].as_str(), names[1].as_str()];
+    let mut sent = Sent { lines: Vec::new(), acknowledged: 0 };
+    while sent.lines.len() < COMMANDS_MAX {
+        let first = sent.lines.len();
+        let count = 1 + usize::try_from(random.below(PIPELINE as u64)).unwrap();
+        let mut bytes = Vec::new();
+        for number in first..first + count {
+            let line = (kind.command)(&mut random, number);
+            bytes.extend(words(&line, names));
+            sent.lines.push(line);
+        }
+        if std::io::Write::write_all(&mut client.stream, &bytes).is_err() {
+            return sent;
+        }
+        for _ in 0..count {
+            if client.reply().is_none() {
+                return sent;
+            }
+            sent.acknowledged += 1;
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    sent
+}
+
+fn show(client: &mut Client, kind: &Kind, keys: [&str; 2]) -> Vec<String> {
+    let mut shown = Vec::new();
+    for key in keys {
+        for line in kind.show {
+            client.send(&words(line, [key, key]));
+            let reply = client.reply().unwrap().to_string();
+            // How long an entry has been pending depends on the clock.
+            let is_timed = line.starts_with("XPENDING");
+            shown.push(if is_timed { without_times(&reply) } else { reply });
+        }
+    }
+    shown
+}
+
+/// `*4 "id" "consumer" :idle :deliveries` without the third; an error without the key in it.
+fn without_times(pending: &str) -> String {
+    if pending.starts_with('-') {
+        return "an error".to_owned();
+    }
+    let words: Vec<&str> = pending.split(' ').skip(1).collect();
+    let entries = words.chunks(5).map(|entry| [entry[1], entry[2], entry[4]].join(" "));
+    entries.collect::<Vec<String>>().join("; ")
+}
+
+/// Compares what a client's keys hold with what its commands make of them again.
+fn verify(client: &mut Client, kind: &Kind, at: usize, sent: &Sent) {
+    let names = keys(at);
+    let found = show(client, kind, [&names[0], &names[1]]);
+    let replay = ["{replay}k", "{replay}l"];
+    client.ask("DEL {replay}k {replay}l");
+    for lines in sent.lines[..sent.acknowledged].chunks(500) {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| words(line, replay)).collect();
+        client.send(&bytes);
+        lines.iter().for_each(|_| drop(client.reply().unwrap()));
+    }
+    let mut shown = show(client, kind, replay);
+    for line in &sent.lines[sent.acknowledged..] {
+        if shown == found {
+            return;
+        }
+        client.send(&words(line, replay));
+        client.reply().unwrap();
+        shown = show(client, kind, replay);
+    }
+    assert!(
+        shown == found,
+        "{}, client {at}: {} commands were acknowledged, {} sent, and the keys hold\n{found:?}\nnot\n{shown:?}",
+        kind.name,
+        sent.acknowledged,
+        sent.lines.len()
+    );
+}
+
+/// Large forms come early.
+fn set_small_limits(client: &mut Client) {
+    for limit in [
+        "hash-max-listpack-entries",
+        "set-max-listpack-entries",
+        "set-max-intset-entries",
+        "zset-max-listpack-entries",
+        "list-max-listpack-size",
+    ] {
+        assert_eq!(client.ask(&format!("CONFIG SET {limit} 16")), "+OK");
+    }
+}
+
+fn crash(kind: &Kind, seed: u64) {
+    let dir = TempDir::new().unwrap();
+    let mut random = Random(seed);
+    let server = Server::start_in(dir.path(), &["--workers", "2"]);
+    set_small_limits(&mut server.connect());
+    let total = AtomicUsize::new(0);
+    let enough = 1500 + usize::try_from(random.below(4000)).unwrap();
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    let sent: Vec<Sent> = thread::scope(|scope| {
+        let tasks: Vec<_> = clients
+            .into_iter()
+            .enumerate()
+            .map(|(at, client)| {
+                let (total, random) = (&total, Random(seed << 8 | at as u64));
+                scope.spawn(move || send_until_killed(client, kind, random, at, total))
+            })
+            .collect();
+        eventually("enough was acknowledged", || total.load(Ordering::Relaxed) >= enough);
+        server.kill();
+        tasks.into_iter().map(|task| task.join().unwrap()).collect()
+    });
+    let engine = Engine::open(EngineConfig::new(dir.path().join("data"))).unwrap();
+    if let Err(error) = engine.check() {
+        panic!("{}, seed {seed}: {error}", kind.name);
+    }
+    drop(engine);
+    let server = Server::start_in(dir.path(), &["--workers", "2"]);
+    let mut client = server.connect();
+    set_small_limits(&mut client);
+    for (at, sent) in sent.iter().enumerate() {
+        verify(&mut client, kind, at, sent);
+    }
+}
+
+#[test]
+fn every_type_survives_kill_9_whole() {
+    for (at, kind) in (0..).zip(&KINDS) {
+        for round in 0..ROUNDS {
+            crash(kind, at << 8 | round);
+        }
+    }
+}
