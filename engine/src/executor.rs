@@ -17,7 +17,7 @@ use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
 use crate::command::collection::members::Candidates;
-use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
+use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
