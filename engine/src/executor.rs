@@ -17,11 +17,11 @@ use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
 use crate::command::collection::members::Candidates;
-use crate::command::{self, CommandError, CommandSpec, Context, Flags, Handler, Old, Stop};
+use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
-use crate::job::{Job, Purpose, SlowCommand};
+use crate::job::{Job, Purpose};
 use crate::key::{self, MetaKey};
 use crate::mail::Outgoing;
 use crate::pubsub::Local;
@@ -36,6 +36,7 @@ mod stats;
 pub use stats::{CacheUsage, ExecutorStats};
 
 mod page;
+mod park;
 mod reads;
 
 /// How often the keys of one command are fetched before it may read the device on the worker.
@@ -457,95 +458,6 @@ impl Executor {
         if !client.take_reply_permission() {
             reply.truncate(start);
         }
-    }
-
-    fn park(
-        &mut self,
-        spec: &'static CommandSpec,
-        client: &mut Client,
-        now: UnixMillis,
-        args: Args<'_>,
-        stop: Stop,
-    ) -> Park {
-        // It is of several commands, of which each may write.
-        let is_exec = client.transaction.is_some();
-        match stop {
-            Stop::Fetch if self.missed_element => {
-                self.stats.fetches += 1;
-                self.park_on_pool(spec, client, now, args, Purpose::Rehearse)
-            }
-            // It reads committed data only, and must see what this client wrote before it: also keys
-            // that it does not latch (SORT).
-            Stop::TooLong if self.has_uncommitted(client) => {
-                self.commit_requested = true;
-                Park::Latch
-            }
-            Stop::TooLong if is_exec || spec.flags.contains(Flags::WRITE) => {
-                match self.hold(client) {
-                    Some(hold) => {
-                        let stripes = self.held_stripes(hold).to_vec();
-                        self.park_on_pool(spec, client, now, args, Purpose::Build { hold, stripes })
-                    }
-                    None => {
-                        self.commit_requested = true;
-                        Park::Latch
-                    }
-                }
-            }
-            Stop::TooLong => {
-                self.stats.pool_reads += 1;
-                self.end_call(now, spec, client, args);
-                self.park_on_pool(spec, client, now, args, Purpose::Reply)
-            }
-            Stop::Latch => {
-                self.stats.latch_waits += 1;
-                Park::Latch
-            }
-            Stop::Stall => Park::Stall,
-            Stop::Wait(timeout_ms) => {
-                self.wait(spec, client, args);
-                Park::Wait { timeout_ms }
-            }
-            Stop::Fetch => {
-                self.stats.fetches += 1;
-                let mut keys: Vec<Vec<u8>> = spec
-                    .keys_of(args)
-                    .map(|user_key| {
-                        let mut meta_key = Vec::new();
-                        key::write_meta_key(&mut meta_key, client.table, user_key);
-                        meta_key
-                    })
-                    .collect();
-                // The key that was missed may be in another table (COPY, MOVE).
-                if !keys.contains(&self.meta_key) {
-                    keys.push(self.meta_key.clone());
-                }
-                Park::Job(Box::new(Job::Fetch(keys)))
-            }
-            Stop::Error(_) | Stop::Close => unreachable!("these end the command"),
-        }
-    }
-
-    fn park_on_pool(
-        &mut self,
-        spec: &'static CommandSpec,
-        client: &Client,
-        now: UnixMillis,
-        args: Args<'_>,
-        purpose: Purpose,
-    ) -> Park {
-        let command = SlowCommand {
-            spec,
-            args: args.to_owned(),
-            table: client.table,
-            protocol: client.protocol,
-            now,
-            random: self.next_random(),
-            client: client.id,
-            state: self.state_for_pool(client, &purpose),
-            purpose,
-        };
-        Park::Job(Box::new(Job::Command(Box::new(command))))
     }
 
     /// Whether this is a worker's, not one on the pool.
