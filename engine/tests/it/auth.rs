@@ -47,3 +47,12 @@ fn reset_forgets_the_password_and_hello_takes_it() {
     assert!(ask(&mut peer, &mut client, "HELLO 3 AUTH default secret").starts_with("%7\r\n"));
     assert_eq!(ask(&mut peer, &mut client, "GET k"), "_\r\n");
 }
+
+#[test]
+fn categories_of_types_cover_the_commands_beyond_redis() {
+    let mut peer = EnginePeer::new();
+    assert_eq!(peer.ask("ACL SETUSER reader on nopass ~* +@hash"), "+OK\r\n");
+    assert_eq!(peer.ask("ACL DRYRUN reader HRANGEBYLEX h - +"), "+OK\r\n");
+    let refused = peer.ask("ACL DRYRUN reader ZAGGREGATE z 0 1 SUM");
+    assert!(refused.contains("no permissions to run the 'zaggregate' command"), "{refused}");
+}
