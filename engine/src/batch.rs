@@ -233,7 +233,8 @@ impl Batch {
     /// Adds `prefix + element -> value` in `data` or `score`; see [`crate::element`].
     pub fn put_element(&mut self, family: Family, prefix: &[u8], element: &[u8], value: &[u8]) {
         let key = self.record(RECORD_PUT, family, &[prefix, element]);
-        if family == Family::Score {
+        // Pages lie behind the members.
+        if family == Family::Score && !element.starts_with(&bucket::PAGES_BEGIN) {
             self.edges.added(&self.bytes[key.start as usize..key.end as usize]);
         }
         let value = self.slice(&[value]);
@@ -288,7 +289,7 @@ impl Batch {
     pub(crate) fn append_without(&mut self, other: &Self, is_left_out: impl Fn(&[u8]) -> bool) {
         for (tag, family, key, value) in other.parts_since(HEADER_LEN) {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
-            if family == Family::Score && tag == RECORD_PUT {
+            if family == Family::Score && tag == RECORD_PUT && !bucket::is_page_key(key) {
                 self.edges.added(key);
             }
             if matches!(family, Family::Data | Family::Score) && is_left_out(key) {

@@ -17,6 +17,7 @@ use rocksdb::DBRawIterator;
 
 use super::{CommandError, Context, Stop};
 use crate::batch::{Family, Pending};
+use crate::bucket::PAGES_BEGIN;
 use crate::compact::{Compact, Entry};
 use crate::element::{self, LargeBody};
 use crate::executor::Source;
@@ -86,11 +87,11 @@ impl ElementRange {
         Self { begin, ..Self::default() }
     }
 
-    /// Whether what is met first in `score` is the first element of all, or the last. No score has
-    /// the least or the greatest rank ([`crate::score`]).
+    /// Whether what is met first in `score` is the first member of all, or the last: behind that lie
+    /// pages only ([`crate::bucket`]). No score has the least rank ([`crate::score`]).
     fn is_from_outermost(&self) -> bool {
         if self.is_reverse {
-            self.end.as_ref().is_none_or(|end| end.starts_with(&[0xff; 8]))
+            self.end.as_ref().is_some_and(|end| end.starts_with(&PAGES_BEGIN))
         } else {
             self.begin.iter().all(|byte| *byte == 0)
         }
@@ -266,7 +267,12 @@ impl Context<'_> {
             {
                 begin = first.to_vec();
             }
-            if let Some(last) = edges.last(prefix, epoch).filter(|last| *last < end.as_slice()) {
+            // A range without an end (RENAME) goes on behind the members, where pages lie.
+            let is_of_members =
+                range.end.as_ref().is_some_and(|end| end.as_slice() <= &PAGES_BEGIN[..]);
+            if let Some(last) =
+                edges.last(prefix, epoch).filter(|last| is_of_members && *last < end.as_slice())
+            {
                 end = [last, &[0]].concat();
             }
         }
