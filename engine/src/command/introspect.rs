@@ -205,8 +205,9 @@ pub(super) fn list(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 
 pub(super) fn getkeys(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (row, args) = inner_command(args)?;
-    reply.array(row.keys_of(args).count());
-    for key in row.keys_of(args) {
+    let target = sort_target(row, args);
+    reply.array(row.keys_of(args).count() + target.iter().len());
+    for key in row.keys_of(args).chain(target) {
         reply.bulk(key);
     }
     Ok(())
@@ -218,15 +219,39 @@ pub(super) fn getkeys_and_flags(
     reply: &mut Reply<'_>,
 ) -> Done {
     let (row, args) = inner_command(args)?;
-    reply.array(row.keys_of(args).count());
+    let target = sort_target(row, args);
+    reply.array(row.keys_of(args).count() + target.iter().len());
+    let mut write = |key: &[u8], flags: &[&str]| {
+        reply.array(2);
+        reply.bulk(key);
+        write_set(reply, flags.iter(), |flag| (*flag).to_owned());
+    };
     for keys in row.keys {
         for at in keys.indexes(args) {
-            reply.array(2);
-            reply.bulk(&args[at]);
-            write_set(reply, key_flags(row, keys, args).iter(), |flag| (*flag).to_owned());
+            write(&args[at], key_flags(row, keys, args));
         }
     }
+    if let Some(target) = target {
+        write(target, &["OW", "update"]);
+    }
     Ok(())
+}
+
+/// The key of STORE, which SORT's row cannot tell; of several the last one counts.
+fn sort_target<'a>(row: &CommandSpec, args: Args<'a>) -> Option<&'a [u8]> {
+    let (mut target, mut at) = (None, 2);
+    while row.full_name == "sort"
+        && let Some(option) = args.get(at)
+    {
+        at += if is(option, "LIMIT") { 3 } else { 1 };
+        if is(option, "STORE") {
+            target = args.get(at).or(target);
+        }
+        if is(option, "STORE") || is(option, "BY") || is(option, "GET") {
+            at += 1;
+        }
+    }
+    target
 }
 
 /// What happens to the keys of this very command.

@@ -116,17 +116,24 @@ pub(super) fn xadd(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
     Ok(())
 }
 
+/// Entries that an approximate trimming without LIMIT removes at most: those of a hundred nodes, as in
+/// Redis.
+fn default_limit(node_entries: u64) -> u64 {
+    if node_entries == u64::MAX { 10_000 } else { node_entries.saturating_mul(100).min(1_000_000) }
+}
+
 /// Removes entries from the beginning and returns how many. May stop.
 fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64, Stop> {
     let length = stream.length;
     let node_entries = ctx.exec.engine.encoding_limits().stream_node_entries();
+    let limit = how.limit.unwrap_or_else(|| default_limit(node_entries));
     let rounded = |eligible: u64| {
-        let is_limited = how.limit > 0 && how.limit < eligible;
+        let is_limited = limit > 0 && limit < eligible;
         // The last block may be smaller.
         if !how.is_approximate || eligible == length && !is_limited {
             return eligible;
         }
-        let most = if is_limited { how.limit } else { eligible };
+        let most = if is_limited { limit } else { eligible };
         most - most % node_entries
     };
     let (wanted, end) = match how.strategy {
@@ -139,8 +146,8 @@ fn trim(ctx: &mut Context<'_>, stream: &mut Stream<'_>, how: Trim) -> Result<u64
     let mut removed = Vec::new();
     let mut next = None;
     // One more than is removed becomes the first.
-    let is_limited = how.is_approximate && how.limit > 0;
-    let most = if is_limited { wanted.min(how.limit) } else { wanted };
+    let is_limited = how.is_approximate && limit > 0;
+    let most = if is_limited { wanted.min(limit) } else { wanted };
     stream.visit_entries(ctx, &Ids::ALL, most.saturating_add(1), &mut |id, _| {
         let is_removed = match how.strategy {
             Strategy::MaxLen(_) => (removed.len() as u64) < wanted,

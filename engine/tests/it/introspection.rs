@@ -87,3 +87,20 @@ fn swapdb_says_why_not() {
     assert!(peer.ask("SWAPDB 0 1").starts_with("-ERR SWAPDB is not supported: "));
     assert!(peer.ask("SWAPDB 0").starts_with("-ERR wrong number of arguments"));
 }
+
+// As Redis 7.0 replies.
+#[test]
+fn the_target_of_sort_is_one_of_its_keys() {
+    let mut peer = EnginePeer::new();
+    for (line, target) in [
+        ("SORT a STORE b", "b"),
+        ("SORT a BY store GET store STORE c store d", "d"),
+        ("SORT a LIMIT 0 store store x", "x"),
+    ] {
+        let keys = peer.ask(&format!("COMMAND GETKEYS {line}"));
+        assert_eq!(keys, format!("*2\r\n$1\r\na\r\n$1\r\n{target}\r\n"), "{line}");
+    }
+    assert_eq!(peer.ask("COMMAND GETKEYS SORT_RO a STORE b"), "*1\r\n$1\r\na\r\n");
+    let flags = value(&peer.ask("COMMAND GETKEYSANDFLAGS SORT k1 STORE k2")).to_string();
+    assert_eq!(flags, r#"*2 *2 "k1" *2 +RO +access *2 "k2" *2 +OW +update"#);
+}

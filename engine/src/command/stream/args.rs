@@ -10,8 +10,6 @@ const INVALID: CommandError =
     CommandError::Text("ERR Invalid stream ID specified as stream command argument");
 /// Longest text of an id.
 const ID_LEN_MAX: usize = 127;
-/// An approximate trimming that says no limit removes at most so many entries.
-const LIMIT_DEFAULT: u64 = 10_000;
 
 /// What `strtoull` reads: Redis takes zeros, spaces and a plus in front.
 fn number(text: &[u8]) -> Option<u64> {
@@ -92,8 +90,8 @@ pub(super) struct Trim {
     pub(super) strategy: Strategy,
     /// Only whole blocks of entries.
     pub(super) is_approximate: bool,
-    /// Entries that are removed at most; 0: any number.
-    pub(super) limit: u64,
+    /// Entries that are removed at most; 0: any number; `None`: it does not say.
+    pub(super) limit: Option<u64>,
 }
 
 /// The id that XADD asks for.
@@ -191,7 +189,7 @@ pub(super) fn add_options(args: Args<'_>, is_add: bool) -> Result<AddOptions, Co
     if limit.is_some() && !is_approximate {
         return Err(LIMIT_WITHOUT_APPROXIMATE);
     }
-    let limit = if is_approximate { limit.unwrap_or(LIMIT_DEFAULT) } else { 0 };
+    let limit = if is_approximate { limit } else { Some(0) };
     options.trim = Some(Trim { strategy, is_approximate, limit });
     Ok(options)
 }
