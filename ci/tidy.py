@@ -25,6 +25,8 @@ LAYERS = {
                      "coney-spdk-env", "coney-spdk-env-shim"},
 }
 LINES_MAX = 900
+# Commands that have rows only so that their error says why.
+REFUSED = {"SWAPDB"}
 
 
 def tracked(*patterns):
@@ -67,8 +69,24 @@ def executable_breaches():
             yield f"{name}: has no run bit"
 
 
+def compatibility_breaches():
+    doc = "docs/compatibility.md"
+    rows = re.findall(r"^\| ([A-Z_-]+) \| (yes|partly|no) \|", (ROOT / doc).read_text(), re.M)
+    names = [name for name, _ in rows]
+    documented = {name for name, served in rows if served != "no"}
+    # `row` is what some groups call their own constructor.
+    row = re.compile(r'\b(?:CommandSpec::new|row)\(\s*"([a-z_-]+)"')
+    coded = {name.upper() for file in tracked("engine/src/command/table/*.rs") for name in row.findall(file.read_text())}
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{doc}: {name} has more than one row"
+    for name in sorted(coded - REFUSED - documented):
+        yield f"{doc}: {name} is in the command table, but not listed with yes or partly"
+    for name in sorted(documented - (coded - REFUSED)):
+        yield f"{doc}: {name} is listed with yes or partly, but is not served"
+
+
 def main():
-    breaches = [*crate_breaches(), *source_breaches(), *executable_breaches()]
+    breaches = [*crate_breaches(), *source_breaches(), *executable_breaches(), *compatibility_breaches()]
     for breach in breaches:
         print(breach)
     return 1 if breaches else 0
