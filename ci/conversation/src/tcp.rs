@@ -70,6 +70,8 @@ impl Peer for TcpPeer {
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Ok(false),
+            // A read with a timeout is not taken up again by the kernel.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.receive(client, received),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 Err(format!("client {client}: no reply within {REPLY_TIMEOUT:?}"))
             }

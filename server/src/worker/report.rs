@@ -85,6 +85,8 @@ impl Core {
             row.output_buffer_max = row.output_buffer_max.max(session.outbox.pending_len());
             row.output_buffer_bytes += session.outbox.capacity();
         }
+        // Those that CLIENT PAUSE stopped count too, as in Redis.
+        row.blocked_clients += self.paused.len();
         let stats = &self.executor.stats;
         row.commands = stats.commands;
         row.keyspace_hits = stats.keyspace_hits;
