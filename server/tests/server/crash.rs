@@ -33,17 +33,18 @@ impl Random {
         (mixed ^ (mixed >> 31)) % end
     }
 
-    fn one_of(&mut self, lines: &[&str]) -> String {
-        let lines_len = lines.len() as u64;
-        lines[usize::try_from(self.below(lines_len)).unwrap()].to_owned()
+    fn one_of(&mut self, lines: &[&'static str]) -> &'static str {
+        lines[usize::try_from(self.below(lines.len() as u64)).unwrap()]
     }
 }
 
 /// A type under test.
 struct Kind {
     name: &'static str,
-    /// The command that is number `number` of a client; `{k}` and `{l}` are its keys.
-    command: fn(&mut Random, number: usize) -> String,
+    /// A client's first command, if it is not one of `lines`.
+    first: Option<&'static str>,
+    /// What its commands are; [`fill`] puts numbers in, and `{k}` and `{l}` are its keys.
+    lines: &'static [&'static str],
     /// Commands that show all of a key.
     show: &'static [&'static str],
 }
@@ -51,119 +52,115 @@ struct Kind {
 const KINDS: [Kind; 7] = [
     Kind {
         name: "list",
-        command: |random, number| {
-            let line = random.one_of(&[
-                "RPUSH {k} e{n} f{n}",
-                "RPUSH {k} e{n} f{n}",
-                "LPUSH {k} e{n}",
-                "LPUSH {l} e{n} e{n}",
-                "LPOP {k}",
-                "RPOP {k} 2",
-                "LSET {k} 0 s{n}",
-                "LINSERT {k} BEFORE e{m} i{n}",
-                "LREM {l} 1 e{m}",
-                "LTRIM {l} 0 40",
-                "LMOVE {k} {l} LEFT RIGHT",
-            ]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &[
+            "RPUSH {k} e{n} f{n}",
+            "RPUSH {k} e{n} f{n}",
+            "LPUSH {k} e{n}",
+            "LPUSH {l} e{n} e{n}",
+            "LPOP {k}",
+            "RPOP {k} 2",
+            "LSET {k} 0 s{n}",
+            "LINSERT {k} BEFORE e{m} i{n}",
+            "LREM {l} 1 e{m}",
+            "LTRIM {l} 0 40",
+            "LMOVE {k} {l} LEFT RIGHT",
+        ],
         show: &["LRANGE {k} 0 -1"],
     },
     Kind {
         name: "hash",
-        command: |random, number| {
-            let line = random.one_of(&[
-                "HSET {k} f{m} {n} g{m} {n}",
-                "HSET {k} f{n} {n}",
-                "HINCRBY {k} c{m} 3",
-                "HDEL {k} f{m} g{m}",
-                "HSETEX {k} PXAT 4102444{m}00000 FIELDS 1 f{m} {n}",
-                "HPEXPIREAT {k} 41024448{m}0000 FIELDS 2 f{m} g{m}",
-                "HPERSIST {k} FIELDS 2 f{m} g{m}",
-                "HGETDEL {k} FIELDS 1 g{m}",
-                "COPY {k} {l} REPLACE",
-                "RENAME {l} {k}",
-            ]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &[
+            "HSET {k} f{m} {n} g{m} {n}",
+            "HSET {k} f{n} {n}",
+            "HINCRBY {k} c{m} 3",
+            "HDEL {k} f{m} g{m}",
+            "HSETEX {k} PXAT 4102444{m}00000 FIELDS 1 f{m} {n}",
+            "HPEXPIREAT {k} 41024448{m}0000 FIELDS 2 f{m} g{m}",
+            "HPERSIST {k} FIELDS 2 f{m} g{m}",
+            "HGETDEL {k} FIELDS 1 g{m}",
+            "COPY {k} {l} REPLACE",
+            "RENAME {l} {k}",
+        ],
         show: &["HGETALL {k}", "DUMP {k}"],
     },
     Kind {
         name: "set",
-        command: |random, number| {
-            let line = random.one_of(&[
-                "SADD {k} m{m} {m}",
-                "SADD {k} m{n} {n}",
-                "SREM {k} m{m} {m}",
-                "SMOVE {k} {l} m{m}",
-                "SUNIONSTORE {l} {k} {l}",
-                "SDIFFSTORE {k} {k} {l}",
-                "DEL {l}",
-            ]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &[
+            "SADD {k} m{m} {m}",
+            "SADD {k} m{n} {n}",
+            "SREM {k} m{m} {m}",
+            "SMOVE {k} {l} m{m}",
+            "SUNIONSTORE {l} {k} {l}",
+            "SDIFFSTORE {k} {k} {l}",
+            "DEL {l}",
+        ],
         show: &["SORT {k} ALPHA"],
     },
     Kind {
         name: "sorted set",
-        command: |random, number| {
-            let line = random.one_of(&[
-                "ZADD {k} {m} m{m} {n} m{n}",
-                "ZADD {k} {n} m{n}",
-                "ZINCRBY {k} {m}.5 m{m}",
-                "ZREM {k} m{m}",
-                "ZPOPMIN {k}",
-                "ZRANGESTORE {l} {k} 0 60",
-                "ZREMRANGEBYRANK {l} 0 5",
-                "ZUNIONSTORE {l} 2 {k} {l}",
-            ]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &[
+            "ZADD {k} {m} m{m} {n} m{n}",
+            "ZADD {k} {n} m{n}",
+            "ZINCRBY {k} {m}.5 m{m}",
+            "ZREM {k} m{m}",
+            "ZPOPMIN {k}",
+            "ZRANGESTORE {l} {k} 0 60",
+            "ZREMRANGEBYRANK {l} 0 5",
+            "ZUNIONSTORE {l} 2 {k} {l}",
+        ],
         show: &["ZRANGE {k} 0 -1 WITHSCORES"],
     },
     Kind {
         name: "stream",
-        command: |random, number| {
-            if number == 0 {
-                return "XGROUP CREATE {k} g 0 MKSTREAM".to_owned();
-            }
-            let line = random.one_of(&[
-                "XADD {k} {n}-1 f {m} g {n}",
-                "XADD {k} {n}-1 f {m}",
-                "XREADGROUP GROUP g c{m} COUNT 2 STREAMS {k} >",
-                "XACK {k} g {b}-1 {b}-2",
-                "XDEL {k} {b}-1",
-                "XTRIM {k} MAXLEN 200",
-                "XGROUP DELCONSUMER {k} g c{m}",
-            ]);
-            fill(random, &line, number)
-        },
+        first: Some("XGROUP CREATE {k} g 0 MKSTREAM"),
+        lines: &[
+            "XADD {k} {n}-1 f {m} g {n}",
+            "XADD {k} {n}-1 f {m}",
+            "XREADGROUP GROUP g c{m} COUNT 2 STREAMS {k} >",
+            "XACK {k} g {b}-1 {b}-2",
+            "XDEL {k} {b}-1",
+            "XTRIM {k} MAXLEN 200",
+            "XGROUP DELCONSUMER {k} g c{m}",
+        ],
         show: &["XRANGE {k} - +", "XPENDING {k} g - + 100000", "XINFO GROUPS {k}"],
     },
     Kind {
         name: "bitmap",
-        command: |random, number| {
-            let line = random.one_of(&[
-                "SETBIT {k} {n} 1",
-                "SETBIT {k} {b} 0",
-                "BITFIELD {k} INCRBY u8 #{m} 3 SET i16 {m} -5",
-                "SETRANGE {l} {m} x{n}",
-                "BITOP XOR {l} {k} {l}",
-                "APPEND {l} y",
-            ]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &[
+            "SETBIT {k} {n} 1",
+            "SETBIT {k} {b} 0",
+            "BITFIELD {k} INCRBY u8 #{m} 3 SET i16 {m} -5",
+            "SETRANGE {l} {m} x{n}",
+            "BITOP XOR {l} {k} {l}",
+            "APPEND {l} y",
+        ],
         show: &["GET {k}"],
     },
     Kind {
         name: "HyperLogLog",
-        command: |random, number| {
-            let line = random.one_of(&["PFADD {k} {n}", "PFADD {l} {n} {m}", "PFMERGE {k} {l}"]);
-            fill(random, &line, number)
-        },
+        first: None,
+        lines: &["PFADD {k} {n}", "PFADD {l} {n} {m}", "PFMERGE {k} {l}"],
         show: &["GET {k}"],
     },
 ];
+
+impl Kind {
+    /// The command that is number `number` of a client.
+    fn command(&self, random: &mut Random, number: usize) -> String {
+        match self.first {
+            Some(first) if number == 0 => first.to_owned(),
+            _ => {
+                let line = random.one_of(self.lines);
+                fill(random, line, number)
+            }
+        }
+    }
+}
 
 /// A command with numbers: the client's, a small one, and one of those before.
 fn fill(random: &mut Random, line: &str, number: usize) -> String {
@@ -205,7 +202,7 @@ fn send_until_killed(
         let count = 1 + usize::try_from(random.below(PIPELINE as u64)).unwrap();
         let mut bytes = Vec::new();
         for number in first..first + count {
-            let line = (kind.command)(&mut random, number);
+            let line = kind.command(&mut random, number);
             bytes.extend(words(&line, names));
             sent.lines.push(line);
         }
