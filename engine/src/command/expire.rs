@@ -26,7 +26,7 @@ pub(super) fn pexpire_at(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 
 /// When a deadline may be set.
 #[derive(Clone, Copy, Default)]
-struct When {
+pub(super) struct When {
     /// NX: there is none.
     absent: bool,
     /// XX: there is one.
@@ -41,15 +41,7 @@ impl When {
     fn parse(options: Args<'_>) -> Result<Self, CommandError> {
         let mut when = Self::default();
         for option in options.iter() {
-            if is(option, "NX") {
-                when.absent = true;
-            } else if is(option, "XX") {
-                when.present = true;
-            } else if is(option, "GT") {
-                when.later = true;
-            } else if is(option, "LT") {
-                when.earlier = true;
-            } else {
+            if !when.add(option) {
                 let option = String::from_utf8_lossy(option);
                 return Err(CommandError::Owned(format!("ERR Unsupported option {option}")));
             }
@@ -67,8 +59,25 @@ impl When {
         Ok(when)
     }
 
+    /// Adds a condition; `false`: the option is none.
+    pub(super) fn add(&mut self, option: &[u8]) -> bool {
+        let conditions = [
+            ("NX", &mut self.absent),
+            ("XX", &mut self.present),
+            ("GT", &mut self.later),
+            ("LT", &mut self.earlier),
+        ];
+        match conditions.into_iter().find(|(name, _)| is(option, name)) {
+            Some((_, condition)) => {
+                *condition = true;
+                true
+            }
+            None => false,
+        }
+    }
+
     /// `new` is a moment, possibly before 1970.
-    fn allows(self, current: Option<UnixMillis>, new: i64) -> bool {
+    pub(super) fn allows(self, current: Option<UnixMillis>, new: i64) -> bool {
         let current = current.map(|at| i64::try_from(at.0).unwrap_or(i64::MAX));
         let is_later = current.is_some_and(|current| new > current);
         let is_earlier = current.is_none_or(|current| new < current);

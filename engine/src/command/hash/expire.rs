@@ -10,6 +10,7 @@ use coney_resp::{Args, Reply};
 use crate::batch::Family;
 use crate::command::collection::ElementRange;
 use crate::command::collection::edit::{Edit, Form};
+use crate::command::expire::When;
 use crate::command::option::{Unit, int, is};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::compact::Entry;
@@ -158,43 +159,6 @@ pub(in crate::command) fn hpexpire_at(
     expire(ctx, args, reply, Unit::Millis, true)
 }
 
-/// When HEXPIRE sets a deadline.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Always,
-    /// NX: there is none.
-    Absent,
-    /// XX: there is one.
-    Present,
-    /// GT: the new one is later; none is the latest.
-    Later,
-    /// LT: the new one is earlier.
-    Earlier,
-}
-
-impl When {
-    fn parse(word: &[u8]) -> Self {
-        let options = [
-            ("NX", Self::Absent),
-            ("XX", Self::Present),
-            ("GT", Self::Later),
-            ("LT", Self::Earlier),
-        ];
-        let found = options.into_iter().find(|(name, _)| is(word, name));
-        found.map_or(Self::Always, |(_, when)| when)
-    }
-
-    fn allows(self, current: Option<UnixMillis>, new: UnixMillis) -> bool {
-        match self {
-            Self::Always => true,
-            Self::Absent => current.is_none(),
-            Self::Present => current.is_some(),
-            Self::Later => current.is_some_and(|current| new > current),
-            Self::Earlier => current.is_none_or(|current| new < current),
-        }
-    }
-}
-
 /// The event of giving fields a deadline, which may have passed.
 fn deadline_event(at: UnixMillis, now: UnixMillis) -> &'static str {
     if at <= now { "hdel" } else { "hexpire" }
@@ -210,8 +174,9 @@ fn expire(
 ) -> Done {
     let edit = ctx.edit(&args[1], Kind::Hash)?;
     let at = deadline(&args[2], unit, is_absolute, ctx.now)?;
-    let when = When::parse(&args[3]);
-    let fields_at = if matches!(when, When::Always) { 3 } else { 4 };
+    let mut when = When::default();
+    let fields_at = if when.add(&args[3]) { 4 } else { 3 };
+    let moment = i64::try_from(at.0).unwrap_or(i64::MAX);
     let no_count = CommandError::Text("ERR Parameter `numFields` should be greater than 0");
     let names = names(args, fields_at, no_count)?;
     let mut fields = Fields::load(ctx, edit, names.iter())?;
@@ -220,7 +185,7 @@ fn expire(
     for (number, name) in names.iter().enumerate() {
         let outcome = match fields.get(name).cloned() {
             None => -2,
-            Some(field) if !when.allows(field.expire_at, at) => 0,
+            Some(field) if !when.allows(field.expire_at, moment) => 0,
             Some(field) => {
                 fields.set(ctx, number, name, Field { expire_at: Some(at), ..field });
                 is_changed = true;
