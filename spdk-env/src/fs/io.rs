@@ -177,12 +177,55 @@ pub(super) struct Piece<'a> {
     pub(super) request: usize,
 }
 
-/// Reads in flight on a queue of their own.
+/// Operations in flight on a queue of their own.
 #[derive(Debug)]
-pub(super) struct ReadQueue<D> {
+struct Queue<D> {
     io: Io<D>,
     in_flight: usize,
+    /// The first that any operation had.
     error: Option<DeviceError>,
+}
+
+impl<D: BlockDevice> Queue<D> {
+    const fn new(io: Io<D>) -> Self {
+        Self { io, in_flight: 0, error: None }
+    }
+
+    /// Starts an operation; while the device is full, `ended` gets what has ended.
+    fn submit(&mut self, mut request: Request, ended: &mut dyn FnMut(u64, Operation)) {
+        while let Err(full) = self.io.device.submit(request) {
+            request = full.0;
+            self.reap(true, ended);
+        }
+        self.in_flight += 1;
+    }
+
+    /// Hands what has ended to `ended`, by tag; waits for one if so told.
+    fn reap(&mut self, wait: bool, ended: &mut dyn FnMut(u64, Operation)) {
+        let (device, completions) = (&mut self.io.device, &mut self.io.completions);
+        if wait {
+            device.wait(completions)
+        } else {
+            device.poll(completions)
+        };
+        for completion in completions.drain(..) {
+            self.in_flight -= 1;
+            if let Err(error) = completion.result {
+                self.error.get_or_insert(error);
+            }
+            ended(completion.tag, completion.operation);
+        }
+    }
+
+    fn result(&self) -> Result<(), DeviceError> {
+        self.error.map_or(Ok(()), Err)
+    }
+}
+
+/// Reads in flight.
+#[derive(Debug)]
+pub(super) struct ReadQueue<D> {
+    queue: Queue<D>,
     /// Of each request by its tag: bytes to leave out, and where the others go.
     targets: Vec<(usize, std::ops::Range<usize>)>,
     ended: Vec<(u64, DeviceBuffer)>,
@@ -190,7 +233,7 @@ pub(super) struct ReadQueue<D> {
 
 impl<D: BlockDevice> ReadQueue<D> {
     pub(super) const fn new(io: Io<D>) -> Self {
-        Self { io, in_flight: 0, error: None, targets: Vec::new(), ended: Vec::new() }
+        Self { queue: Queue::new(io), targets: Vec::new(), ended: Vec::new() }
     }
 
     /// Starts to read what shall be at `target`, from `skip` bytes behind `block` on.
@@ -202,13 +245,10 @@ impl<D: BlockDevice> ReadQueue<D> {
             let tag = to_u64(self.targets.len());
             self.targets.push((skip, at..end));
             let buffer = DeviceBuffer::zeroed(len);
-            let operation = Operation::Read { block: block * self.io.device_blocks, buffer };
-            let mut request = Request { tag, operation };
-            while let Err(full) = self.io.device.submit(request) {
-                request = full.0;
-                self.reap(true);
-            }
-            self.in_flight += 1;
+            let block_at = block * self.queue.io.device_blocks;
+            let operation = Operation::Read { block: block_at, buffer };
+            let ended = &mut self.ended;
+            self.queue.submit(Request { tag, operation }, &mut |tag, read| keep(ended, tag, read));
             block += to_u64(len / BLOCK_LEN);
             skip = 0;
             at = end;
@@ -222,7 +262,7 @@ impl<D: BlockDevice> ReadQueue<D> {
 
     /// Waits for all and copies them to `out`; the queue, and the first error.
     pub(super) fn finish(mut self, out: &mut [u8]) -> (Io<D>, Result<(), DeviceError>) {
-        while self.in_flight > 0 {
+        while self.queue.in_flight > 0 {
             self.reap(true);
         }
         for (tag, buffer) in &self.ended {
@@ -232,54 +272,41 @@ impl<D: BlockDevice> ReadQueue<D> {
                 out.copy_from_slice(&buffer[*skip..*skip + out.len()]);
             }
         }
-        (self.io, self.error.map_or(Ok(()), Err))
+        let result = self.queue.result();
+        (self.queue.io, result)
     }
 
     fn reap(&mut self, wait: bool) {
-        let device = &mut self.io.device;
-        let ended = &mut self.io.completions;
-        if wait {
-            device.wait(ended)
-        } else {
-            device.poll(ended)
-        };
-        for completion in ended.drain(..) {
-            self.in_flight -= 1;
-            if let Err(error) = completion.result {
-                self.error.get_or_insert(error);
-            }
-            if let Operation::Read { buffer, .. } = completion.operation {
-                self.ended.push((completion.tag, buffer));
-            }
-        }
+        let ended = &mut self.ended;
+        self.queue.reap(wait, &mut |tag, read| keep(ended, tag, read));
     }
 }
 
-/// Writes in flight on a queue of their own, so that whoever appends need not wait for them.
+fn keep(ended: &mut Vec<(u64, DeviceBuffer)>, tag: u64, operation: Operation) {
+    if let Operation::Read { buffer, .. } = operation {
+        ended.push((tag, buffer));
+    }
+}
+
+/// Writes in flight, so that whoever appends need not wait for them.
 #[derive(Debug)]
 pub(super) struct WriteQueue<D> {
-    io: Io<D>,
-    in_flight: usize,
-    error: Option<DeviceError>,
+    queue: Queue<D>,
     /// Buffers whose writes have ended.
     pub(super) spare: Vec<DeviceBuffer>,
 }
 
 impl<D: BlockDevice> WriteQueue<D> {
     pub(super) const fn new(io: Io<D>) -> Self {
-        Self { io, in_flight: 0, error: None, spare: Vec::new() }
+        Self { queue: Queue::new(io), spare: Vec::new() }
     }
 
     /// Starts to write whole blocks.
     pub(super) fn start(&mut self, block: u64, buffer: DeviceBuffer) {
-        let block = block * self.io.device_blocks;
+        let block = block * self.queue.io.device_blocks;
         let operation = Operation::Write { block, buffer, force_unit_access: false };
-        let mut request = Request { tag: 0, operation };
-        while let Err(full) = self.io.device.submit(request) {
-            request = full.0;
-            self.reap(true);
-        }
-        self.in_flight += 1;
+        let spare = &mut self.spare;
+        self.queue.submit(Request { tag: 0, operation }, &mut |_, write| reuse(spare, write));
     }
 
     /// Waits until at most `most` writes are in flight, and takes what has ended.
@@ -287,37 +314,29 @@ impl<D: BlockDevice> WriteQueue<D> {
     /// # Errors
     /// The first error that any write had.
     pub(super) fn settle(&mut self, most: usize) -> Result<(), DeviceError> {
-        if self.in_flight > 0 {
+        if self.queue.in_flight > 0 {
             self.reap(false);
         }
-        while self.in_flight > most {
+        while self.queue.in_flight > most {
             self.reap(true);
         }
-        self.error.map_or(Ok(()), Err)
+        self.queue.result()
     }
 
     /// The queue, with nothing in flight.
     pub(super) fn into_io(mut self) -> Io<D> {
         self.settle(0).ok();
-        self.io
+        self.queue.io
     }
 
     fn reap(&mut self, wait: bool) {
-        let device = &mut self.io.device;
-        let ended = &mut self.io.completions;
-        if wait {
-            device.wait(ended)
-        } else {
-            device.poll(ended)
-        };
-        for completion in ended.drain(..) {
-            self.in_flight -= 1;
-            if let Err(error) = completion.result {
-                self.error.get_or_insert(error);
-            }
-            if let Operation::Write { buffer, .. } = completion.operation {
-                self.spare.push(buffer);
-            }
-        }
+        let spare = &mut self.spare;
+        self.queue.reap(wait, &mut |_, write| reuse(spare, write));
+    }
+}
+
+fn reuse(spare: &mut Vec<DeviceBuffer>, operation: Operation) {
+    if let Operation::Write { buffer, .. } = operation {
+        spare.push(buffer);
     }
 }
