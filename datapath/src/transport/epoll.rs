@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, SocketFlags, sockopt};
 
 use super::conn_table::ConnTable;
-use super::kernel::{ACCEPT_PAUSE, LINGER_MAX, SocketOptions, local_addr};
+use super::kernel::{ACCEPT_PAUSE, Counters, LINGER_MAX, SocketOptions, local_addr};
 use super::{App, CloseReason, ConnId, HELD_BYTES_MAX, Transport};
 
 /// Ready sockets taken from the kernel in one poll; the rest is ready in the next.
@@ -68,21 +68,6 @@ enum State {
     PeerClosed,
     /// We sent FIN and wait for the peer's.
     Lingering,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    accepted: u64,
-    accept_errors: u64,
-    accept_out_of_descriptors: u64,
-    refused: u64,
-    reads: u64,
-    rx_bytes: u64,
-    writes: u64,
-    tx_bytes: u64,
-    tx_would_block: u64,
-    rx_paused: u64,
-    linger_timeouts: u64,
 }
 
 impl fmt::Debug for EpollTransport {
@@ -379,18 +364,7 @@ impl Transport for EpollTransport {
     }
 
     fn counters(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        let counters = &self.counters;
-        visit("kernel_accepted", counters.accepted);
-        visit("kernel_accept_errors", counters.accept_errors);
-        visit("kernel_accept_out_of_descriptors", counters.accept_out_of_descriptors);
-        visit("kernel_refused", counters.refused);
-        visit("kernel_reads", counters.reads);
-        visit("kernel_rx_bytes", counters.rx_bytes);
-        visit("kernel_writes", counters.writes);
-        visit("kernel_tx_bytes", counters.tx_bytes);
-        visit("kernel_tx_would_block", counters.tx_would_block);
-        visit("kernel_rx_paused", counters.rx_paused);
-        visit("kernel_linger_timeouts", counters.linger_timeouts);
+        self.counters.visit(visit);
     }
 }
 

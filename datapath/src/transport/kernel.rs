@@ -44,6 +44,39 @@ impl SocketOptions {
     }
 }
 
+/// What happened to sockets and connections of one transport.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) accepted: u64,
+    pub(super) accept_errors: u64,
+    pub(super) accept_out_of_descriptors: u64,
+    pub(super) refused: u64,
+    pub(super) reads: u64,
+    pub(super) rx_bytes: u64,
+    pub(super) writes: u64,
+    pub(super) tx_bytes: u64,
+    pub(super) tx_would_block: u64,
+    pub(super) rx_paused: u64,
+    pub(super) linger_timeouts: u64,
+}
+
+impl Counters {
+    /// Hands every counter to `visit` as a metric name and its value.
+    pub(super) fn visit(&self, visit: &mut dyn FnMut(&'static str, u64)) {
+        visit("kernel_accepted", self.accepted);
+        visit("kernel_accept_errors", self.accept_errors);
+        visit("kernel_accept_out_of_descriptors", self.accept_out_of_descriptors);
+        visit("kernel_refused", self.refused);
+        visit("kernel_reads", self.reads);
+        visit("kernel_rx_bytes", self.rx_bytes);
+        visit("kernel_writes", self.writes);
+        visit("kernel_tx_bytes", self.tx_bytes);
+        visit("kernel_tx_would_block", self.tx_would_block);
+        visit("kernel_rx_paused", self.rx_paused);
+        visit("kernel_linger_timeouts", self.linger_timeouts);
+    }
+}
+
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {

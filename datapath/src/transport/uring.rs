@@ -33,7 +33,7 @@ use rustix::io::Errno;
 use rustix::net::{self, Shutdown, sockopt};
 
 use super::conn_table::ConnTable;
-use super::kernel::{ACCEPT_PAUSE, LINGER_MAX, SocketOptions, local_addr};
+use super::kernel::{ACCEPT_PAUSE, Counters, LINGER_MAX, SocketOptions, local_addr};
 use super::{App, CloseReason, ConnId, HELD_BYTES_MAX, Transport};
 
 mod sys;
@@ -107,6 +107,7 @@ pub struct UringTransport {
     spare: Vec<Vec<u8>>,
     sending_bytes: usize,
     counters: Counters,
+    uring_counters: UringCounters,
 }
 
 #[derive(Debug)]
@@ -145,19 +146,9 @@ enum Receiving {
     Cancelling,
 }
 
+/// What only this transport counts.
 #[derive(Debug, Default)]
-struct Counters {
-    accepted: u64,
-    accept_errors: u64,
-    accept_out_of_descriptors: u64,
-    refused: u64,
-    reads: u64,
-    rx_bytes: u64,
-    writes: u64,
-    tx_bytes: u64,
-    tx_would_block: u64,
-    rx_paused: u64,
-    linger_timeouts: u64,
+struct UringCounters {
     receives: u64,
     watch_errors: u64,
     out_of_buffers: u64,
@@ -192,6 +183,7 @@ impl UringTransport {
             spare: Vec::new(),
             sending_bytes: 0,
             counters: Counters::default(),
+            uring_counters: UringCounters::default(),
         };
         transport.accept_from_all();
         transport.ring.watch(transport.watched.as_fd());
@@ -318,7 +310,7 @@ impl UringTransport {
     fn on_receive_failed(&mut self, conn: ConnId, errno: Errno) {
         match errno {
             // Buffers have come back by the time at which the next request is submitted.
-            Errno::NOBUFS => self.counters.out_of_buffers += 1,
+            Errno::NOBUFS => self.uring_counters.out_of_buffers += 1,
             Errno::CANCELED | Errno::INTR | Errno::AGAIN | Errno::NOMEM => {}
             Errno::TIMEDOUT => self.die(conn, CloseReason::TimedOut),
             _ => self.die(conn, CloseReason::Reset),
@@ -405,7 +397,7 @@ impl UringTransport {
         match entry.receiving {
             Receiving::Off if wants_bytes => {
                 entry.receiving = Receiving::On;
-                self.counters.receives += 1;
+                self.uring_counters.receives += 1;
                 self.ring.receive(entry.fd.as_fd(), index);
             }
             Receiving::On if !wants_bytes => {
@@ -426,7 +418,7 @@ impl UringTransport {
                 epoll::delete(&self.watched, &entry.fd)
             };
             // Only without memory; then the failure is noticed when something is sent.
-            self.counters.watch_errors += u64::from(changed.is_err());
+            self.uring_counters.watch_errors += u64::from(changed.is_err());
         }
         if let State::Dead(reason) = entry.state
             && entry.receiving == Receiving::Off
@@ -579,18 +571,8 @@ impl Transport for UringTransport {
     }
 
     fn counters(&self, visit: &mut dyn FnMut(&'static str, u64)) {
-        let (counters, ring) = (&self.counters, &self.ring.counters);
-        visit("kernel_accepted", counters.accepted);
-        visit("kernel_accept_errors", counters.accept_errors);
-        visit("kernel_accept_out_of_descriptors", counters.accept_out_of_descriptors);
-        visit("kernel_refused", counters.refused);
-        visit("kernel_reads", counters.reads);
-        visit("kernel_rx_bytes", counters.rx_bytes);
-        visit("kernel_writes", counters.writes);
-        visit("kernel_tx_bytes", counters.tx_bytes);
-        visit("kernel_tx_would_block", counters.tx_would_block);
-        visit("kernel_rx_paused", counters.rx_paused);
-        visit("kernel_linger_timeouts", counters.linger_timeouts);
+        self.counters.visit(visit);
+        let (counters, ring) = (&self.uring_counters, &self.ring.counters);
         visit("uring_receives", counters.receives);
         visit("uring_watch_errors", counters.watch_errors);
         visit("uring_out_of_buffers", counters.out_of_buffers);
