@@ -73,6 +73,17 @@ struct Connection {
     is_dirty: bool,
 }
 
+impl Connection {
+    /// Notes an operation whose requests are to be sent.
+    fn start(&mut self, flight: Flight, at: usize, dirty: &mut Vec<usize>) {
+        self.client.started(flight);
+        if !self.is_dirty {
+            self.is_dirty = true;
+            dirty.push(at);
+        }
+    }
+}
+
 /// See the module page.
 pub(crate) struct Driver<'s> {
     shared: &'s Shared,
@@ -90,6 +101,8 @@ pub(crate) struct Driver<'s> {
     interval: Histogram<u64>,
     loader: Kind,
     buf: Vec<u8>,
+    /// Operations whose replies were just read, with the elements of the last one.
+    answered: Vec<(Flight, Vec<Vec<u8>>)>,
 }
 
 impl<'s> Driver<'s> {
@@ -132,6 +145,7 @@ impl<'s> Driver<'s> {
             epoll,
             interval: histogram(),
             buf: Vec::with_capacity(READ_BYTES),
+            answered: Vec::new(),
         })
     }
 
@@ -152,8 +166,10 @@ impl<'s> Driver<'s> {
                 ended_at = Some(now);
             }
             self.send()?;
-            let in_flight = self.connections.iter().any(|it| it.client.in_flight() > 0);
-            let is_over = ended_at.is_some_and(|at| !in_flight || now.since(at) > GRACE);
+            let is_over = ended_at.is_some_and(|at| {
+                let is_idle = |it: &Connection| it.client.in_flight() == 0;
+                self.connections.iter().all(is_idle) || now.since(at) > GRACE
+            });
             if is_over || self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -225,11 +241,7 @@ impl<'s> Driver<'s> {
         let (is_error, is_nothing) = (false, false);
         let flight =
             Flight { kind, id, started, replies_left, is_first_of_two, is_error, is_nothing };
-        connection.client.started(flight);
-        if !connection.is_dirty {
-            connection.is_dirty = true;
-            self.dirty.push(at);
-        }
+        connection.start(flight, at, &mut self.dirty);
         true
     }
 
@@ -283,32 +295,21 @@ impl<'s> Driver<'s> {
         self.results.rx_bytes += count as u64;
         let now = self.shared.clock.now();
         let bytes = self.buf.get(..count).unwrap_or_default();
-        let mut followed = Vec::new();
-        let measured = match self.task {
-            Task::Load(_) => None,
-            Task::Measure { from, .. } => Some(from),
-        };
-        let (free, results, interval) = (&mut self.free, &mut self.results, &mut self.interval);
-        let mut failed = false;
+        let mut answered = std::mem::take(&mut self.answered);
         connection.client.on_bytes(bytes, &mut |flight, elements| {
-            failed |= flight.is_error;
-            if flight.is_first_of_two && !flight.is_error {
-                followed.push((flight, elements));
-                return;
-            }
-            free.push_back(at);
-            let latency = now.since(flight.started);
-            interval.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-            if measured.is_some_and(|from| flight.started >= from) {
-                results.note(&flight, latency);
-            }
+            answered.push((flight, elements));
         })?;
-        if failed {
+        if answered.iter().any(|(flight, _)| flight.is_error) {
             self.results.error = Some(connection.client.error_text());
         }
-        for (flight, elements) in followed {
-            self.follow(at, flight, &elements, now);
+        for (flight, elements) in answered.drain(..) {
+            if flight.is_first_of_two && !flight.is_error {
+                self.follow(at, flight, &elements, now);
+            } else {
+                self.finish(at, &flight, now);
+            }
         }
+        self.answered = answered;
         Ok(())
     }
 
@@ -320,18 +321,21 @@ impl<'s> Driver<'s> {
         flight.is_first_of_two = false;
         flight.replies_left = self.writer.follow(kind, flight.id, elements, &mut self.rng, out);
         if flight.replies_left == 0 {
-            self.free.push_back(at);
-            if let Task::Measure { from, .. } = self.task
-                && flight.started >= from
-            {
-                self.results.note(&flight, now.since(flight.started));
-            }
-            return;
+            self.finish(at, &flight, now);
+        } else {
+            connection.start(flight, at, &mut self.dirty);
         }
-        connection.client.started(flight);
-        if !connection.is_dirty {
-            connection.is_dirty = true;
-            self.dirty.push(at);
+    }
+
+    /// An operation has had its last reply.
+    fn finish(&mut self, at: usize, flight: &Flight, now: Instant) {
+        self.free.push_back(at);
+        let latency = now.since(flight.started);
+        self.interval.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+        if let Task::Measure { from, .. } = self.task
+            && flight.started >= from
+        {
+            self.results.note(flight, latency);
         }
     }
 }
