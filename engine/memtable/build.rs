@@ -1,41 +1,9 @@
-//! Compiles the memtables against the headers of the RocksDB that is linked.
+//! Compiles the memtables.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-const SOURCES: [&str; 2] = ["cpp/hash_memtable.cc", "cpp/tree_memtable.cc"];
+mod rocksdb_cc;
 
 fn main() -> ExitCode {
-    // Told by the build script of librocksdb-sys.
-    let Some(package) = std::env::var_os("DEP_ROCKSDB_CARGO_MANIFEST_DIR") else {
-        report("cargo::error=librocksdb-sys does not tell where RocksDB's headers are");
-        return ExitCode::FAILURE;
-    };
-    let rocksdb = PathBuf::from(package).join("rocksdb");
-    // What librocksdb-sys itself sets, as far as it changes the meaning of headers.
-    cc::Build::new()
-        .cpp(true)
-        .std("c++20")
-        .files(SOURCES)
-        .include(rocksdb.join("include"))
-        .include(&rocksdb)
-        .define("NDEBUG", "1")
-        .define("HAVE_ALIGNED_NEW", None)
-        .define("HAVE_UINT128_EXTENSION", None)
-        .define("ROCKSDB_PLATFORM_POSIX", None)
-        .define("ROCKSDB_LIB_IO_POSIX", None)
-        .define("OS_LINUX", None)
-        .flag("-fno-rtti")
-        .flag("-Wall")
-        .flag("-Wno-unused-parameter")
-        .opt_level(3)
-        .compile("coney_memtable");
-    for source in SOURCES {
-        report(&format!("cargo::rerun-if-changed={source}"));
-    }
-    ExitCode::SUCCESS
-}
-
-fn report(line: &str) {
-    println!("{line}");
+    rocksdb_cc::compile(&["cpp/hash_memtable.cc", "cpp/tree_memtable.cc"], "coney_memtable")
 }
