@@ -13,6 +13,7 @@
 //! @client B                                 goes on as another client
 //! >> "PING\r\n"                             raw bytes
 //! < +PONG
+//! @blocked 2                                until so many clients wait in blocking commands
 //! @advance 1500                             moves the server's clock by milliseconds
 //! ```
 //!

@@ -28,6 +28,15 @@ pub trait Peer {
     /// Why nothing can be received, such as a time-out.
     fn receive(&mut self, client: &str, received: &mut Vec<u8>) -> Result<bool, String>;
 
+    /// Waits until so many clients are blocked. A peer that executes what it is sent at once has nothing
+    /// to wait for.
+    ///
+    /// # Errors
+    /// Why it does not come to that, such as a time-out.
+    fn await_blocked(&mut self, _clients: usize) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Moves the server's clock; `false`: this peer's clock is not ours to move.
     fn advance(&mut self, millis: u64) -> bool;
 }
@@ -123,6 +132,7 @@ fn run_case(case: &Case, peer: &mut dyn Peer) -> Result<bool, (usize, String)> {
         match step {
             Step::Send(bytes) => peer.send(client, bytes).map_err(failed)?,
             Step::Client(name) => client = name,
+            Step::Blocked(clients) => peer.await_blocked(*clients).map_err(failed)?,
             Step::Advance(millis) => {
                 peer.advance(*millis);
             }

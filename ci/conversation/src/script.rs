@@ -33,6 +33,8 @@ pub enum Step {
     Client(String),
     /// The server's clock moves on, in milliseconds.
     Advance(u64),
+    /// Until so many clients wait in blocking commands.
+    Blocked(usize),
 }
 
 /// A file that is no conversation.
@@ -84,6 +86,9 @@ impl Script {
             } else if let Some(millis) = line.strip_prefix("@advance ") {
                 let millis = millis.trim().parse();
                 Step::Advance(millis.map_err(|_nan| error("milliseconds expected".to_owned()))?)
+            } else if let Some(clients) = line.strip_prefix("@blocked ") {
+                let clients = clients.trim().parse();
+                Step::Blocked(clients.map_err(|_nan| error("a number expected".to_owned()))?)
             } else {
                 return Err(error(format!(
                     "a line starts with ==, >, >>, <, @ or #, not {line:?}"
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn a_file_becomes_cases_of_steps() {
         let text = "# note\n== first\n> SET k \"a\\x00 b\"\n< +OK\n@client B\n>> \"PING\\r\\n\"\n\
-                    < *2\n<   \"x\"\n<   *1\n<     :1\n< glob \"a*\"\n@advance 5\n";
+                    < *2\n<   \"x\"\n<   *1\n<     :1\n< glob \"a*\"\n@advance 5\n@blocked 2\n";
         let script = Script::parse("t", text).unwrap();
         let [case] = &script.cases[..] else { panic!("one case") };
         assert_eq!((case.title.as_str(), case.line), ("first", 2));
@@ -232,6 +237,7 @@ mod tests {
         let Step::Expect(expected) = steps[4] else { panic!("an expectation") };
         assert_eq!(expected.to_string(), "*2 \"x\" *1 :1");
         assert_eq!(*steps[6], Step::Advance(5));
+        assert_eq!(*steps[7], Step::Blocked(2));
     }
 
     #[test]
@@ -241,6 +247,7 @@ mod tests {
             ("== t\n< *2\n< :1\n", 2),
             ("== t\n> PING\nnonsense\n", 3),
             ("== t\n> SET \"open\n", 2),
+            ("== t\n@blocked two\n", 2),
         ] {
             assert_eq!(Script::parse("t", text).unwrap_err().line, line, "{text}");
         }

@@ -5,11 +5,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use coney_base::Clock;
+
 use crate::run::Peer;
 use crate::script::encode;
+use crate::value::Value;
 
 /// How long a reply may take before the case fails.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The client that brings the server where a case starts, and looks at who waits.
+const OBSERVER: &str = "observer";
 
 /// Speaks to a server over kernel sockets.
 #[derive(Debug)]
@@ -37,23 +42,32 @@ impl TcpPeer {
         }
         self.clients.get_mut(name).ok_or_else(|| "just inserted".to_owned())
     }
+
+    /// What the server replies to a client that is none of the conversation's.
+    fn ask(&mut self, command: &[&str]) -> Result<Value, String> {
+        let words: Vec<Vec<u8>> = command.iter().map(|word| word.as_bytes().to_vec()).collect();
+        self.send(OBSERVER, &encode(&words))?;
+        let mut reply = Vec::new();
+        loop {
+            if !self.receive(OBSERVER, &mut reply)? {
+                return Err(format!("the server closed the connection at {command:?}"));
+            }
+            if let Some((value, _)) = Value::parse(&reply).map_err(|error| error.to_string())? {
+                return Ok(value);
+            }
+        }
+    }
 }
 
 impl Peer for TcpPeer {
     fn reset(&mut self) -> Result<(), String> {
         self.clients.clear();
-        self.send("reset", &encode(&[b"FLUSHALL".to_vec()]))?;
-        let mut reply = Vec::new();
-        while !reply.ends_with(b"\r\n") {
-            if !self.receive("reset", &mut reply)? {
-                return Err("the server closed the connection at FLUSHALL".to_owned());
-            }
-        }
+        let reply = self.ask(&["FLUSHALL"])?;
         self.clients.clear();
-        if reply == b"+OK\r\n" {
+        if reply == Value::Simple(b"OK".to_vec()) {
             Ok(())
         } else {
-            Err(format!("FLUSHALL: {}", reply.escape_ascii()))
+            Err(format!("FLUSHALL: {reply}"))
         }
     }
 
@@ -77,6 +91,20 @@ impl Peer for TcpPeer {
             }
             Err(error) => Err(format!("client {client}: {error}")),
         }
+    }
+
+    fn await_blocked(&mut self, clients: usize) -> Result<(), String> {
+        let clock = Clock::new();
+        let deadline = clock.now() + REPLY_TIMEOUT;
+        let wanted = format!("blocked_clients:{clients}");
+        while clock.now() < deadline {
+            let reply = self.ask(&["INFO", "clients"])?;
+            let Value::Bulk(info) = reply else { return Err(format!("INFO: {reply}")) };
+            if String::from_utf8_lossy(&info).lines().any(|line| line == wanted) {
+                return Ok(());
+            }
+        }
+        Err(format!("not {clients} blocked clients within {REPLY_TIMEOUT:?}"))
     }
 
     fn advance(&mut self, _millis: u64) -> bool {
