@@ -67,3 +67,39 @@ need_python_tools() {
 	fi
 	PATH="$venv/bin:$PATH"
 }
+
+# Installs QEMU and unpacks Debian's kernel for virtual machines into $GUEST_KERNEL, beside the build directory. Where that
+# is impossible it says why, and fails.
+need_emulator() {
+	GUEST_KERNEL=$(dirname "$CARGO_TARGET_DIR")/guest-kernel
+	if [ "$(uname -m)" != x86_64 ] || ! command -v apt-get >/dev/null; then
+		say "the emulated machine needs Debian on x86-64"
+		return 1
+	fi
+	if ! (need_packages qemu-system-x86 busybox-static e2fsprogs binutils); then
+		say "QEMU cannot be installed here"
+		return 1
+	fi
+	[ ! -d "$GUEST_KERNEL" ] || return 0
+	say "unpacking Debian's kernel for virtual machines into $GUEST_KERNEL"
+	if ! unpack_kernel "$GUEST_KERNEL"; then
+		say "the package linux-image-cloud-amd64 cannot be downloaded here"
+		return 1
+	fi
+}
+
+# Unpacks Debian's kernel for virtual machines into a directory; nothing is installed.
+unpack_kernel() {
+	local package scratch
+	scratch=$(mktemp -d)
+	: >"$scratch/log"
+	package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
+	if [ -n "$package" ] && (cd "$scratch" && apt-get download -q "$package") >"$scratch/log" 2>&1 &&
+		dpkg-deb -x "$scratch"/*.deb "$scratch/tree" && mv "$scratch/tree" "$1"; then
+		rm -r "$scratch"
+		return 0
+	fi
+	cat "$scratch/log" >&2
+	rm -r "$scratch"
+	return 1
+}
