@@ -107,7 +107,7 @@ fn serve(
     let cores = threads::cores();
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
-    let seed = u64::from_ne_bytes(host::random()?);
+    let seed = u64::from_ne_bytes(coney_base::random()?);
     let user = User::find(&config.user, &config.group)?;
     let rules = access::rules(&config)?;
     let mut plan = datapath::plan(&config, &rules, workers)?;

@@ -82,7 +82,7 @@ fn open(
     addresses: &[IpAddr],
     workers: usize,
 ) -> Result<Vec<TcpTransport<dpdk::DpdkPort>>, DpdkUnavailable> {
-    let secret = crate::host::random().map_err(DpdkUnavailable::Random)?;
+    let secret = coney_base::random().map_err(DpdkUnavailable::Random)?;
     let eal = Eal::start(&config.eal)?;
     let options = Options {
         queues: u16::try_from(workers).unwrap_or(u16::MAX),
