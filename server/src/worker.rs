@@ -191,7 +191,7 @@ impl Worker {
                 let report = self.core.report(&self.transports);
                 reply.send(Box::new(report)).ok();
             }
-            Message::SetAccess(access) => self.core.set_access(access),
+            Message::SetRules(rules) => self.core.set_rules(rules, &mut self.transports),
             Message::SyncFailed => self.core.on_sync_failed(&mut self.transports),
             Message::ResetStats => self.core.reset_stats(),
             Message::Stop => {
