@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
+import subprocess
 
 import pytest
 
-from coney import BINARY, Namespaces, NotPermitted, Server, connect
+from coney import BINARY, ROOT, Namespaces, NotPermitted, Server, connect
 from test_xdp import kernel_counter
 
 
@@ -103,3 +105,13 @@ def test_what_is_missing_is_said(serve):
 def test_an_interface_with_several_queues_is_refused(serve):
     done = bench(serve("kernel"))
     assert done.returncode == 1 and "peer0 has 2 receive queues" in done.stderr, done
+
+
+def test_transports_measures_latencies_at_a_fixed_rate(namespaces):
+    done = subprocess.run([str(ROOT / "bench/transports"), "--quick", "--setups", "default", "--pipelines=", "--rate", "1000"],
+                          capture_output=True, text=True, env={**os.environ, "CONEY_BINARY": str(BINARY)}, timeout=300)
+    if "CAP_" in done.stderr:
+        pytest.skip(f"AF_XDP is not permitted here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    rates = dict(re.findall(r"^  default (\w+) +(\d+) ", done.stdout, re.MULTILINE))
+    assert set(rates) == {"kernel", "xdp"} and all(int(rate) > 800 for rate in rates.values()), done.stdout
