@@ -16,7 +16,7 @@ LAYERS = {
     "coney-dpdk": set(),
     "coney-datapath": {"coney-base", "coney-dpdk", "coney-xdp-prog"},
     "coney-memtable": set(),
-    "coney-load": {"coney-base"},
+    "coney-load": {"coney-base", "coney-datapath", "coney-xdp-prog"},
     "coney-spdk-env": {"coney-base"},
     "coney-spdk-env-shim": {"coney-base", "coney-spdk-env"},
     "coney-engine": {"coney-base", "coney-resp", "coney-memtable", "coney-spdk-env-shim"},

@@ -6,6 +6,14 @@
 //! and [`Responder::next_hop`] finds a connection's next hop again when its peer fell silent: the
 //! peer itself if it is on the link, else the router, known by the hardware address that failed.
 //!
+//! A device brings answers to whichever of its queues it likes, mostly the first. So the responders of a
+//! device's queues ([`Responder::for_queues`]) tell each other what they asked and what they learnt:
+//!
+//! ```text
+//! queue 1: next_hop -- question to the network, News::Asked --> queues 0, 2, ...
+//! queue 0: on_frame <- answer from the network; News::Learnt --> queues 1, 2, ...
+//! ```
+//!
 //! It has no I/O and no clock. Everything is bounded; beyond a bound, answers and questions are
 //! dropped and counted, because whoever asks asks again.
 //!
@@ -17,6 +25,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use coney_base::Instant;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::wire::Hop;
 use crate::wire::checksum::{Sum, pseudo_header};
@@ -33,6 +42,10 @@ pub const NEIGHBOURS_MAX: usize = 256;
 pub const ANSWERS_PER_SECOND_MAX: u32 = 5000;
 /// One neighbour is asked for at most this often (RFC 1122 §2.3.2.1).
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// News of other queues that may wait for one; more are dropped.
+pub const NEWS_MAX: usize = 1024;
+/// A neighbour that did not change is told to other queues at most this often.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest frame that is answered.
 const FRAME_BYTES_MAX: usize = 9100;
 
@@ -65,6 +78,15 @@ struct Neighbour {
     heard_at: Instant,
 }
 
+/// What a queue tells the others of its device.
+#[derive(Clone, Copy, Debug)]
+enum News {
+    /// The network was asked for the address: whoever gets the answer may believe it.
+    Asked(IpAddr),
+    /// The neighbour has this hardware address.
+    Learnt(IpAddr, Mac),
+}
+
 #[derive(Debug, Default)]
 struct Counters {
     arp_answered: u64,
@@ -74,6 +96,7 @@ struct Counters {
     dropped: u64,
     asked: u64,
     conflicts: u64,
+    news_dropped: u64,
 }
 
 /// See the module page.
@@ -87,6 +110,9 @@ pub struct Responder {
     /// Start of the present second, and what was answered in it.
     window: (Instant, u32),
     out: Vec<u8>,
+    /// What other queues tell, and where they are told.
+    news: Option<Receiver<News>>,
+    others: Vec<Sender<News>>,
     counters: Counters,
 }
 
@@ -100,8 +126,26 @@ impl Responder {
             asked: BTreeMap::new(),
             window: (Instant::ZERO, 0),
             out: Vec::with_capacity(FRAME_BYTES_MAX),
+            news: None,
+            others: Vec::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Responders for all queues of a device, which tell each other of neighbours.
+    pub fn for_queues(mac: Mac, addresses: &[IpAddr], queues: usize) -> Vec<Self> {
+        let mut all: Vec<Self> = (0..queues).map(|_| Self::new(mac, addresses)).collect();
+        for at in 0..queues {
+            let (sender, receiver) = bounded(NEWS_MAX);
+            for (other, responder) in all.iter_mut().enumerate() {
+                if other == at {
+                    responder.news = Some(receiver.clone());
+                } else {
+                    responder.others.push(sender.clone());
+                }
+            }
+        }
+        all
     }
 
     /// Takes a frame. `false`: it is of no kind that is handled here, or damaged.
@@ -111,6 +155,8 @@ impl Responder {
             return false;
         }
         let Some((link, packet)) = ethernet::Header::parse(frame) else { return false };
+        // Before the frame: it may be the answer to what another queue asked.
+        self.take_news(now);
         let handled = match link.ether_type {
             TYPE_ARP => self.on_arp(now, &link, packet),
             TYPE_IPV4 => self.on_ipv4(now, &link, packet),
@@ -121,6 +167,25 @@ impl Responder {
             self.out.clear();
         }
         handled.is_some()
+    }
+
+    /// Takes what other queues told; it is not told on.
+    pub fn take_news(&mut self, now: Instant) {
+        while let Some(news) = self.news.as_ref().and_then(|news| news.try_recv().ok()) {
+            match news {
+                News::Asked(address) => {
+                    self.forget_questions(now);
+                    if self.asked.len() < NEIGHBOURS_MAX {
+                        self.asked.insert(address, now);
+                    } else {
+                        self.counters.news_dropped += 1;
+                    }
+                }
+                News::Learnt(address, mac) => {
+                    self.remember(now, address, mac);
+                }
+            }
+        }
     }
 
     /// The frame to be sent, if the last call left one.
@@ -143,13 +208,14 @@ impl Responder {
         remote: IpAddr,
     ) -> Option<Mac> {
         self.out.clear();
+        self.take_news(now);
         let target = self.hop_address(hop.remote, remote);
         if let Some(known) = self.neighbours.get(&target)
             && known.mac != hop.remote
         {
             return Some(known.mac);
         }
-        self.asked.retain(|_, at| now.since(*at) < ASK_INTERVAL);
+        self.forget_questions(now);
         if self.asked.contains_key(&target) || self.asked.len() >= NEIGHBOURS_MAX {
             return None;
         }
@@ -161,6 +227,8 @@ impl Responder {
         if written.is_some() {
             self.asked.insert(target, now);
             self.counters.asked += 1;
+            // Before the question leaves, so that no answer comes sooner.
+            self.tell(News::Asked(target));
         }
         None
     }
@@ -175,6 +243,7 @@ impl Responder {
         visit("responder_dropped", counters.dropped);
         visit("responder_asked", counters.asked);
         visit("responder_address_conflicts", counters.conflicts);
+        visit("responder_dropped_news", counters.news_dropped);
         visit("responder_neighbours", self.neighbours.len() as u64);
     }
 
@@ -347,21 +416,43 @@ impl Responder {
         if !is_host(address) || !is_host_mac(&mac) {
             return;
         }
+        let is_wanted =
+            to_us || self.neighbours.contains_key(&address) || self.asked.contains_key(&address);
+        if is_wanted && self.remember(now, address, mac) {
+            self.tell(News::Learnt(address, mac));
+        }
+    }
+
+    /// Returns whether other queues should hear of it.
+    fn remember(&mut self, now: Instant, address: IpAddr, mac: Mac) -> bool {
         if let Some(known) = self.neighbours.get_mut(&address) {
+            let is_news = known.mac != mac || now.since(known.heard_at) >= TELL_INTERVAL;
             if known.mac != mac {
                 known.previous = Some(known.mac);
                 known.mac = mac;
             }
             known.heard_at = now;
-        } else if to_us || self.asked.contains_key(&address) {
-            if self.neighbours.len() >= NEIGHBOURS_MAX {
-                let oldest = self.neighbours.iter().min_by_key(|(_, known)| known.heard_at);
-                if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                    self.neighbours.remove(&oldest);
-                }
-            }
-            self.neighbours.insert(address, Neighbour { mac, previous: None, heard_at: now });
+            return is_news;
         }
+        if self.neighbours.len() >= NEIGHBOURS_MAX {
+            let oldest = self.neighbours.iter().min_by_key(|(_, known)| known.heard_at);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.neighbours.remove(&oldest);
+            }
+        }
+        self.neighbours.insert(address, Neighbour { mac, previous: None, heard_at: now });
+        true
+    }
+
+    fn forget_questions(&mut self, now: Instant) {
+        self.asked.retain(|_, at| now.since(*at) < ASK_INTERVAL);
+    }
+
+    /// Tells the other queues, without ever waiting: what finds no room, they learn with the next frame
+    /// or question.
+    fn tell(&mut self, news: News) {
+        let dropped = self.others.iter().filter(|other| other.try_send(news).is_err()).count();
+        self.counters.news_dropped += dropped as u64;
     }
 
     fn may_answer(&mut self, now: Instant) -> bool {

@@ -19,8 +19,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use coney_base::Instant;
+use coney_xdp_prog::Rules;
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -129,6 +131,10 @@ pub trait Transport {
 
     /// Stops accepting connections; established ones go on. Part of a clean shutdown.
     fn stop_accepting(&mut self);
+
+    /// From now on these rules hold for who may connect, if the transport decides that by itself. By
+    /// default an XDP program or the application does.
+    fn set_rules(&mut self, _rules: &Arc<Rules>) {}
 
     /// When `poll` must be called at the latest although nothing arrives; `None`: never.
     fn next_deadline(&self) -> Option<Instant>;

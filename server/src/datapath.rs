@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_control::config::keys::kernel_transport_word;
@@ -147,15 +148,19 @@ impl Part {
     }
 }
 
-/// Decides how clients reach `workers` workers, and opens the listeners. No client gets in by AF_XDP
-/// whom `rules` refuse, not even at the start.
+/// Decides how clients reach `workers` workers, and opens the listeners. No client gets in by AF_XDP or
+/// DPDK whom `rules` refuse, not even at the start.
 ///
 /// # Errors
 /// [`DatapathError`].
-pub(crate) fn plan(config: &Config, rules: &Rules, workers: usize) -> Result<Plan, DatapathError> {
+pub(crate) fn plan(
+    config: &Config,
+    rules: &Arc<Rules>,
+    workers: usize,
+) -> Result<Plan, DatapathError> {
     if config.datapath == Datapath::Dpdk {
         #[cfg(feature = "dpdk")]
-        return dpdk::plan(config, workers);
+        return dpdk::plan(config, rules, workers);
         #[cfg(not(feature = "dpdk"))]
         return Err(DatapathError::NoDpdk);
     }

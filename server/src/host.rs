@@ -84,29 +84,18 @@ pub(crate) fn raise_file_limit() -> usize {
     usize::try_from(files.saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX)
 }
 
-/// Random bytes.
-///
-/// # Errors
-/// `/dev/urandom` cannot be read.
-pub(crate) fn random<const LEN: usize>() -> Result<[u8; LEN], std::io::Error> {
-    use std::io::Read;
-    let mut bytes = [0; LEN];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Random hexadecimal digits, two for each byte.
 ///
 /// # Errors
-/// See [`random`].
+/// See [`coney_base::random`].
 pub(crate) fn random_hex<const LEN: usize>() -> Result<String, std::io::Error> {
-    Ok(random::<LEN>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(coney_base::random::<LEN>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Forty random hexadecimal digits: the id of this run.
 ///
 /// # Errors
-/// See [`random`].
+/// See [`coney_base::random`].
 pub(crate) fn run_id() -> Result<String, std::io::Error> {
     random_hex::<20>()
 }

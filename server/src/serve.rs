@@ -15,7 +15,7 @@ use coney_base::Clock;
 use coney_control::config::{Config, LogFormat, Memtable, PinCores};
 use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
-use coney_xdp_prog::{AccessList, RulesError};
+use coney_xdp_prog::{Rules, RulesError};
 use crossbeam_channel::Receiver;
 use tracing::{error, info, warn};
 
@@ -107,9 +107,9 @@ fn serve(
     let cores = threads::cores();
     let workers = if config.workers == 0 { (cores.len() / 2).max(1) } else { config.workers };
     let clock = Clock::new();
-    let seed = u64::from_ne_bytes(host::random()?);
+    let seed = u64::from_ne_bytes(coney_base::random()?);
     let user = User::find(&config.user, &config.group)?;
-    let rules = access::rules(&config)?;
+    let rules = Arc::new(access::rules(&config)?);
     let mut plan = datapath::plan(&config, &rules, workers)?;
     let Privileged { steering, threads } = give_up_privileges(&config, user, &mut plan, clock)?;
     let device = storage::open(&config)?;
@@ -119,7 +119,7 @@ fn serve(
     settings::apply(&config, &engine);
     load_users(&config, &engine)?;
     let shared = Shared {
-        access: Arc::new(rules.access),
+        rules,
         runtime: Arc::new(Runtime::new(&config)),
         sync: Arc::new(SyncHandle::default()),
         clock,
@@ -228,7 +228,7 @@ struct Shared {
     engine: Arc<Engine>,
     runtime: Arc<Runtime>,
     sync: Arc<SyncHandle>,
-    access: Arc<AccessList>,
+    rules: Arc<Rules>,
     clock: Clock,
 }
 
@@ -309,7 +309,7 @@ fn start_worker(
     let engine = Arc::clone(&shared.engine);
     let (runtime, sync, clock) =
         (Arc::clone(&shared.runtime), Arc::clone(&shared.sync), shared.clock);
-    let access = Arc::clone(&shared.access);
+    let rules = Arc::clone(&shared.rules);
     let id = seat.handle.id;
     let peers = peers.to_vec();
     let thread =
@@ -335,7 +335,7 @@ fn start_worker(
                     pool,
                     admin,
                     sync,
-                    access,
+                    rules,
                     transports: transports.len(),
                     clock,
                 },

@@ -52,7 +52,7 @@ impl SteppedWorker {
                 pool,
                 admin,
                 sync: Arc::default(),
-                access: Arc::new(rules.access),
+                rules: Arc::new(rules),
                 transports: transports.len(),
                 clock,
             },

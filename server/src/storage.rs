@@ -17,8 +17,6 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tracing::info;
 
-use crate::host;
-
 /// Why a device cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
@@ -113,8 +111,8 @@ pub(crate) fn make_file_system(
     path: &Path,
     force: bool,
 ) -> Result<(), StorageError> {
-    let uuid =
-        host::random().map_err(|source| StorageError::Make { path: path.to_owned(), source })?;
+    let uuid = coney_base::random()
+        .map_err(|source| StorageError::Make { path: path.to_owned(), source })?;
     let options = FormatOptions { uuid, journal_blocks: None, force };
     format(device, &options)
         .map(drop)

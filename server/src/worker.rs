@@ -32,6 +32,8 @@ pub(crate) mod report;
 pub(crate) mod session;
 mod sessions;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use self::core::{Core, CoreParts};
@@ -47,6 +49,9 @@ const CALLED_ROUNDS_MAX: usize = 16;
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A parked command that waits for a latch or a stalled write is tried again at least this often.
 const RETRY_INTERVAL: Duration = Duration::from_millis(1);
+/// Kernel sockets beside a transport of our own are asked for news at least this often while that one has
+/// work. Asking is a system call, and they carry few clients: those on the same host.
+const KERNEL_POLL_INTERVAL: Duration = Duration::from_micros(50);
 /// How long a stopping worker waits for clients to take their last replies.
 const STOP_GRACE: Duration = Duration::from_millis(500);
 
@@ -74,6 +79,8 @@ pub(crate) struct Worker {
     /// Since when there has been nothing to do.
     idle_since: Option<Instant>,
     next_idle_check: Instant,
+    /// When kernel sockets that had no news are asked again, however busy other transports are.
+    next_kernel_poll: Instant,
     /// When a stopping worker ends, whether or not its clients took their replies.
     stop_at: Option<Instant>,
 }
@@ -93,6 +100,7 @@ impl Worker {
             clock: parts.clock,
             idle_since: None,
             next_idle_check: Instant::ZERO,
+            next_kernel_poll: Instant::ZERO,
             stop_at: None,
         }
     }
@@ -124,10 +132,7 @@ impl Worker {
     fn iterate(&mut self) -> usize {
         self.core.unix_now = self.clock.unix_now();
         let mut work = self.read_inbox();
-        for (at, transport) in self.transports.iter_mut().enumerate() {
-            let mut ingress = Ingress { core: &mut self.core, transport: at };
-            work += transport.poll(ingress.core.now, &mut ingress);
-        }
+        work += self.poll_transports();
         work += self.core.retry_parked();
         work += self.core.resume_called();
         work += self.core.resume_paused();
@@ -155,6 +160,26 @@ impl Worker {
             if let Some(timeout) = self.runtime.idle_timeout() {
                 self.core.close_idle(timeout, &mut self.transports);
             }
+        }
+        work
+    }
+
+    /// The last transport is that of kernel sockets.
+    fn poll_transports(&mut self) -> usize {
+        let now = self.core.now;
+        let mut work = 0;
+        let last = self.transports.len().saturating_sub(1);
+        for (at, transport) in self.transports.iter_mut().enumerate() {
+            let is_beside = at > 0 && at == last;
+            if is_beside && work > 0 && now < self.next_kernel_poll {
+                break;
+            }
+            let mut ingress = Ingress { core: &mut self.core, transport: at };
+            let news = transport.poll(now, &mut ingress);
+            if is_beside && news == 0 {
+                self.next_kernel_poll = now + KERNEL_POLL_INTERVAL;
+            }
+            work += news;
         }
         work
     }
@@ -191,7 +216,7 @@ impl Worker {
                 let report = self.core.report(&self.transports);
                 reply.send(Box::new(report)).ok();
             }
-            Message::SetAccess(access) => self.core.set_access(access),
+            Message::SetRules(rules) => self.core.set_rules(rules, &mut self.transports),
             Message::SyncFailed => self.core.on_sync_failed(&mut self.transports),
             Message::ResetStats => self.core.reset_stats(),
             Message::Stop => {

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, classify, errno_of};
 use crate::layout::{
-    ACCESS_ALLOW, ACCESS_DENY, ACCESS_MAX, AccessData, Limits, QUEUES_MAX, ServedKey, Verdict,
-    access_key, served_key,
+    ACCESS_ALLOW, ACCESS_DENY, ACCESS_MAX, AccessData, Limits, QUEUES_MAX, SERVED_MAX, ServedKey,
+    Verdict, access_key, served_key,
 };
 use crate::object::OBJECT;
 use crate::rules::{AccessList, Rules};
@@ -34,12 +34,14 @@ pub struct Options {
     /// Longer frames to served endpoints are dropped and counted by the program, because the
     /// socket would drop them without telling them apart from other losses.
     pub frame_bytes_max: u32,
+    /// How many endpoints can be served at a time; [`Error::ServedSetFull`] beyond.
+    pub served_max: u32,
 }
 
 impl Default for Options {
-    /// No limit.
+    /// Frames of any length, [`SERVED_MAX`] endpoints.
     fn default() -> Self {
-        Self { frame_bytes_max: u32::MAX }
+        Self { frame_bytes_max: u32::MAX, served_max: SERVED_MAX }
     }
 }
 
@@ -135,6 +137,7 @@ impl Program {
         const ACTION: &str = "load the XDP program";
         let mut ebpf = EbpfLoader::new()
             .override_global("frame_bytes_max", &options.frame_bytes_max, true)
+            .map_max_entries("served", options.served_max)
             .load(OBJECT)
             .map_err(|error| classify(ACTION, error))?;
         let served = HashMap::try_from(take_map(&mut ebpf, "served")?)

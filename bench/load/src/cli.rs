@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::keys::Distribution;
 use crate::pace::Arrivals;
+use crate::wire::Transport;
 use crate::workload::Workload;
 
 /// See the module page. Defaults that depend on others are chosen in [`crate::plan`].
@@ -21,6 +22,12 @@ pub struct BenchArgs {
     /// The server's address
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379")]
     pub server: SocketAddr,
+    /// Whose TCP the client uses
+    #[arg(long, value_enum, default_value_t = Transport::Kernel)]
+    pub transport: Transport,
+    /// The network interface that leads to the server, for --transport xdp; it must have one receive queue
+    #[arg(long, value_name = "NAME", required_if_eq("transport", "xdp"))]
+    pub interface: Option<String>,
     /// Password
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,

@@ -1,8 +1,6 @@
 //! One thread: its connections, when to write and when to read.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -10,19 +8,14 @@ use std::time::Duration;
 use coney_base::{Clock, Instant};
 use hdrhistogram::Histogram;
 use rand::rngs::SmallRng;
-use rustix::buffer::spare_capacity;
-use rustix::event::{Timespec, epoll};
 
 use crate::client::{BadReply, Client, Flight};
 use crate::keys::KeySpace;
 use crate::pace::Pace;
 use crate::results::{Results, histogram};
+use crate::wire::{Receive, Wire, WireError};
 use crate::workload::{Kind, Mix, Writer};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 * 1024;
-/// Connections looked at after one wait.
-const EVENTS_MAX: usize = 1024;
 /// How often progress is told.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// How long operations may take to finish after the end.
@@ -33,10 +26,8 @@ const SPIN: Duration = Duration::from_micros(100);
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DriverError {
-    #[error("a connection broke: {0}")]
-    Io(#[from] std::io::Error),
-    #[error("the server closed a connection")]
-    Closed,
+    #[error(transparent)]
+    Wire(#[from] WireError),
     #[error(transparent)]
     Reply(#[from] BadReply),
 }
@@ -65,10 +56,10 @@ pub(crate) enum Task {
 /// What a thread did since it told last.
 pub(crate) type Tick = Histogram<u64>;
 
+#[derive(Default)]
 struct Connection {
-    stream: TcpStream,
     client: Client,
-    /// The socket was full: epoll tells when it is not.
+    /// It takes nothing more: the wire tells when it does.
     is_blocked: bool,
     is_dirty: bool,
 }
@@ -77,6 +68,10 @@ impl Connection {
     /// Notes an operation whose requests are to be sent.
     fn start(&mut self, flight: Flight, at: usize, dirty: &mut Vec<usize>) {
         self.client.started(flight);
+        self.mark_dirty(at, dirty);
+    }
+
+    fn mark_dirty(&mut self, at: usize, dirty: &mut Vec<usize>) {
         if !self.is_dirty {
             self.is_dirty = true;
             dirty.push(at);
@@ -96,42 +91,31 @@ pub(crate) struct Driver<'s> {
     free: VecDeque<usize>,
     /// Connections with something to send.
     dirty: Vec<usize>,
-    epoll: rustix::fd::OwnedFd,
     results: Results,
     interval: Histogram<u64>,
     loader: Kind,
-    buf: Vec<u8>,
     /// Operations whose replies were just read, with the elements of the last one.
     answered: Vec<(Flight, Vec<Vec<u8>>)>,
+    /// What a server sent that is no reply.
+    bad_reply: Option<BadReply>,
 }
 
 impl<'s> Driver<'s> {
-    /// # Errors
-    /// The kernel has no epoll or no descriptors left.
+    /// For so many connections.
     pub(crate) fn new(
         shared: &'s Shared,
         task: Task,
         pace: Pace,
         (writer, rng): (Writer, SmallRng),
-        streams: Vec<TcpStream>,
-    ) -> Result<Self, DriverError> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(std::io::Error::from)?;
+        connections: usize,
+    ) -> Self {
         let (Task::Load(pipeline) | Task::Measure { pipeline, .. }) = task;
-        let mut connections = Vec::with_capacity(streams.len());
-        let mut free = VecDeque::with_capacity(streams.len() * pipeline);
-        for (at, stream) in streams.into_iter().enumerate() {
-            stream.set_nonblocking(true)?;
-            let data = epoll::EventData::new_u64(at as u64);
-            epoll::add(&epoll, &stream, data, epoll::EventFlags::IN)
-                .map_err(std::io::Error::from)?;
-            let client = Client::default();
-            connections.push(Connection { stream, client, is_blocked: false, is_dirty: false });
-        }
+        let mut free = VecDeque::with_capacity(connections * pipeline);
         // In turns, so that a slow rate does not use the first connection alone.
         for _ in 0..pipeline {
-            free.extend(0..connections.len());
+            free.extend(0..connections);
         }
-        Ok(Self {
+        Self {
             results: Results::new(shared.mix.kinds().len()),
             loader: shared.mix.loader(),
             shared,
@@ -139,25 +123,24 @@ impl<'s> Driver<'s> {
             pace,
             writer,
             rng,
-            connections,
+            connections: (0..connections).map(|_| Connection::default()).collect(),
             free,
             dirty: Vec::new(),
-            epoll,
             interval: histogram(),
-            buf: Vec::with_capacity(READ_BYTES),
             answered: Vec::new(),
-        })
+            bad_reply: None,
+        }
     }
 
-    /// Runs to the end of the task; the connections come back for the next one.
+    /// Runs to the end of the task.
     ///
     /// # Errors
     /// [`DriverError`].
     pub(crate) fn run(
         mut self,
+        wire: &mut dyn Wire,
         ticks: &Sender<Tick>,
-    ) -> Result<(Results, Vec<TcpStream>), DriverError> {
-        let mut events = Vec::with_capacity(EVENTS_MAX);
+    ) -> Result<Results, DriverError> {
         let mut now = self.shared.clock.now();
         let mut next_tick = now + TICK;
         let mut ended_at = None;
@@ -165,7 +148,7 @@ impl<'s> Driver<'s> {
             if ended_at.is_none() && !self.start_operations(now) {
                 ended_at = Some(now);
             }
-            self.send()?;
+            self.send(now, wire)?;
             let is_over = ended_at.is_some_and(|at| {
                 let is_idle = |it: &Connection| it.client.in_flight() == 0;
                 self.connections.iter().all(is_idle) || now.since(at) > GRACE
@@ -173,14 +156,9 @@ impl<'s> Driver<'s> {
             if is_over || self.shared.stop.load(Ordering::Relaxed) {
                 break;
             }
-            events.clear();
-            let timeout = self.timeout(now, next_tick, ended_at.is_some());
-            epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&timeout))
-                .or_else(|errno| if errno == rustix::io::Errno::INTR { Ok(0) } else { Err(errno) })
-                .map_err(std::io::Error::from)?;
-            for event in &events {
-                let at = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
-                self.on_event(at, event.flags)?;
+            wire.wait(self.timeout(now, next_tick, ended_at.is_some()), &mut self)?;
+            if let Some(bad) = self.bad_reply.take() {
+                return Err(bad.into());
             }
             now = self.shared.clock.now();
             if now >= next_tick {
@@ -192,8 +170,7 @@ impl<'s> Driver<'s> {
             }
         }
         ticks.send(self.interval).ok();
-        let streams = self.connections.into_iter().map(|it| it.stream).collect();
-        Ok((self.results, streams))
+        Ok(self.results)
     }
 
     /// Starts what is due and has room; `false`: the task has nothing more to start.
@@ -245,18 +222,24 @@ impl<'s> Driver<'s> {
         true
     }
 
-    fn send(&mut self) -> Result<(), DriverError> {
+    fn send(&mut self, now: Instant, wire: &mut dyn Wire) -> Result<(), DriverError> {
         for at in self.dirty.drain(..) {
             let Some(connection) = self.connections.get_mut(at) else { continue };
             connection.is_dirty = false;
-            if !connection.is_blocked {
-                write_out(connection, at, &self.epoll, &mut self.results)?;
+            if connection.is_blocked {
+                continue;
             }
+            let out = &mut connection.client.out;
+            let taken = wire.send(now, at, out)?;
+            self.results.tx_bytes += taken as u64;
+            out.drain(..taken);
+            connection.is_blocked = !out.is_empty();
         }
+        wire.flush(now);
         Ok(())
     }
 
-    fn timeout(&self, now: Instant, next_tick: Instant, has_ended: bool) -> Timespec {
+    fn timeout(&self, now: Instant, next_tick: Instant, has_ended: bool) -> Duration {
         let mut wait = next_tick.since(now);
         if !has_ended && let Some(next) = self.pace.next() {
             // Whoever waits for a free connection is woken by a reply.
@@ -265,52 +248,7 @@ impl<'s> Driver<'s> {
                 wait = if until_next < SPIN { Duration::ZERO } else { wait.min(until_next - SPIN) };
             }
         }
-        Timespec {
-            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: wait.subsec_nanos().into(),
-        }
-    }
-
-    fn on_event(&mut self, at: usize, flags: epoll::EventFlags) -> Result<(), DriverError> {
-        let Some(connection) = self.connections.get_mut(at) else { return Ok(()) };
-        if flags.contains(epoll::EventFlags::OUT) {
-            connection.is_blocked = false;
-            let data = epoll::EventData::new_u64(at as u64);
-            epoll::modify(&self.epoll, &connection.stream, data, epoll::EventFlags::IN)
-                .map_err(std::io::Error::from)?;
-            write_out(connection, at, &self.epoll, &mut self.results)?;
-        }
-        if !flags
-            .intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR)
-        {
-            return Ok(());
-        }
-        self.buf.resize(READ_BYTES, 0);
-        let count = match connection.stream.read(&mut self.buf) {
-            Ok(0) => return Err(DriverError::Closed),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        self.results.rx_bytes += count as u64;
-        let now = self.shared.clock.now();
-        let bytes = self.buf.get(..count).unwrap_or_default();
-        let mut answered = std::mem::take(&mut self.answered);
-        connection.client.on_bytes(bytes, &mut |flight, elements| {
-            answered.push((flight, elements));
-        })?;
-        if answered.iter().any(|(flight, _)| flight.is_error) {
-            self.results.error = Some(connection.client.error_text());
-        }
-        for (flight, elements) in answered.drain(..) {
-            if flight.is_first_of_two && !flight.is_error {
-                self.follow(at, flight, &elements, now);
-            } else {
-                self.finish(at, &flight, now);
-            }
-        }
-        self.answered = answered;
-        Ok(())
+        wait
     }
 
     /// The second requests of an operation; it counts from its first.
@@ -340,29 +278,32 @@ impl<'s> Driver<'s> {
     }
 }
 
-/// Sends what the socket takes.
-fn write_out(
-    connection: &mut Connection,
-    at: usize,
-    epoll: &rustix::fd::OwnedFd,
-    results: &mut Results,
-) -> Result<(), DriverError> {
-    while !connection.client.out.is_empty() {
-        match connection.stream.write(&connection.client.out) {
-            Ok(count) => {
-                results.tx_bytes += count as u64;
-                connection.client.out.drain(..count);
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                connection.is_blocked = true;
-                let data = epoll::EventData::new_u64(at as u64);
-                let both = epoll::EventFlags::IN | epoll::EventFlags::OUT;
-                epoll::modify(epoll, &connection.stream, data, both)
-                    .map_err(std::io::Error::from)?;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+impl Receive for Driver<'_> {
+    fn on_data(&mut self, at: usize, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        self.results.rx_bytes += bytes.len() as u64;
+        let now = self.shared.clock.now();
+        let mut answered = std::mem::take(&mut self.answered);
+        let outcome = connection.client.on_bytes(bytes, &mut |flight, elements| {
+            answered.push((flight, elements));
+        });
+        if answered.iter().any(|(flight, _)| flight.is_error) {
+            self.results.error = Some(connection.client.error_text());
         }
+        for (flight, elements) in answered.drain(..) {
+            if flight.is_first_of_two && !flight.is_error {
+                self.follow(at, flight, &elements, now);
+            } else {
+                self.finish(at, &flight, now);
+            }
+        }
+        self.answered = answered;
+        self.bad_reply = outcome.err().or_else(|| self.bad_reply.take());
     }
-    Ok(())
+
+    fn on_writable(&mut self, at: usize) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        connection.is_blocked = false;
+        connection.mark_dirty(at, &mut self.dirty);
+    }
 }

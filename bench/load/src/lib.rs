@@ -5,6 +5,7 @@
 //! - [`reply`]: how many replies some bytes are. [`client`]: one connection, without I/O.
 //! - [`pace`]: when operations start: as soon as there is room (closed loop), or at a given rate
 //!   whatever the server does (open loop).
+//! - [`wire`]: what carries their bytes: sockets of the kernel, or our own TCP over AF_XDP.
 //! - [`driver`]: one thread with its connections. [`run`]: threads, warm-up, progress.
 //! - [`results`]: histograms and counts; [`report`] prints them, [`plot`] draws them.
 //!
@@ -24,7 +25,9 @@ mod report;
 mod request;
 mod results;
 mod run;
+mod wire;
 mod workload;
 
 pub use cli::BenchArgs;
 pub use run::{BenchError, run};
+pub use wire::xdp::XdpError;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::BenchArgs;
 use crate::keys::Distribution;
+use crate::wire::Transport;
 use crate::workload::{Mix, Workload, template};
 
 /// Connections that one run may have.
@@ -46,6 +47,10 @@ impl Plan {
         in_range("connections", args.connections, CONNECTIONS_MAX)?;
         in_range("pipeline", args.pipeline, PIPELINE_MAX)?;
         in_range("threads", args.threads, args.connections)?;
+        if args.transport == Transport::Xdp && args.threads > 1 {
+            let problem = "over AF_XDP there is one, which has the interface's queue".to_owned();
+            return Err(BadOption { option: "threads", problem });
+        }
         let positive = |option, value: f64| {
             let problem = format!("a number greater than 0 is needed, not {value}");
             (value.is_finite() && value > 0.0).then_some(()).ok_or(BadOption { option, problem })
@@ -150,6 +155,7 @@ mod tests {
             ("--value-bytes 9-1", "value-bytes"),
             ("--value-bytes x", "value-bytes"),
             ("--read-share 2", "read-share"),
+            ("--transport xdp --interface veth0 --threads 2", "threads"),
         ] {
             let line = line.replace(" -5", "=-5");
             assert_eq!(plan(&line).unwrap_err().option, option, "{line}");

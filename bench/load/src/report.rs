@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::plan::Plan;
 use crate::results::{Interval, Results};
+use crate::wire::Transport;
 
 /// What tables and JSON show of latencies.
 pub(crate) const QUANTILES: [(&str, f64); 5] =
@@ -38,6 +39,12 @@ pub(crate) fn table(plan: &Plan, server: &str, results: &Results) -> String {
     let values = if least == most { format!("{least} B") } else { format!("{least} to {most} B") };
     line(format!("workload   {}", plan.name));
     line(format!("server     {} {server}", args.server));
+    line(match &args.interface {
+        Some(interface) if args.transport == Transport::Xdp => {
+            format!("transport  our own TCP over AF_XDP on {interface}")
+        }
+        _ => "transport  kernel sockets".to_owned(),
+    });
     line(format!(
         "load       {} thread(s), {} connections, {} on their way for each, RESP{}",
         args.threads, args.connections, args.pipeline, args.resp

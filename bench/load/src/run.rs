@@ -1,7 +1,6 @@
 //! A whole run: connections, keys, warm-up, measurement, results.
 
-use std::io::{IsTerminal, Read, Write};
-use std::net::TcpStream;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -15,17 +14,17 @@ use crate::driver::{Driver, DriverError, Shared, Task, Tick};
 use crate::keys::{Chooser, KeySpace};
 use crate::pace::Pace;
 use crate::plan::{BadOption, LOAD_PIPELINE, Plan};
-use crate::reply::Scanner;
 use crate::results::{Interval, Results, histogram};
+use crate::wire::kernel::KernelWire;
+use crate::wire::xdp::{XdpError, XdpWire};
+use crate::wire::{AskError, Transport, Wire, ask};
 use crate::workload::Writer;
-use crate::{plot, report, request};
+use crate::{plot, report};
 
 /// How long the server may take to accept a connection and to answer the first requests.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often progress is shown where nobody looks at a terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// Bytes of INFO that are read.
-const INFO_BYTES_MAX: usize = 1 << 20;
 
 /// Why there are no results.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +40,9 @@ pub enum BenchError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Nobody answers over AF_XDP, or it does not work here.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
     /// The server refused what comes first: HELLO, AUTH or SELECT.
     #[error("the server refused {request}: {reply}")]
     Refused {
@@ -69,12 +71,12 @@ pub enum BenchError {
 pub fn run(args: &BenchArgs) -> Result<String, BenchError> {
     let plan = Plan::new(args)?;
     let clock = Clock::new();
-    let mut streams = Vec::with_capacity(args.connections);
-    for _ in 0..args.connections {
-        streams.push(connect(args)?);
+    let mut wires = open(&plan, clock)?;
+    for wire in &mut wires {
+        greet(wire.as_mut(), args, clock)?;
     }
-    let server = match streams.first_mut() {
-        Some(stream) => server_version(stream),
+    let server = match wires.first_mut() {
+        Some(wire) => server_version(wire.as_mut(), clock),
         None => String::new(),
     };
     let shared = Shared {
@@ -84,12 +86,11 @@ pub fn run(args: &BenchArgs) -> Result<String, BenchError> {
         stop: AtomicBool::new(false),
         to_load: AtomicU64::new(if args.load { args.keys } else { 0 }),
     };
-    let mut streams = split(streams, args.threads);
     if args.load {
         let task = Task::Load(LOAD_PIPELINE);
         let left = || args.keys - shared.to_load.load(Ordering::Relaxed);
         let show = |_: &[Interval]| format!("writing keys: {} of {}", left(), args.keys);
-        (_, _, streams) = phase(&plan, &shared, task, streams, &show)?;
+        phase(&plan, &shared, task, &mut wires, &show)?;
     }
     let from = clock.now() + plan.warm_up;
     let until = from + plan.measured;
@@ -101,7 +102,8 @@ pub fn run(args: &BenchArgs) -> Result<String, BenchError> {
         let p99 = last.latency.value_at_quantile(0.99);
         format!("{phase}: {ops:.0} operations a second, p99 {}", report::millis(p99))
     };
-    let (results, intervals, _) = phase(&plan, &shared, task, streams, &show)?;
+    let (results, intervals) = phase(&plan, &shared, task, &mut wires, &show)?;
+    wires.iter_mut().for_each(|wire| wire.close());
     let warm_up = plan.warm_up;
     let measured: Vec<Interval> = intervals
         .into_iter()
@@ -123,25 +125,26 @@ fn cannot_write(path: &std::path::Path, problem: &dyn std::fmt::Display) -> Benc
     BenchError::Write { path: path.to_owned(), problem: problem.to_string() }
 }
 
-type Streams = Vec<Vec<TcpStream>>;
+/// One for each thread.
+type Wires = Vec<Box<dyn Wire>>;
 
 /// Runs one task on all threads.
 fn phase(
     plan: &Plan,
     shared: &Shared,
     task: Task,
-    streams: Streams,
+    wires: &mut Wires,
     show: &dyn Fn(&[Interval]) -> String,
-) -> Result<(Results, Vec<Interval>, Streams), BenchError> {
+) -> Result<(Results, Vec<Interval>), BenchError> {
     let start = shared.clock.now();
-    let threads = streams.len();
+    let threads = wires.len();
     let (sender, ticks) = channel();
     std::thread::scope(|scope| {
         let mut running = Vec::with_capacity(threads);
-        for (at, streams) in streams.into_iter().enumerate() {
+        for (at, wire) in wires.iter_mut().enumerate() {
             let sender = sender.clone();
             running.push(scope.spawn(move || {
-                let done = drive(plan, shared, task, at, streams, &sender);
+                let done = drive(plan, shared, task, at, wire.as_mut(), &sender);
                 if done.is_err() {
                     shared.stop.store(true, Ordering::Relaxed);
                 }
@@ -151,18 +154,15 @@ fn phase(
         drop(sender);
         let intervals = watch(&ticks, shared, start, threads, show);
         let mut results = Results::new(shared.mix.kinds().len());
-        let mut streams = Vec::with_capacity(threads);
         for thread in running {
             let done = thread.join().expect("a thread of the load generator panicked");
-            let (theirs, back) = done.map_err(|error| BenchError::Ended(error.to_string()))?;
-            results.add(&theirs);
-            streams.push(back);
+            results.add(&done.map_err(|error| BenchError::Ended(error.to_string()))?);
         }
         match (&task, &results.error) {
             (Task::Load(_), Some(error)) => {
                 Err(BenchError::Ended(format!("keys could not be written: {error}")))
             }
-            _ => Ok((results, intervals, streams)),
+            _ => Ok((results, intervals)),
         }
     })
 }
@@ -172,9 +172,9 @@ fn drive(
     shared: &Shared,
     task: Task,
     thread: usize,
-    streams: Vec<TcpStream>,
+    wire: &mut dyn Wire,
     ticks: &std::sync::mpsc::Sender<Tick>,
-) -> Result<(Results, Vec<TcpStream>), DriverError> {
+) -> Result<Results, DriverError> {
     let args = &plan.args;
     let mut rng = SmallRng::seed_from_u64(args.seed.wrapping_add(thread as u64));
     let chooser = Chooser::new(plan.distribution, args.keys, args.theta)
@@ -190,7 +190,7 @@ fn drive(
         Task::Measure { from, .. } => from - plan.warm_up,
     };
     let pace = Pace::new(rate, args.arrivals, start);
-    Driver::new(shared, task, pace, (writer, rng), streams)?.run(ticks)
+    Driver::new(shared, task, pace, (writer, rng), wire.connections()).run(wire, ticks)
 }
 
 /// Collects what the threads tell, and shows it.
@@ -233,71 +233,63 @@ fn watch(
     intervals
 }
 
-/// Deals the connections out to the threads.
-fn split(streams: Vec<TcpStream>, threads: usize) -> Streams {
-    let mut split: Streams = (0..threads).map(|_| Vec::new()).collect();
-    for (at, stream) in streams.into_iter().enumerate() {
-        if let Some(part) = split.get_mut(at % threads) {
-            part.push(stream);
-        }
+/// Opens all connections.
+fn open(plan: &Plan, clock: Clock) -> Result<Wires, BenchError> {
+    let args = &plan.args;
+    let server = args.server;
+    let mut wires = Wires::new();
+    for thread in 0..args.threads {
+        let connections = (thread..args.connections).step_by(args.threads).count();
+        wires.push(match (args.transport, &args.interface) {
+            (Transport::Xdp, Some(interface)) => {
+                Box::new(XdpWire::open(interface, server, connections, clock, CONNECT_TIMEOUT)?)
+            }
+            (Transport::Xdp | Transport::Kernel, _) => Box::new(
+                KernelWire::open(server, connections, CONNECT_TIMEOUT)
+                    .map_err(|source| BenchError::Connect { server, source })?,
+            ),
+        });
     }
-    split
+    Ok(wires)
 }
 
-/// A connection that is authenticated, in its database, and speaks the right protocol.
-fn connect(args: &BenchArgs) -> Result<TcpStream, BenchError> {
-    let server = args.server;
-    let failed = |source| BenchError::Connect { server, source };
-    let mut stream = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT).map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    stream.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(failed)?;
-    let password = args.password.as_deref().unwrap_or_default();
-    let mut auth = vec!["AUTH"];
-    auth.extend(args.user.as_deref());
-    auth.push(password);
-    if args.password.is_some() {
-        ask(&mut stream, &auth).map_err(failed)?.map_err(|reply| refused("AUTH", reply))?;
+/// Authenticates all connections, and chooses their protocol and their database.
+fn greet(wire: &mut dyn Wire, args: &BenchArgs, clock: Clock) -> Result<(), BenchError> {
+    let database = args.database.to_string();
+    let mut requests = Vec::new();
+    if let Some(password) = &args.password {
+        let mut auth = vec!["AUTH"];
+        auth.extend(args.user.as_deref());
+        auth.push(password);
+        requests.push(("AUTH", auth));
     }
     if args.resp == 3 {
-        let hello = ["HELLO", "3"];
-        ask(&mut stream, &hello).map_err(failed)?.map_err(|reply| refused("HELLO 3", reply))?;
+        requests.push(("HELLO 3", vec!["HELLO", "3"]));
     }
     if args.database > 0 {
-        let select = ["SELECT", &args.database.to_string()];
-        ask(&mut stream, &select).map_err(failed)?.map_err(|reply| refused("SELECT", reply))?;
+        requests.push(("SELECT", vec!["SELECT", &database]));
     }
-    Ok(stream)
-}
-
-fn refused(request: &'static str, reply: String) -> BenchError {
-    BenchError::Refused { request, reply }
-}
-
-/// One request and its reply, raw; or the text of the error that it is.
-fn ask(stream: &mut TcpStream, parts: &[&str]) -> std::io::Result<Result<Vec<u8>, String>> {
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-    let mut out = Vec::new();
-    request::write(&mut out, &parts);
-    stream.write_all(&out)?;
-    let (mut scanner, mut all) = (Scanner::default(), Vec::new());
-    let mut buf = [0; 4096];
-    loop {
-        let count = stream.read(&mut buf)?;
-        let bytes = buf.get(..count).unwrap_or_default();
-        if count == 0 || all.len() > INFO_BYTES_MAX {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        all.extend_from_slice(bytes);
-        let (_, ended) = scanner.feed(bytes).map_err(std::io::Error::other)?;
-        if let Some(ended) = ended {
-            return Ok(if ended.is_error { Err(scanner.error_text()) } else { Ok(all) });
+    for at in 0..wire.connections() {
+        for (request, parts) in &requests {
+            match ask(wire, clock, at, parts, CONNECT_TIMEOUT) {
+                Ok(Ok(_reply)) => {}
+                Ok(Err(reply)) => return Err(BenchError::Refused { request, reply }),
+                Err(problem) => return Err(no_answer(args, problem)),
+            }
         }
     }
+    Ok(())
+}
+
+fn no_answer(args: &BenchArgs, problem: AskError) -> BenchError {
+    BenchError::Connect { server: args.server, source: std::io::Error::other(problem) }
 }
 
 /// Who the server says it is; nothing if it does not say.
-fn server_version(stream: &mut TcpStream) -> String {
-    let Ok(Ok(info)) = ask(stream, &["INFO", "server"]) else { return String::new() };
+fn server_version(wire: &mut dyn Wire, clock: Clock) -> String {
+    let Ok(Ok(info)) = ask(wire, clock, 0, &["INFO", "server"], CONNECT_TIMEOUT) else {
+        return String::new();
+    };
     let info = String::from_utf8_lossy(&info);
     let line = |name: &str| {
         let found = info.lines().find_map(|line| line.strip_prefix(name))?;

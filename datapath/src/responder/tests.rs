@@ -157,16 +157,21 @@ fn another_host_with_our_address_is_counted_and_not_learnt() {
     assert!(responder.neighbours.is_empty());
 }
 
-#[test]
-fn silent_peer_is_asked_for_and_its_answer_is_the_next_hop() {
+/// The peer's answer to [`ARP_QUESTION_FRAME`]: it has another hardware address now.
+fn arp_answer() -> Vec<u8> {
     let mut arp_answer = bytes(ARP_REPLY_FRAME);
     arp_answer[..6].copy_from_slice(&OUR_MAC);
     arp_answer[21] = 2;
     arp_answer[22..28].copy_from_slice(&NEW_MAC);
     arp_answer[28..32].copy_from_slice(&[192, 0, 2, 2]);
     arp_answer[38..42].copy_from_slice(&[192, 0, 2, 1]);
+    arp_answer
+}
+
+#[test]
+fn silent_peer_is_asked_for_and_its_answer_is_the_next_hop() {
     for (family, question, reply) in [
-        (0, ARP_QUESTION_FRAME, arp_answer),
+        (0, ARP_QUESTION_FRAME, arp_answer()),
         (1, SOLICITATION_OF_OURS_FRAME, bytes(ADVERTISEMENT_TO_US_FRAME)),
     ] {
         let (local, remote) = (ours()[family], peers()[family]);
@@ -194,6 +199,53 @@ fn router_is_found_again_by_the_hardware_address_that_failed() {
     moved[22..28].copy_from_slice(&NEW_MAC);
     responder.on_frame(at(11), &moved);
     assert_eq!(responder.next_hop(at(11), &HOP, ours()[0], far), Some(NEW_MAC));
+}
+
+#[test]
+fn an_answer_that_comes_to_another_queue_is_the_next_hop() {
+    for (family, question, reply) in [
+        (0, ARP_QUESTION_FRAME, arp_answer()),
+        (1, SOLICITATION_OF_OURS_FRAME, bytes(ADVERTISEMENT_TO_US_FRAME)),
+    ] {
+        let (local, remote) = (ours()[family], peers()[family]);
+        let mut queues = Responder::for_queues(OUR_MAC, &ours(), 3);
+        assert_eq!(queues[1].next_hop(at(10), &HOP, local, remote), None);
+        assert_eq!(output(&mut queues[1]).as_deref(), Some(question));
+        assert_eq!(queues[2].next_hop(at(10), &HOP, local, remote), None);
+        assert_eq!(output(&mut queues[2]), None, "one question is enough for all");
+        assert_eq!(answer(&mut queues[0], &reply), Some(None));
+        for queue in &mut queues {
+            assert_eq!(queue.next_hop(at(10), &HOP, local, remote), Some(NEW_MAC));
+        }
+    }
+}
+
+#[test]
+fn a_queue_knows_the_router_that_only_another_one_heard_of() {
+    let mut queues = Responder::for_queues(OUR_MAC, &ours(), 2);
+    let far: IpAddr = "198.51.100.9".parse().unwrap();
+    queues[0].on_frame(at(10), &bytes(ARP_REQUEST_FRAME));
+    assert_eq!(queues[1].next_hop(at(10), &HOP, ours()[0], far), None);
+    assert_eq!(output(&mut queues[1]).as_deref(), Some(ARP_QUESTION_FRAME), "the router is asked");
+    let mut moved = bytes(ARP_REQUEST_FRAME);
+    moved[22..28].copy_from_slice(&NEW_MAC);
+    queues[0].on_frame(at(11), &moved);
+    assert_eq!(queues[1].next_hop(at(11), &HOP, ours()[0], far), Some(NEW_MAC));
+}
+
+#[test]
+fn news_for_a_queue_that_takes_none_are_bounded_and_it_asks_by_itself() {
+    let mut queues = Responder::for_queues(OUR_MAC, &ours(), 2);
+    for secs in 0..NEWS_MAX as u64 + 100 {
+        queues[0].on_frame(at(secs), &bytes(ARP_REQUEST_FRAME));
+        queues[0].on_frame(at(secs), &bytes(ARP_REQUEST_FRAME));
+    }
+    assert_eq!(queues[0].counters.news_dropped, 100, "what did not change is told once a second");
+    let now = at(5000);
+    assert_eq!(queues[1].next_hop(now, &HOP, ours()[0], peers()[0]), None);
+    assert_eq!(output(&mut queues[1]).as_deref(), Some(ARP_QUESTION_FRAME));
+    queues[0].on_frame(now, &arp_answer());
+    assert_eq!(queues[1].next_hop(now, &HOP, ours()[0], peers()[0]), Some(NEW_MAC));
 }
 
 #[test]

@@ -17,11 +17,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use coney_base::Instant;
+use coney_xdp_prog::Rules;
 
 use super::{App, CloseReason, ConnId, Transport};
+use crate::admission::Admission;
 use crate::neighbour;
 use crate::port::{Port, RxFrame};
 use crate::responder::Responder;
@@ -97,6 +100,8 @@ pub struct TcpTransport<P> {
     neighbours: Option<neighbour::Client>,
     /// Answers what the kernel would, on a port that shares no host with one.
     responder: Option<Responder>,
+    /// Who may connect, on a port without an XDP program that knows it.
+    admission: Option<Admission>,
     rx_burst: Vec<RxFrame>,
     rx_pipeline: VecDeque<Parsed>,
     rx_done: Vec<RxFrame>,
@@ -179,12 +184,18 @@ impl<P: Port> TcpTransport<P> {
             retry_at: None,
             neighbours: None,
             responder: None,
+            admission: None,
             rx_burst: Vec::with_capacity(RX_BURST_MAX),
             rx_pipeline: VecDeque::with_capacity(RX_PIPELINE_MAX),
             rx_done: Vec::with_capacity(RX_BURST_MAX),
             timers_due: VecDeque::with_capacity(LEAD + 1),
             shared: Shared::new(config),
         })
+    }
+
+    /// Lets the transport decide who may connect: for a port without an XDP program that does.
+    pub fn set_admission(&mut self, admission: Admission) {
+        self.admission = Some(admission);
     }
 
     /// The port.
@@ -386,7 +397,7 @@ impl<P: Port> Transport for TcpTransport<P> {
             app.on_close(conn, reason);
         }
         // Before timers send anything again.
-        self.take_next_hops();
+        self.take_next_hops(now);
         work += self.run_timers(now, app);
         let mut burst = std::mem::take(&mut self.rx_burst);
         work += self.tx.port.rx_burst(&mut burst, RX_BURST_MAX);
@@ -447,6 +458,12 @@ impl<P: Port> Transport for TcpTransport<P> {
         self.syn_cache = FlowMap::new(1);
     }
 
+    fn set_rules(&mut self, rules: &Arc<Rules>) {
+        if let Some(admission) = &mut self.admission {
+            admission.set_rules(Arc::clone(rules));
+        }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         if !self.ended.is_empty() {
             return Some(Instant::ZERO);
@@ -487,6 +504,9 @@ impl<P: Port> Transport for TcpTransport<P> {
         }
         if let Some(responder) = &self.responder {
             responder.counters(visit);
+        }
+        if let Some(admission) = &self.admission {
+            admission.counters(visit);
         }
         self.tx.port.counters(visit);
     }

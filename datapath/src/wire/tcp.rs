@@ -49,6 +49,11 @@ impl Flags {
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// Whether a segment with these flags asks for a connection.
+    pub const fn is_first_syn(self) -> bool {
+        self.has(Self::SYN) && !self.has(Self::ACK)
+    }
 }
 
 impl BitOr for Flags {

@@ -89,11 +89,9 @@ impl Admin {
         if let Some(steering) = &self.parts.steering {
             steering.set_rules(&rules).map_err(|problem| conflict(&problem))?;
         }
-        if rules.access != before.access {
-            let access = Arc::new(rules.access);
-            for worker in &self.parts.workers {
-                worker.send(Message::SetAccess(Arc::clone(&access)));
-            }
+        let rules = Arc::new(rules);
+        for worker in &self.parts.workers {
+            worker.send(Message::SetRules(Arc::clone(&rules)));
         }
         Ok(())
     }

@@ -4,13 +4,16 @@
 //! loopback addresses is ours, and we answer ARP, neighbour discovery and echo requests for it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use coney_control::config::keys::kernel_transport_word;
 use coney_control::config::{Bind, Config};
+use coney_datapath::admission::Admission;
 use coney_datapath::port::Port as _;
 use coney_datapath::port::dpdk::{self, Eal, Options};
 use coney_datapath::responder::Responder;
 use coney_datapath::transport::tcp::{PortUnfit, TcpTransport};
+use coney_xdp_prog::Rules;
 use tracing::{info, warn};
 
 use super::{Bypass, DatapathError, Plan, empty_parts, kernel_transport, listen, xdp};
@@ -42,7 +45,11 @@ pub(crate) enum DpdkUnavailable {
 ///
 /// # Errors
 /// [`DatapathError`].
-pub(super) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathError> {
+pub(super) fn plan(
+    config: &Config,
+    rules: &Arc<Rules>,
+    workers: usize,
+) -> Result<Plan, DatapathError> {
     let (local, own): (Vec<Bind>, Vec<Bind>) =
         config.bind.iter().copied().partition(|bind| bind.addr.is_loopback());
     let addresses: Vec<IpAddr> =
@@ -66,7 +73,7 @@ pub(super) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
     }
     let endpoints: Vec<SocketAddr> =
         addresses.iter().map(|addr| SocketAddr::new(*addr, config.port)).collect();
-    let transports = open(config, &endpoints, &addresses, workers)?;
+    let transports = open(config, rules, &endpoints, workers)?;
     for (queue, transport) in transports.into_iter().enumerate() {
         let part = parts.get_mut(queue % workers).expect("there is at least one worker");
         part.bypass.push(Bypass::Dpdk(transport));
@@ -78,11 +85,11 @@ pub(super) fn plan(config: &Config, workers: usize) -> Result<Plan, DatapathErro
 
 fn open(
     config: &Config,
+    rules: &Arc<Rules>,
     endpoints: &[SocketAddr],
-    addresses: &[IpAddr],
     workers: usize,
 ) -> Result<Vec<TcpTransport<dpdk::DpdkPort>>, DpdkUnavailable> {
-    let secret = crate::host::random().map_err(DpdkUnavailable::Random)?;
+    let secret = coney_base::random().map_err(DpdkUnavailable::Random)?;
     let eal = Eal::start(&config.eal)?;
     let options = Options {
         queues: u16::try_from(workers).unwrap_or(u16::MAX),
@@ -96,14 +103,17 @@ fn open(
             ports.len()
         );
     }
+    let addresses: Vec<IpAddr> = endpoints.iter().map(SocketAddr::ip).collect();
+    let mac = ports.first().map_or([0; 6], |port| port.caps().mac);
+    let responders = Responder::for_queues(mac, &addresses, ports.len());
     let mut transports = Vec::new();
-    for port in ports {
-        let mac = port.caps().mac;
+    for (port, responder) in ports.into_iter().zip(responders) {
         let tcp = xdp::tcp_config(config, endpoints, secret);
         let mut transport = TcpTransport::new(port, tcp)?;
+        transport.set_admission(Admission::new(Arc::clone(rules), secret));
         // With isolation the kernel has these addresses and answers.
         if !config.dpdk_isolate {
-            transport.set_responder(Responder::new(mac, addresses));
+            transport.set_responder(responder);
         }
         transports.push(transport);
     }

@@ -84,7 +84,7 @@ pub(super) fn open(
             ports.len()
         );
     }
-    let secret = crate::host::random().map_err(XdpUnavailable::Random)?;
+    let secret = coney_base::random().map_err(XdpUnavailable::Random)?;
     let interface_index = ports.first().map_or(0, AfXdpPort::interface_index);
     let mut transports: Vec<_> = ports
         .into_iter()

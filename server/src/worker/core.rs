@@ -19,7 +19,7 @@ use coney_control::config::Sync;
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
 use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
-use coney_xdp_prog::AccessList;
+use coney_xdp_prog::Rules;
 
 use super::inbox::WorkerHandle;
 use super::lookahead::Lookahead;
@@ -70,7 +70,7 @@ pub(crate) struct Core {
     pool: PoolClient,
     pub(super) admin: AdminClient,
     pub(super) sync: Arc<SyncHandle>,
-    access: Arc<AccessList>,
+    rules: Arc<Rules>,
     scratch: Scratch,
     lookahead: Lookahead,
     due: Due,
@@ -121,7 +121,7 @@ pub(crate) struct CoreParts {
     pub(crate) pool: PoolClient,
     pub(crate) admin: AdminClient,
     pub(crate) sync: Arc<SyncHandle>,
-    pub(crate) access: Arc<AccessList>,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) transports: usize,
     pub(crate) clock: Clock,
 }
@@ -144,7 +144,7 @@ impl Core {
             pool: parts.pool,
             admin: parts.admin,
             sync: parts.sync,
-            access: parts.access,
+            rules: parts.rules,
             scratch: Scratch::default(),
             lookahead: Lookahead::default(),
             due: Due::default(),
@@ -154,9 +154,12 @@ impl Core {
         }
     }
 
-    /// Sets whose connections are let in.
-    pub(crate) fn set_access(&mut self, access: Arc<AccessList>) {
-        self.access = access;
+    /// Sets who may connect.
+    pub(crate) fn set_rules(&mut self, rules: Arc<Rules>, transports: &mut Transports) {
+        for transport in transports {
+            transport.set_rules(&rules);
+        }
+        self.rules = rules;
     }
 
     /// A client connected; `false`: the access list refuses it, without a word.
@@ -166,7 +169,7 @@ impl Core {
         peer: SocketAddr,
         local: SocketAddr,
     ) -> bool {
-        if !self.access.admits(peer.ip()) && !is_local(peer, local) {
+        if !self.rules.access.admits(peer.ip()) && !is_local(peer, local) {
             self.stats.connections_received += 1;
             self.stats.rejected_connections += 1;
             return false;

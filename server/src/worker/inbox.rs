@@ -5,7 +5,7 @@ use std::sync::Arc;
 use coney_control::clients::ClientRow;
 use coney_control::info::WorkerRow;
 use coney_engine::{DueKey, JobDone};
-use coney_xdp_prog::AccessList;
+use coney_xdp_prog::Rules;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
@@ -54,8 +54,8 @@ pub(crate) enum Message {
     ListClients(Sender<Vec<ClientRow>>),
     /// Report counters.
     Report(Sender<Box<WorkerRow>>),
-    /// From now on, these decide whose connections are let in.
-    SetAccess(Arc<AccessList>),
+    /// From now on, these decide who may connect, and how fast.
+    SetRules(Arc<Rules>),
     /// The log could not be brought to the disk.
     SyncFailed,
     /// Set the counters that CONFIG RESETSTAT resets to zero.

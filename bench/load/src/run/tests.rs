@@ -1,8 +1,8 @@
 //! Whole runs against a small server that counts and, when told, stands still.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use clap::{Args as _, FromArgMatches as _};

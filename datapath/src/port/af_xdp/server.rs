@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 
-use coney_xdp_prog::{AttachedMode, Mode, Program, Rules};
+use coney_xdp_prog::{AttachedMode, Mode, Program, Rules, SERVED_MAX};
 use rustix::io::Errno;
 
 use super::error::Error;
@@ -79,6 +79,8 @@ pub fn open(
     };
     let mut program = Program::load(&coney_xdp_prog::Options {
         frame_bytes_max: rx_frame_bytes_max(chunk_bytes),
+        // A client has an endpoint for each connection, and the self-test needs one.
+        served_max: u32::try_from(steering.endpoints.len() + 1).unwrap_or(u32::MAX).max(SERVED_MAX),
     })?;
     let attached = program.attach(interface, attach)?;
     let options = Options { mode: mode_under(attached, options.mode, &properties)?, ..*options };
@@ -93,8 +95,8 @@ pub fn open(
     for endpoint in steering.endpoints {
         program.serve(*endpoint)?;
     }
-    let endpoints = steering.endpoints;
-    tracing::info!(interface, queues = queue_count, %attached, ?endpoints, "AF_XDP serves");
+    let endpoints = steering.endpoints.len();
+    tracing::info!(interface, queues = queue_count, %attached, endpoints, "AF_XDP serves");
     Ok((program, ports))
 }
 

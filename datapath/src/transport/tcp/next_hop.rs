@@ -36,7 +36,10 @@ impl<P: Port> TcpTransport<P> {
     }
 
     /// Takes the answers that have come. What is sent next, again or anew, goes there.
-    pub(super) fn take_next_hops(&mut self) {
+    pub(super) fn take_next_hops(&mut self, now: Instant) {
+        if let Some(responder) = &mut self.responder {
+            responder.take_news(now);
+        }
         let Some(neighbours) = &mut self.neighbours else { return };
         while let Some(answer) = neighbours.answer() {
             if let Some(tcb) = self.conns.get_mut(answer.conn)

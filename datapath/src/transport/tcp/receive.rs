@@ -6,6 +6,7 @@ use coney_base::Instant;
 
 use super::TcpTransport;
 use super::transmit::Answer;
+use crate::admission::Verdict;
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
 use crate::tcp::input::Reaction;
@@ -90,6 +91,10 @@ impl<P: Port> TcpTransport<P> {
             Ok(received) => {
                 self.shared.counters.rx_segments += 1;
                 let local = SocketAddr::new(received.dst, received.header.dst_port);
+                if received.header.flags.is_first_syn() && !self.admits_syn(now, local, &received) {
+                    self.tx.port.rx_release(frame);
+                    return None;
+                }
                 let remote = SocketAddr::new(received.src, received.header.src_port);
                 let key = FlowKey::new(local, remote);
                 let hash = self.shared.hasher.table_hash(&key);
@@ -112,6 +117,12 @@ impl<P: Port> TcpTransport<P> {
                 None
             }
         }
+    }
+
+    /// Whether a SYN may come in, before it is looked at.
+    fn admits_syn(&mut self, now: Instant, local: SocketAddr, received: &Received) -> bool {
+        let Some(admission) = &mut self.admission else { return true };
+        !self.listen.contains(&local) || admission.on_syn(now, received.src) == Verdict::Admit
     }
 
     fn receive(&mut self, now: Instant, parsed: Parsed, app: &mut dyn App) {
@@ -162,12 +173,19 @@ impl<P: Port> TcpTransport<P> {
             return None;
         }
         let flags = received.header.flags;
+        // SYNs were admitted before.
+        if !flags.is_first_syn()
+            && let Some(admission) = &mut self.admission
+            && admission.is_denied(received.src)
+        {
+            return None;
+        }
         if self.listen.contains(&key.local()) {
             if flags.has(Flags::RST) {
                 self.shared.counters.rx_no_connection += 1;
                 return None;
             }
-            if flags.has(Flags::SYN) && !flags.has(Flags::ACK) {
+            if flags.is_first_syn() {
                 self.on_syn(now, hash, key, received, None);
                 return None;
             }

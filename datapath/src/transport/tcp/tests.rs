@@ -2,6 +2,7 @@
 //! stacks over a faulty link.
 
 mod addressing;
+mod admission;
 mod app;
 mod close;
 mod conformance;

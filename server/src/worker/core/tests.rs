@@ -10,6 +10,7 @@ use std::time::Duration;
 use coney_control::config::Config;
 use coney_datapath::transport::App;
 use coney_engine::{Engine, EngineConfig};
+use coney_xdp_prog::AccessList;
 use crossbeam_channel::Receiver;
 use tempfile::TempDir;
 
@@ -108,7 +109,7 @@ impl Bench {
             pool,
             admin: admin_client,
             sync: Arc::default(),
-            access: Arc::new(crate::access::rules(&config).unwrap().access),
+            rules: Arc::new(crate::access::rules(&config).unwrap()),
             transports: 1,
             clock: Clock::new(),
         });
@@ -171,7 +172,8 @@ fn denied_clients_are_refused_unless_they_are_on_this_host() {
     assert_eq!(bench.core.stats.rejected_connections, 2);
     assert_eq!(bench.core.sessions.len(), 2);
     let access = AccessList::new(&["192.0.2.0/24".parse().unwrap()], &[]).unwrap();
-    bench.core.set_access(Arc::new(access));
+    let rules = Rules { access, ..Rules::default() };
+    bench.core.set_rules(Arc::new(rules), &mut []);
     let mut accept = |index, peer: &str| {
         let key = Core::key(0, ConnId { index, generation: 0 });
         bench.core.on_accept(key, peer.parse().unwrap(), "127.0.0.1:6379".parse().unwrap())
