@@ -21,7 +21,9 @@ pub struct Client {
     pub id: u64,
     /// Protocol version, changed by HELLO.
     pub protocol: Protocol,
-    /// Table (database), changed by SELECT.
+    /// Database, changed by SELECT.
+    pub database: u16,
+    /// The table that this database is ([`crate::databases`]); found when a command begins.
     pub table: u16,
     /// The client has given the password, or none is required.
     pub authenticated: bool,
@@ -88,6 +90,7 @@ impl Client {
         Self {
             id,
             protocol: Protocol::Resp2,
+            database: 0,
             table: 0,
             authenticated: true,
             name: Vec::new(),
@@ -128,7 +131,7 @@ impl Client {
     pub fn reset(&mut self, authenticated: bool) {
         self.transaction = None;
         self.protocol = Protocol::Resp2;
-        self.table = 0;
+        self.database = 0;
         self.authenticated = authenticated;
         self.user = None;
         self.acl_version = 0;

@@ -142,6 +142,8 @@ impl Executor {
     /// Removes what is really due at `now`; forgets records that no longer mean anything. A key
     /// that cannot be written now stays in the index, and comes again.
     pub fn expire(&mut self, now: UnixMillis, due: &[DueKey]) {
+        // It is about tables, whichever databases they are.
+        self.databases_version = self.engine.databases.version();
         for record in due {
             let Some(meta) = key::MetaKey::parse(&record.meta_key) else { continue };
             self.look_at(meta.table, meta.user_key);

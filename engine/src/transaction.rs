@@ -19,8 +19,10 @@ use crate::batch::{Mark, Record};
 use crate::client::Client;
 use crate::command::{self, CommandError, CommandSpec, Flags, Handler};
 use crate::counts::Changes;
+use crate::databases;
 use crate::executor::Executor;
 use crate::job::Purpose;
+use crate::key::MetaKey;
 
 /// Commands that one transaction may hold.
 pub const QUEUE_COMMANDS_MAX: usize = 64 * 1024;
@@ -81,6 +83,7 @@ pub(crate) struct Savepoint {
     changes: Changes,
     earliest_deadline_ms: u64,
     outgoing: usize,
+    exchanges: usize,
 }
 
 impl Executor {
@@ -156,6 +159,7 @@ impl Executor {
             changes: self.changes.clone(),
             earliest_deadline_ms: self.earliest_deadline_ms,
             outgoing: self.outgoing.len(),
+            exchanges: self.exchanges.len(),
         }
     }
 
@@ -167,6 +171,7 @@ impl Executor {
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
         self.outgoing.truncate(savepoint.outgoing);
+        self.exchanges.truncate(savepoint.exchanges);
         if self.in_transaction {
             self.forget_emptied();
         }
@@ -183,18 +188,27 @@ impl Executor {
         if self.engine.watches.is_empty() {
             return;
         }
+        let touch = |meta_key: &[u8], is_removal| {
+            let table = MetaKey::parse(meta_key).map_or(0, |key| key.table);
+            for database in self.databases_of(table) {
+                self.engine.watches.touch(&databases::in_database(meta_key, database), is_removal);
+            }
+        };
         for record in self.batch.records_since(mark) {
             match record {
-                Record::Meta { key, is_removal } => self.engine.watches.touch(key, is_removal),
+                Record::Meta { key, is_removal } => touch(key, is_removal),
                 Record::Element { key } => {
                     if let Some(meta_key) = crate::element::meta_key_of(key) {
-                        self.engine.watches.touch(&meta_key, false);
+                        touch(&meta_key, false);
                     }
                 }
-                Record::MetaRange { begin, end } => self.engine.watches.flush(begin, end),
+                Record::MetaRange { begin, end } => {
+                    self.engine.watches.flush(&self.emptied_databases(begin, end));
+                }
                 Record::Other => {}
             }
         }
+        self.touch_exchanged();
     }
 
     /// The client watches nothing any more.

@@ -51,9 +51,10 @@ pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -
 }
 
 pub(super) fn select(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let table = tenant::table_of(&ctx.exec.engine, &args[1])?;
-    ctx.check_entry(table)?;
-    ctx.client.table = table;
+    let database = tenant::database_of(&ctx.exec.engine, &args[1])?;
+    ctx.check_entry(database)?;
+    ctx.client.database = database;
+    ctx.client.table = ctx.exec.table_of(database);
     reply.ok();
     Ok(())
 }

@@ -8,9 +8,10 @@ use coney_resp::{Args, Reply};
 
 use super::{
     CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
-    tenant,
+    keyspace, tenant,
 };
 use crate::client::Client;
+use crate::databases::{self, Exchange};
 use crate::executor::Executor;
 use crate::key::MetaKey;
 use crate::transaction::Queued;
@@ -85,8 +86,8 @@ pub(super) fn watch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     ctx.prepare(args.skip(1).iter())?;
     for (at, user_key) in args.skip(1).iter().enumerate() {
         let old = ctx.prepared(at, user_key);
-        let meta_key = &ctx.exec.meta_key;
-        if ctx.client.watched.iter().any(|watch| watch.meta_key == *meta_key) {
+        let key = ctx.exec.database_key(&ctx.exec.meta_key);
+        if ctx.client.watched.iter().any(|watch| watch.key == key) {
             continue;
         }
         let state = match (old.stored, old.live) {
@@ -94,7 +95,7 @@ pub(super) fn watch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
             (Some(_), None) => State::Expired,
             (Some(_), Some(_)) => State::Live,
         };
-        ctx.client.watched.push(ctx.exec.engine.watches.enter(meta_key, state));
+        ctx.client.watched.push(ctx.exec.engine.watches.enter(&key, state));
     }
     reply.ok();
     Ok(())
@@ -139,7 +140,6 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         end(ctx.exec, ctx.client);
         return Ok(());
     };
-    let has_emptied = !ctx.exec.emptied.is_empty();
     ctx.exec.take_back(savepoint);
     ctx.exec.in_transaction = false;
     reply.set_protocol(before.protocol);
@@ -147,11 +147,11 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
     match stop {
         // The pool brings all that the transaction reads into memory, not only this one key.
         Stop::Fetch => ctx.exec.missed_element = true,
-        Stop::TooLong if has_emptied || empties(&queue) => {
+        Stop::TooLong if is_exclusive(&queue) => {
             end(ctx.exec, ctx.client);
             return Err(CommandError::Text(
-                "EXECABORT Transaction discarded: it empties a database and reads too much for \
-                 that. Use two transactions",
+                "EXECABORT Transaction discarded: it empties or swaps a database and reads too much \
+                 for that. Use two transactions",
             )
             .into());
         }
@@ -232,24 +232,31 @@ fn slow(
 
 /// Latches all keys of the commands and all that are watched.
 fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
-    let mut table = ctx.client.table;
-    let tables = ctx.exec.engine.tables();
+    let mut database = ctx.client.database;
+    let mut exchanges = Vec::new();
+    let count = ctx.exec.engine.tables();
     for Queued { spec, args } in queue {
         let args = args.as_args();
+        let table_of = |exec: &Executor, exchanges: &[Exchange], database| {
+            exec.table_of(databases::before(exchanges, database))
+        };
+        let table = table_of(ctx.exec, &exchanges, database);
         for user_key in spec.keys_of(args) {
             latch_key(ctx, table, user_key)?;
         }
         match spec.full_name {
             "select" => {
-                table = tenant::table_of(&ctx.exec.engine, &args[1]).unwrap_or(table);
+                database = tenant::database_of(&ctx.exec.engine, &args[1]).unwrap_or(database);
             }
-            // Another key may be in any table that an argument can name.
+            "swapdb" => exchanges.extend(keyspace::exchange_of(args, count).ok()),
+            // Another key may be in any database that an argument can name.
             "copy" | "move" => {
                 let named = args.skip(2);
                 for other in named.iter().filter_map(parse_i64) {
                     if let Ok(other) = u16::try_from(other)
-                        && other < tables
+                        && other < count
                     {
+                        let other = table_of(ctx.exec, &exchanges, other);
                         latch_key(ctx, other, &args[1])?;
                         latch_key(ctx, other, &args[2])?;
                     }
@@ -260,8 +267,9 @@ fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
     }
     for at in 0..ctx.client.watched.len() {
         let watch = Arc::clone(&ctx.client.watched[at]);
-        if let Some(key) = MetaKey::parse(&watch.meta_key) {
-            latch_key(ctx, key.table, key.user_key)?;
+        if let Some(key) = MetaKey::parse(&watch.key) {
+            let table = ctx.exec.table_of(key.table);
+            latch_key(ctx, table, key.user_key)?;
         }
     }
     Ok(())
@@ -279,8 +287,9 @@ fn is_touched(ctx: &mut Context<'_>) -> Result<bool, Stop> {
         match watch.state() {
             State::Touched => is_touched = true,
             State::Live => {
-                let Some(key) = MetaKey::parse(&watch.meta_key) else { continue };
-                let found = ctx.peek(key.table, key.user_key, |found| found.is_some());
+                let Some(key) = MetaKey::parse(&watch.key) else { continue };
+                let table = ctx.exec.table_of(key.table);
+                let found = ctx.peek(table, key.user_key, |found| found.is_some());
                 match found {
                     Ok(is_live) => is_touched |= !is_live,
                     Err(Stop::Fetch) => {
@@ -296,9 +305,10 @@ fn is_touched(ctx: &mut Context<'_>) -> Result<bool, Stop> {
     Ok(is_touched)
 }
 
-/// Whether a command would empty a table.
-fn empties(queue: &[Queued]) -> bool {
-    queue.iter().any(|queued| matches!(queued.spec.full_name, "flushall" | "flushdb"))
+/// Whether a command works alone: the pool cannot.
+fn is_exclusive(queue: &[Queued]) -> bool {
+    let names = ["flushall", "flushdb", "swapdb"];
+    queue.iter().any(|queued| names.contains(&queued.spec.full_name))
 }
 
 /// Ends the transaction, and what is watched for it.

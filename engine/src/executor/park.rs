@@ -89,7 +89,7 @@ impl Executor {
         let command = SlowCommand {
             spec,
             args: args.to_owned(),
-            table: client.table,
+            database: client.database,
             protocol: client.protocol,
             now,
             random: self.next_random(),
