@@ -127,6 +127,14 @@ impl Client {
         self.waits.is_some()
     }
 
+    /// The control plane has answered what EXEC asked it ([`crate::Park::AdminQueue`]); EXEC is to be
+    /// executed again.
+    pub fn take_answers(&mut self, replies: Vec<Vec<u8>>) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.answers = Some(Arc::new(replies));
+        }
+    }
+
     /// RESET: everything but identity and library back to the beginning.
     pub fn reset(&mut self, authenticated: bool) {
         self.transaction = None;

@@ -80,6 +80,8 @@ pub(crate) enum Stop {
     TooLong,
     /// Somebody else is writing: try again.
     Latch,
+    /// EXEC has commands for the control plane, and needs its answers before it runs any.
+    Ask,
     /// Writes are stalled: try again.
     Stall,
     /// There is nothing yet: wait for elements of the command's keys, for so many milliseconds, or

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
-use coney_resp::{Args, Reply};
+use coney_resp::{Args, OwnedArgs, Reply};
 
 use crate::acl::Acl;
 use crate::ahead::{Ahead, NewVersion};
@@ -88,6 +88,9 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// The control plane, which answers these commands of the transaction in this order: see
+    /// [`Client::take_answers`].
+    AdminQueue(Vec<OwnedArgs>),
     /// The end of CLIENT PAUSE ([`Executor::paused_until`]): try again then.
     Paused,
     /// Elements of its keys. It is to be executed again when its client is called

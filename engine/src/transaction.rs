@@ -8,6 +8,9 @@
 //! ([`Executor::take_back`]), and EXEC waits as a whole: for a latch, for the pool to bring its keys
 //! into memory, or, if it reads too much for a worker, for the pool to execute all of it
 //! ([`crate::hold`]).
+//!
+//! What the control plane answers (INFO, CONFIG SET) is asked of it before anything else of the
+//! transaction is executed, all at once, while the latches are held; then EXEC goes on with the answers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -44,6 +47,8 @@ pub(crate) struct Transaction {
     bytes: usize,
     /// A command was refused: EXEC will be too.
     pub(crate) is_broken: bool,
+    /// What the control plane has replied to its commands of the queue, in their order.
+    pub(crate) answers: Option<Arc<Vec<Vec<u8>>>>,
 }
 
 /// The transaction is too large.
@@ -226,6 +231,15 @@ impl Executor {
     }
 }
 
+/// Whether the control plane answers a command at once, and so in a transaction too.
+fn may_be_asked(spec: &CommandSpec) -> bool {
+    let container = spec.full_name.split('|').next().unwrap_or_default();
+    matches!(
+        container,
+        "acl" | "client" | "config" | "info" | "lastsave" | "latency" | "memory" | "slowlog"
+    )
+}
+
 /// Queues a command of a transaction.
 fn queue(
     transaction: &mut Transaction,
@@ -233,7 +247,7 @@ fn queue(
     args: Args<'_>,
 ) -> Result<(), CommandError> {
     let is_refused = spec.flags.contains(Flags::NO_MULTI)
-        || matches!(spec.handler, Handler::Admin)
+        || matches!(spec.handler, Handler::Admin) && !may_be_asked(spec)
         || command::pubsub::is_subscription(spec);
     if is_refused {
         transaction.break_off();

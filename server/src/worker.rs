@@ -173,6 +173,9 @@ impl Worker {
     fn on_message(&mut self, message: Message) {
         match message {
             Message::JobDone { session, done } => self.core.on_job_done(session, *done),
+            Message::AdminQueueDone { session, replies, close } => {
+                self.core.on_queue_answers(session, replies, close);
+            }
             Message::AdminDone { session, reply, close } => {
                 self.core.on_answer(session, &reply, close);
             }

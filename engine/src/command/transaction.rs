@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use coney_resp::number::parse_i64;
-use coney_resp::{Args, Reply};
+use coney_resp::{Args, OwnedArgs, Reply};
 
 use super::{
     CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
@@ -122,11 +122,19 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         ctx.exec.commit_requested = true;
         return Err(Stop::Latch);
     }
+    if ctx.exec.is_worker() {
+        // What was held while the control plane was asked, is latched again.
+        ctx.exec.end_hold(ctx.client);
+    }
     latch(ctx, &queue)?;
     if is_touched(ctx)? {
         end(ctx.exec, ctx.client);
         reply.null_array();
         return Ok(());
+    }
+    let is_answered = ctx.client.transaction.as_ref().is_some_and(|it| it.answers.is_some());
+    if ctx.exec.is_worker() && !is_answered && queue.iter().any(is_for_control_plane) {
+        return Err(Stop::Ask);
     }
     for Queued { spec, args } in queue.iter() {
         ctx.exec.remember_keys(ctx.client, spec, args.as_args());
@@ -158,6 +166,7 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         Stop::TooLong
         | Stop::Latch
         | Stop::Stall
+        | Stop::Ask
         | Stop::Wait(_)
         | Stop::Error(_)
         | Stop::Close => {}
@@ -165,10 +174,22 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
     Err(stop)
 }
 
+fn is_for_control_plane(queued: &Queued) -> bool {
+    matches!(queued.spec.handler, Handler::Admin)
+}
+
+/// The commands of the client's transaction that the control plane answers.
+pub(crate) fn questions(client: &Client) -> Vec<OwnedArgs> {
+    let queue = client.transaction.iter().flat_map(|transaction| transaction.queue.iter());
+    queue.filter(|queued| is_for_control_plane(queued)).map(|queued| queued.args.clone()).collect()
+}
+
 /// Executes the commands, up to one that has to wait.
 fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
     let first = ctx.exec.batch.writes();
     let mut failed = Vec::new();
+    let answers = ctx.client.transaction.as_ref().and_then(|it| it.answers.clone());
+    let mut answers = answers.iter().flat_map(|answers| answers.iter());
     reply.array(queue.len());
     for Queued { spec, args } in queue {
         let start = reply.len();
@@ -177,7 +198,20 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
         let done = match spec.handler {
             Handler::Fast(handler) => handler(ctx, args, reply),
             Handler::Slow(handler) => slow(ctx, handler, args, reply, count != first),
-            Handler::Admin | Handler::Container => {
+            Handler::Admin => {
+                match answers.next() {
+                    Some(answer) => {
+                        reply.raw(answer);
+                        if answer.starts_with(b"-") {
+                            failed.push(spec.index());
+                        }
+                    }
+                    // Only a rehearsal runs without them.
+                    None => reply.null(),
+                }
+                Ok(())
+            }
+            Handler::Container => {
                 unreachable!("{} is not queued", spec.full_name)
             }
         };
