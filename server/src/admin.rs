@@ -62,12 +62,15 @@ impl AdminRequest {
         args: OwnedArgs,
         now: Instant,
     ) -> Box<Self> {
+        let mut client = session.row(worker.id, now);
+        // It is not parked yet, but received.
+        client.query_buffer_bytes += args.as_args().request_len();
         Box::new(Self {
             worker: Arc::clone(worker),
             session: session.key,
             args,
             protocol: session.client.protocol,
-            client: session.row(worker.id, now),
+            client,
         })
     }
 
