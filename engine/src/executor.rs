@@ -131,6 +131,8 @@ pub struct Executor {
     known: Known,
     /// Batches finished so far: names the open one.
     batch_number: u64,
+    /// Meta keys that commands of this iteration have found expired.
+    pub(crate) found_expired: Vec<Vec<u8>>,
     /// The earliest deadline that the batch gives a key, in milliseconds since 1970.
     pub(crate) earliest_deadline_ms: u64,
     /// Stripes that this iteration has latched.
@@ -244,6 +246,7 @@ impl Executor {
             batch: Batch::new(),
             changes: Changes::default(),
             batch_number: 0,
+            found_expired: Vec::new(),
             earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
             command_stripes: Vec::new(),

@@ -131,6 +131,7 @@ impl Worker {
         work += self.core.retry_parked();
         work += self.core.resume_called();
         work += self.core.resume_paused();
+        self.core.executor.expire_found(self.core.unix_now);
         self.core.commit();
         // Who was called gets its elements before the replies of this iteration leave: a client that
         // has read the reply to its push finds them taken.
