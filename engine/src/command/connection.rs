@@ -33,8 +33,9 @@ pub(super) fn echo(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 }
 
 pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    // Who has got the reply is counted no more, though the connection still ends.
+    // Who has got the reply is counted no more, and told nothing, though the connection still ends.
     ctx.exec.unsubscribe_all(ctx.client);
+    ctx.exec.engine.roster.leave(ctx.client.id);
     reply.ok();
     Err(Stop::Close)
 }
