@@ -40,6 +40,7 @@ pub enum SetError {
 fn redis_words(bad: &BadValue) -> String {
     match bad {
         BadValue::NotOneOf(_) => format!("argument(s) {bad}"),
+        BadValue::NotPercentage => format!("percentage argument {bad}"),
         _ => format!("argument {bad}"),
     }
 }
@@ -78,15 +79,16 @@ pub fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, SetError> 
     }
     let mut new = config.clone();
     for (name, text) in pairs {
+        let bad = |bad| SetError::Bad { name: (*name).to_owned(), bad };
         if let Some(key) = keys::of_command(name) {
             if key.change != Change::Restart {
-                let bad = |bad| SetError::Bad { name: (*name).to_owned(), bad };
                 (key.set)(&mut new, text).map_err(bad)?;
             }
-        } else if let Some((_, value)) =
+        } else if let Some((known, value)) =
             new.echoed.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name))
+            && value != text
         {
-            (*text).clone_into(value);
+            *value = keys::echoed_value(known, text).map_err(bad)?;
         }
     }
     Ok(new)
@@ -131,6 +133,11 @@ mod tests {
             [("maxmemory-policy", "allkeys-lru".to_owned())]
         );
         assert!(set(&config, &[("timeout", "1"), ("maxclients", "0")]).is_err());
+        let config = set(&config, &[("maxmemory", "100mb"), ("maxmemory-clients", "5%")]).unwrap();
+        assert_eq!(
+            get(&config, &[b"maxmemory", b"maxmemory-clients"]),
+            [("maxmemory", "104857600".to_owned()), ("maxmemory-clients", "5%".to_owned())]
+        );
     }
 
     #[test]
@@ -166,6 +173,14 @@ mod tests {
             error(&[("timeout", "1"), ("TIMEOUT", "2")]),
             failed("TIMEOUT") + "duplicate parameter"
         );
+        for (name, value, wrong) in [
+            ("maxmemory", "bla", "argument must be a memory value"),
+            ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
+            ("rdbcompression", "maybe", "argument must be 'yes' or 'no'"),
+            ("hz", "ten", "argument couldn't be parsed into an integer"),
+        ] {
+            assert_eq!(error(&[(name, value)]), failed(name) + wrong);
+        }
         assert_eq!(
             error(&[("maxclients", "x"), ("nope", "1")]),
             "ERR Unknown option or number of arguments for CONFIG SET - 'nope'",
