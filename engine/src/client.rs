@@ -21,7 +21,9 @@ pub struct Client {
     pub id: u64,
     /// Protocol version, changed by HELLO.
     pub protocol: Protocol,
-    /// Table (database), changed by SELECT.
+    /// Database, changed by SELECT.
+    pub database: u16,
+    /// The table that this database is ([`crate::databases`]); found when a command begins.
     pub table: u16,
     /// The client has given the password, or none is required.
     pub authenticated: bool,
@@ -88,6 +90,7 @@ impl Client {
         Self {
             id,
             protocol: Protocol::Resp2,
+            database: 0,
             table: 0,
             authenticated: true,
             name: Vec::new(),
@@ -124,11 +127,19 @@ impl Client {
         self.waits.is_some()
     }
 
+    /// The control plane has answered what EXEC asked it ([`crate::Park::AdminQueue`]); EXEC is to be
+    /// executed again.
+    pub fn take_answers(&mut self, replies: Vec<Vec<u8>>) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.answers = Some(Arc::new(replies));
+        }
+    }
+
     /// RESET: everything but identity and library back to the beginning.
     pub fn reset(&mut self, authenticated: bool) {
         self.transaction = None;
         self.protocol = Protocol::Resp2;
-        self.table = 0;
+        self.database = 0;
         self.authenticated = authenticated;
         self.user = None;
         self.acl_version = 0;

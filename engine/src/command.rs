@@ -80,6 +80,8 @@ pub(crate) enum Stop {
     TooLong,
     /// Somebody else is writing: try again.
     Latch,
+    /// EXEC has commands for the control plane, and needs its answers before it runs any.
+    Ask,
     /// Writes are stalled: try again.
     Stall,
     /// There is nothing yet: wait for elements of the command's keys, for so many milliseconds, or
@@ -290,13 +292,18 @@ impl<'a> Context<'a> {
     ) -> Result<R, Stop> {
         self.exec.look_at(table, user_key);
         let now = self.now;
+        let mut is_expired = false;
         let result = self.exec.find(self.source, |value| match value {
             None => Ok(f(None)),
             Some(value) => {
                 let (header, body) = Header::parse(value)?;
-                Ok(f(if header.is_expired(now) { None } else { Some((header, body)) }))
+                is_expired = header.is_expired(now);
+                Ok(f(if is_expired { None } else { Some((header, body)) }))
             }
         })?;
+        if is_expired {
+            self.exec.note_expired(now);
+        }
         result.map_err(|error: MetaError| error.into())
     }
 

@@ -10,6 +10,7 @@ use crate::EngineConfig;
 use crate::acl::Acl;
 use crate::batch::Family;
 use crate::counts::{Count, Counts};
+use crate::databases::Databases;
 use crate::device::Device;
 use crate::limits::EncodingLimits;
 use crate::mail::Mailboxes;
@@ -31,6 +32,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) stripes: Stripes,
     pub(crate) counts: Counts,
+    pub(crate) databases: Databases,
     pub(crate) watches: Watches,
     pub(crate) pubsub: PubSub,
     pub(crate) waits: Waits,
@@ -76,13 +78,14 @@ impl Engine {
             path: config.place().to_owned(),
             message: error.to_string(),
         };
-        let counts = Counts::load(&store, config.workers, usize::from(config.tables));
-        let counts = counts.map_err(damaged)?;
+        let databases = Databases::load(&store, config.tables).map_err(damaged)?;
+        let counts = Counts::load(&store, config.workers, databases.count()).map_err(damaged)?;
         let tenants = Tenants::load(&store).map_err(damaged)?;
         Ok(Self {
             store,
             stripes: Stripes::new(config.workers),
             counts,
+            databases,
             watches: Watches::new(),
             pubsub: PubSub::default(),
             waits: Waits::new(config.workers),
@@ -108,12 +111,12 @@ impl Engine {
         })
     }
 
-    /// Keys of a table.
-    pub fn count(&self, table: u16) -> Count {
-        self.counts.total(table)
+    /// Keys of a database.
+    pub fn count(&self, database: u16) -> Count {
+        self.counts.total(self.databases.table_of(database))
     }
 
-    /// Tables that SELECT can choose.
+    /// Databases that SELECT can choose.
     pub fn tables(&self) -> u16 {
         self.config.tables
     }

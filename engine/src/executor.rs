@@ -6,10 +6,11 @@
 //! iteration's writes to the log and makes them visible, all or none.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use coney_base::UnixMillis;
-use coney_resp::{Args, Reply};
+use coney_resp::{Args, OwnedArgs, Reply};
 
 use crate::acl::Acl;
 use crate::ahead::{Ahead, NewVersion};
@@ -19,6 +20,7 @@ use crate::client::Client;
 use crate::command::collection::members::Candidates;
 use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
+use crate::databases::Exchange;
 use crate::engine::Engine;
 use crate::hold::{Built, Hold};
 use crate::job::{Job, Purpose};
@@ -86,6 +88,9 @@ pub enum Park {
     Job(Box<Job>),
     /// The control plane, which answers the command itself.
     Admin,
+    /// The control plane, which answers these commands of the transaction in this order: see
+    /// [`Client::take_answers`].
+    AdminQueue(Vec<OwnedArgs>),
     /// The end of CLIENT PAUSE ([`Executor::paused_until`]): try again then.
     Paused,
     /// Elements of its keys. It is to be executed again when its client is called
@@ -126,6 +131,8 @@ pub struct Executor {
     known: Known,
     /// Batches finished so far: names the open one.
     batch_number: u64,
+    /// Meta keys that commands of this iteration have found expired.
+    pub(crate) found_expired: Vec<Vec<u8>>,
     /// The earliest deadline that the batch gives a key, in milliseconds since 1970.
     pub(crate) earliest_deadline_ms: u64,
     /// Stripes that this iteration has latched.
@@ -172,10 +179,14 @@ pub struct Executor {
     last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
     pub(crate) called_workers: Vec<usize>,
+    /// The version of [`Engine::databases`] when the present command began.
+    pub(crate) databases_version: u64,
+    /// Databases that exchange their tables with the open batch.
+    pub(crate) exchanges: Vec<Exchange>,
     /// EXEC runs its commands.
     pub(crate) in_transaction: bool,
     /// A command asked for exclusive mode in this iteration.
-    asked_exclusive: bool,
+    pub(crate) asked_exclusive: bool,
     holds_exclusive: bool,
     /// The meta key looked at last.
     pub(crate) meta_key: Vec<u8>,
@@ -235,6 +246,7 @@ impl Executor {
             batch: Batch::new(),
             changes: Changes::default(),
             batch_number: 0,
+            found_expired: Vec::new(),
             earliest_deadline_ms: u64::MAX,
             latched: Vec::new(),
             command_stripes: Vec::new(),
@@ -259,6 +271,8 @@ impl Executor {
             tenants: LocalTenants::default(),
             last_call: None,
             called_workers: Vec::new(),
+            databases_version: 0,
+            exchanges: Vec::new(),
             in_transaction: false,
             asked_exclusive: false,
             holds_exclusive: false,
@@ -343,6 +357,12 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
+        if !self.exchanges.is_empty() {
+            // Until it is committed, nobody knows which table is whose.
+            self.commit_requested = true;
+            return Outcome::Park(Park::Stall);
+        }
+        self.find_table(client);
         let Some(spec) = self.resolve(now, client, args, reply, attempt) else {
             return Outcome::Done;
         };
@@ -539,6 +559,7 @@ impl Executor {
                 self.settle_mail(true);
                 self.invalidate_written();
                 self.call_waiting(true);
+                self.finish_exchanges(true);
                 self.finish(true);
                 CommitOutcome::Committed { ticket }
             }
@@ -549,6 +570,7 @@ impl Executor {
                 self.settle_mail(false);
                 self.writers.clear();
                 self.call_waiting(false);
+                self.finish_exchanges(false);
                 self.finish(false);
                 CommitOutcome::Failed(error)
             }
@@ -759,6 +781,26 @@ impl Executor {
         if !self.is_batch_open {
             self.engine.stripes.open_batch(self.id)?;
             self.is_batch_open = true;
+            if self.has_stale_table() {
+                return Err(Stop::Latch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps other workers from having an open batch until the next commit.
+    pub(crate) fn work_alone(&mut self) -> Result<(), Stop> {
+        if self.is_sealed {
+            return Err(Stop::Stall);
+        }
+        if !self.holds.is_empty() {
+            return Err(Stop::Latch);
+        }
+        if self.is_shared {
+            self.asked_exclusive = true;
+            self.holds_exclusive = true;
+            self.engine.stripes.begin_exclusive(self.id)?;
+            self.open_batch()?;
         }
         Ok(())
     }
@@ -774,15 +816,7 @@ impl Executor {
             // EXEC is only rehearsed: it is never built with this in it.
             return Ok(());
         }
-        if !self.holds.is_empty() {
-            return Err(Stop::Latch);
-        }
-        if self.is_shared {
-            self.asked_exclusive = true;
-            self.holds_exclusive = true;
-            self.engine.stripes.begin_exclusive(self.id)?;
-            self.open_batch()?;
-        }
+        self.work_alone()?;
         let (begin, end) = (tables.start.to_be_bytes(), tables.end.to_be_bytes());
         for family in [Family::Meta, Family::Data, Family::Score] {
             self.batch.delete_range(family, &begin, &end);
@@ -798,6 +832,21 @@ impl Executor {
         Ok(())
     }
 
+    /// The databases whose tables lie from `begin` to before `end`: one, or all.
+    pub(crate) fn emptied_databases(&self, begin: &[u8], end: &[u8]) -> RangeInclusive<u16> {
+        let number = |bytes: &[u8]| match *bytes {
+            [high, low, ..] => u16::from_be_bytes([high, low]),
+            _ => 0,
+        };
+        match (number(begin), number(end)) {
+            (table, end) if table.checked_add(1) == Some(end) => {
+                let database = self.database_of(table);
+                database..=database
+            }
+            _ => 0..=u16::MAX,
+        }
+    }
+
     /// Keys of a table, with those that the open batch creates and removes.
     pub(crate) fn keys_count(&mut self, table: u16) -> Result<i64, Stop> {
         if self.has_emptied(table) {
@@ -807,7 +856,7 @@ impl Executor {
             self.commit_requested = true;
             return Err(Stop::Stall);
         }
-        Ok((self.engine.count(table).keys + self.changes.of(table).keys).max(0))
+        Ok((self.engine.counts.total(table).keys + self.changes.of(table).keys).max(0))
     }
 
     /// Changes the size of all workers' caches together.

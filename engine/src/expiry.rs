@@ -4,6 +4,9 @@
 //! remove it through [`Executor::expire`], with latches and exact counts like any other write. A hash
 //! is due too when a field of it may have ended: then the fields that have are removed, and the hash
 //! with the last of them.
+//!
+//! What a command finds expired before that is removed at the end of the worker's iteration
+//! ([`Executor::expire_found`]).
 
 use std::sync::atomic::Ordering;
 
@@ -22,6 +25,10 @@ use crate::meta::Header;
 use crate::notify::Class;
 use crate::reclaim;
 use crate::store::{self, Found, StoreError, Tier};
+
+/// Keys that are removed because somebody found them expired, for each iteration of a worker. The thread
+/// finds the others.
+const FOUND_MAX: usize = 64;
 
 /// One record of the expiry index whose deadline has passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +149,8 @@ impl Executor {
     /// Removes what is really due at `now`; forgets records that no longer mean anything. A key
     /// that cannot be written now stays in the index, and comes again.
     pub fn expire(&mut self, now: UnixMillis, due: &[DueKey]) {
+        // It is about tables, whichever databases they are.
+        self.databases_version = self.engine.databases.version();
         for record in due {
             let Some(meta) = key::MetaKey::parse(&record.meta_key) else { continue };
             self.look_at(meta.table, meta.user_key);
@@ -153,15 +162,13 @@ impl Executor {
             });
             match header {
                 Ok(Some(Ok(header))) if header.due_at() == Some(UnixMillis(record.deadline_ms)) => {
-                    let mark = self.batch.mark();
                     if header.is_expired(now) {
-                        self.remove(&header);
-                        self.notify(meta.table, Class::Expired, "expired", meta.user_key);
-                        self.stats.expired_keys += 1;
+                        self.remove_expired(&meta, &header);
                     } else if header.due_at().is_some_and(|at| at <= now) {
+                        let mark = self.batch.mark();
                         self.expire_fields(now, meta.table, meta.user_key);
+                        self.touch_watched(mark);
                     }
-                    self.touch_watched(mark);
                 }
                 // The key is gone, or has another deadline and another record.
                 Ok(None | Some(Ok(_))) => {
@@ -175,6 +182,47 @@ impl Executor {
                 Ok(Some(Err(_))) | Err(_) => {}
             }
         }
+    }
+
+    /// A command has found the key in `self.meta_key` expired.
+    #[cold]
+    pub(crate) fn note_expired(&mut self, now: UnixMillis) {
+        // In a pause nothing changes by itself.
+        let is_wanted = self.is_worker() && self.found_expired.len() < FOUND_MAX;
+        if is_wanted && !self.engine.is_paused(now) {
+            self.found_expired.push(self.meta_key.clone());
+        }
+    }
+
+    /// Removes keys that commands of this iteration have found expired.
+    pub fn expire_found(&mut self, now: UnixMillis) {
+        if self.found_expired.is_empty() {
+            return;
+        }
+        self.databases_version = self.engine.databases.version();
+        for meta_key in std::mem::take(&mut self.found_expired) {
+            let Some(meta) = key::MetaKey::parse(&meta_key) else { continue };
+            self.look_at(meta.table, meta.user_key);
+            if self.latch().is_err() {
+                continue;
+            }
+            let header = self.find(Source::Worker(Tier::Memory), |value| {
+                value.and_then(|value| Header::parse(value).ok()).map(|(header, _)| header)
+            });
+            if let Ok(Some(header)) = header
+                && header.is_expired(now)
+            {
+                self.remove_expired(&meta, &header);
+            }
+        }
+    }
+
+    fn remove_expired(&mut self, meta: &key::MetaKey<'_>, header: &Header) {
+        let mark = self.batch.mark();
+        self.remove(header);
+        self.notify(meta.table, Class::Expired, "expired", meta.user_key);
+        self.stats.expired_keys += 1;
+        self.touch_watched(mark);
     }
 
     /// Removes the fields of a latched hash that have ended. What cannot be written now comes again.

@@ -103,7 +103,7 @@ impl Executor {
         self.engine.roster.leave(client.id);
     }
 
-    fn end_hold(&mut self, client: &Client) -> Option<Built> {
+    pub(crate) fn end_hold(&mut self, client: &Client) -> Option<Built> {
         let at = self.holds.iter().position(|hold| hold.client == client.id)?;
         let hold = self.holds.swap_remove(at);
         if self.is_shared {

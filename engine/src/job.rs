@@ -30,7 +30,7 @@ pub enum Job {
 pub struct SlowCommand {
     pub(crate) spec: &'static CommandSpec,
     pub(crate) args: OwnedArgs,
-    pub(crate) table: u16,
+    pub(crate) database: u16,
     pub(crate) protocol: Protocol,
     pub(crate) now: UnixMillis,
     /// A random number, for RANDOMKEY and the like.
@@ -76,7 +76,7 @@ impl Engine {
                 Handler::Slow(handler) => {
                     let context = SlowContext {
                         engine: self,
-                        table: command.table,
+                        table: self.databases.table_of(command.database),
                         now: command.now,
                         random: command.random,
                     };
@@ -94,7 +94,7 @@ impl Engine {
     }
 
     fn run_whole(self: &Arc<Self>, command: SlowCommand) -> JobDone {
-        let SlowCommand { spec, args, table, protocol, now, random, client: id, state, purpose } =
+        let SlowCommand { spec, args, database, protocol, now, random, client: id, state, purpose } =
             command;
         let (hold, stripes) = match &purpose {
             Purpose::Build { hold, stripes } => (Some(*hold), Some(stripes.clone())),
@@ -103,10 +103,11 @@ impl Engine {
         let mut executor = Executor::on_pool(Arc::clone(self), stripes, random);
         let is_transaction = state.is_some();
         let mut client = state.map_or_else(|| Client::new(id), |state| *state);
-        (client.table, client.protocol) = (table, protocol);
+        (client.database, client.protocol) = (database, protocol);
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, protocol);
         let frozen = self.store.freeze();
+        executor.find_table(&mut client);
         let mut context = Context::on_pool(&mut executor, &mut client, now, &frozen);
         let Handler::Fast(handler) = spec.handler else {
             unreachable!("{}: only commands on data become jobs", spec.full_name);

@@ -8,6 +8,8 @@
 //! everything else of a table, so that a slot is one range; the hash comes before the user key, so
 //! that a position in the key space is a number that means the same after a restart (SCAN).
 
+use std::ops::{Bound, RangeInclusive};
+
 use crc::{CRC_16_XMODEM, Crc, Table};
 use twox_hash::XxHash3_64;
 
@@ -56,6 +58,15 @@ pub fn write_meta_key(out: &mut Vec<u8>, table: u16, user_key: &[u8]) {
 pub fn meta_prefix(table: u16, user_key: &[u8]) -> u64 {
     let slot_and_hash = u64::from(slot(user_key)) << 32 | u64::from(hash(user_key));
     u64::from(table) << 48 | slot_and_hash
+}
+
+/// All meta keys of some tables, or the keys of some databases, which look like them.
+pub(crate) fn of_databases(numbers: &RangeInclusive<u16>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    let end = numbers.end().checked_add(1);
+    (
+        Bound::Included(numbers.start().to_be_bytes().to_vec()),
+        end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.to_be_bytes().to_vec())),
+    )
 }
 
 /// Writes the key of the expiry index for a meta key to `out`, replacing what it held.

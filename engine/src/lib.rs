@@ -18,6 +18,7 @@
 //! - [`Device`]: a file system of our own in place of a directory.
 //! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
+//! - `databases`: which table each database is (SWAPDB).
 //!
 //! This crate knows nothing of sockets, threads or clocks: time comes in as an argument, work that
 //! may wait goes out as a [`Job`].
@@ -34,6 +35,7 @@ pub mod client;
 pub mod command;
 pub mod compact;
 pub mod counts;
+mod databases;
 mod device;
 mod edges;
 pub mod element;

@@ -80,7 +80,7 @@ impl Executor {
 fn line(now: UnixMillis, client: &Client, spec: &CommandSpec, args: Args<'_>) -> Vec<u8> {
     let addr = client.addr.map(|addr| addr.to_string()).unwrap_or_default();
     let (seconds, micros) = (now.0 / 1000, now.0 % 1000 * 1000);
-    let mut line = format!("{seconds}.{micros:06} [{} {addr}]", client.table).into_bytes();
+    let mut line = format!("{seconds}.{micros:06} [{} {addr}]", client.database).into_bytes();
     let mut redacted = 0;
     for (at, arg) in args.iter().enumerate() {
         line.extend_from_slice(b" \"");

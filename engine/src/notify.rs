@@ -126,8 +126,9 @@ impl Executor {
 
     #[cold]
     fn publish_event(&mut self, mask: u32, table: u16, event: &[u8], user_key: &[u8]) {
+        let database = self.database_of(table);
         let mut publish = |kind: &str, name: &[u8], payload: &[u8]| {
-            let mut channel = format!("__{kind}@{table}__:").into_bytes();
+            let mut channel = format!("__{kind}@{database}__:").into_bytes();
             channel.extend_from_slice(name);
             self.publish_after_commit(Message::new(false, &channel, payload));
         };

@@ -252,7 +252,7 @@ impl Executor {
             self.tenants.by_table = all.map(|tenant| (tenant.table, tenant)).collect();
             self.tenants.version = version;
         }
-        let Some(tenant) = self.tenants.by_table.get(&client.table) else { return Ok(()) };
+        let Some(tenant) = self.tenants.by_table.get(&client.database) else { return Ok(()) };
         let Quota { keys_max, commands_max } = tenant.quota;
         if spec.categories.intersects(Categories::CONNECTION) {
             return Ok(());
@@ -263,7 +263,8 @@ impl Executor {
             ));
         }
         if keys_max > 0 && spec.flags.contains(Flags::DENYOOM) {
-            let keys = self.engine.count(client.table).keys + self.changes.of(client.table).keys;
+            let keys =
+                self.engine.counts.total(client.table).keys + self.changes.of(client.table).keys;
             if u64::try_from(keys).is_ok_and(|keys| keys >= keys_max) {
                 return Err(CommandError::Text(
                     "QUOTA the table holds as many keys as it may. Delete some first",
@@ -279,7 +280,8 @@ impl Executor {
         let tenant = self.engine.tenants.get(name).ok_or(CommandError::Text(
             "NOPERM the table that this user is bound to does not exist",
         ))?;
-        client.table = tenant.table;
+        client.database = tenant.table;
+        client.table = self.table_of(client.database);
         Ok(())
     }
 }

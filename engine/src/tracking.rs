@@ -241,6 +241,8 @@ impl Executor {
             .collect();
         let mut invalidated =
             Invalidated { keys: Vec::new(), is_all: self.batch.emptied_ranges().next().is_some() };
+        // Keys of two databases are other keys now.
+        invalidated.is_all |= !self.exchanges.is_empty();
         let mut written: BTreeMap<Vec<u8>, u64> = std::mem::take(&mut self.writers);
         for (meta_key, _) in self.batch.all_pending() {
             if !written.contains_key(meta_key) {

@@ -8,6 +8,9 @@
 //! ([`Executor::take_back`]), and EXEC waits as a whole: for a latch, for the pool to bring its keys
 //! into memory, or, if it reads too much for a worker, for the pool to execute all of it
 //! ([`crate::hold`]).
+//!
+//! What the control plane answers (INFO, CONFIG SET) is asked of it before anything else of the
+//! transaction is executed, all at once, while the latches are held; then EXEC goes on with the answers.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,8 +22,10 @@ use crate::batch::{Mark, Record};
 use crate::client::Client;
 use crate::command::{self, CommandError, CommandSpec, Flags, Handler};
 use crate::counts::Changes;
+use crate::databases;
 use crate::executor::Executor;
 use crate::job::Purpose;
+use crate::key::MetaKey;
 
 /// Commands that one transaction may hold.
 pub const QUEUE_COMMANDS_MAX: usize = 64 * 1024;
@@ -42,6 +47,8 @@ pub(crate) struct Transaction {
     bytes: usize,
     /// A command was refused: EXEC will be too.
     pub(crate) is_broken: bool,
+    /// What the control plane has replied to its commands of the queue, in their order.
+    pub(crate) answers: Option<Arc<Vec<Vec<u8>>>>,
 }
 
 /// The transaction is too large.
@@ -81,6 +88,7 @@ pub(crate) struct Savepoint {
     changes: Changes,
     earliest_deadline_ms: u64,
     outgoing: usize,
+    exchanges: usize,
 }
 
 impl Executor {
@@ -156,6 +164,7 @@ impl Executor {
             changes: self.changes.clone(),
             earliest_deadline_ms: self.earliest_deadline_ms,
             outgoing: self.outgoing.len(),
+            exchanges: self.exchanges.len(),
         }
     }
 
@@ -167,6 +176,7 @@ impl Executor {
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
         self.outgoing.truncate(savepoint.outgoing);
+        self.exchanges.truncate(savepoint.exchanges);
         if self.in_transaction {
             self.forget_emptied();
         }
@@ -183,18 +193,27 @@ impl Executor {
         if self.engine.watches.is_empty() {
             return;
         }
+        let touch = |meta_key: &[u8], is_removal| {
+            let table = MetaKey::parse(meta_key).map_or(0, |key| key.table);
+            for database in self.databases_of(table) {
+                self.engine.watches.touch(&databases::in_database(meta_key, database), is_removal);
+            }
+        };
         for record in self.batch.records_since(mark) {
             match record {
-                Record::Meta { key, is_removal } => self.engine.watches.touch(key, is_removal),
+                Record::Meta { key, is_removal } => touch(key, is_removal),
                 Record::Element { key } => {
                     if let Some(meta_key) = crate::element::meta_key_of(key) {
-                        self.engine.watches.touch(&meta_key, false);
+                        touch(&meta_key, false);
                     }
                 }
-                Record::MetaRange { begin, end } => self.engine.watches.flush(begin, end),
+                Record::MetaRange { begin, end } => {
+                    self.engine.watches.flush(&self.emptied_databases(begin, end));
+                }
                 Record::Other => {}
             }
         }
+        self.touch_exchanged();
     }
 
     /// The client watches nothing any more.
@@ -212,6 +231,15 @@ impl Executor {
     }
 }
 
+/// Whether the control plane answers a command at once, and so in a transaction too.
+fn may_be_asked(spec: &CommandSpec) -> bool {
+    let container = spec.full_name.split('|').next().unwrap_or_default();
+    matches!(
+        container,
+        "acl" | "client" | "config" | "info" | "lastsave" | "latency" | "memory" | "slowlog"
+    )
+}
+
 /// Queues a command of a transaction.
 fn queue(
     transaction: &mut Transaction,
@@ -219,7 +247,7 @@ fn queue(
     args: Args<'_>,
 ) -> Result<(), CommandError> {
     let is_refused = spec.flags.contains(Flags::NO_MULTI)
-        || matches!(spec.handler, Handler::Admin)
+        || matches!(spec.handler, Handler::Admin) && !may_be_asked(spec)
         || command::pubsub::is_subscription(spec);
     if is_refused {
         transaction.break_off();

@@ -18,6 +18,7 @@
 //! when the stream is gone or has become something else, because then their commands fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -64,10 +65,10 @@ struct Waiter {
 pub(crate) struct Place {
     ticket: u64,
     need: Need,
-    meta_keys: Vec<Vec<u8>>,
+    keys: Vec<Vec<u8>>,
 }
 
-/// For each meta key, those that wait, by their tickets.
+/// For each key of a database, those that wait, by their tickets.
 type Queues = BTreeMap<Vec<u8>, BTreeMap<u64, Waiter>>;
 
 /// Parts of the table, each with a lock of its own, held for a few steps.
@@ -113,31 +114,31 @@ impl Waits {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    fn shard(&self, meta_key: &[u8]) -> MutexGuard<'_, Queues> {
-        let at = stripe_of(meta_key) % SHARDS;
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Queues> {
+        let at = stripe_of(key) % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, worker: usize, client: u64, need: Need, meta_keys: Vec<Vec<u8>>) -> Place {
+    fn enter(&self, worker: usize, client: u64, need: Need, keys: Vec<Vec<u8>>) -> Place {
         self.count.fetch_add(1, Ordering::SeqCst);
         let ticket = self.last_ticket.fetch_add(1, Ordering::SeqCst) + 1;
-        for meta_key in &meta_keys {
-            let mut queues = self.shard(meta_key);
-            let queue = queues.entry(meta_key.clone()).or_default();
+        for key in &keys {
+            let mut queues = self.shard(key);
+            let queue = queues.entry(key.clone()).or_default();
             queue.insert(ticket, Waiter { worker, client, need: need.clone() });
         }
-        Place { ticket, need, meta_keys }
+        Place { ticket, need, keys }
     }
 
     /// Takes a client out of its queues, and calls the next of each. Returns their workers.
     fn leave(&self, place: &Place) -> Vec<usize> {
         let mut workers = Vec::new();
-        for meta_key in &place.meta_keys {
-            let mut queues = self.shard(meta_key);
-            let Some(queue) = queues.get_mut(meta_key) else { continue };
+        for key in &place.keys {
+            let mut queues = self.shard(key);
+            let Some(queue) = queues.get_mut(key) else { continue };
             queue.remove(&place.ticket);
             if queue.is_empty() {
-                queues.remove(meta_key);
+                queues.remove(key);
             } else if place.need.uses_up()
                 && let Some(next) = queue.values().find(|waiter| waiter.need == place.need)
             {
@@ -149,18 +150,32 @@ impl Waits {
     }
 
     /// A key holds this now: calls those whom that concerns. Adds their workers to `workers`.
-    fn call(&self, meta_key: &[u8], kind: Option<Kind>, workers: &mut Vec<usize>) {
-        if let Some(queue) = self.shard(meta_key).get(meta_key) {
+    fn call(&self, key: &[u8], kind: Option<Kind>, workers: &mut Vec<usize>) {
+        if let Some(queue) = self.shard(key).get(key) {
             self.call_from(queue, |need| need.is_concerned(kind), workers);
         }
     }
 
-    /// All keys from `begin` to before `end` are gone.
-    fn call_range(&self, begin: &[u8], end: &[u8], workers: &mut Vec<usize>) {
+    /// All keys of some databases are gone.
+    fn call_emptied(&self, databases: RangeInclusive<u16>, workers: &mut Vec<usize>) {
+        self.call_range(databases, |need| need.is_concerned(None), workers);
+    }
+
+    /// The keys of a database may be any others now.
+    pub(crate) fn call_database(&self, database: u16, workers: &mut Vec<usize>) {
+        self.call_range(database..=database, |_| true, workers);
+    }
+
+    fn call_range(
+        &self,
+        databases: RangeInclusive<u16>,
+        is_concerned: impl Fn(&Need) -> bool,
+        workers: &mut Vec<usize>,
+    ) {
         for shard in &self.shards {
             let queues = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, queue) in queues.range(begin.to_vec()..end.to_vec()) {
-                self.call_from(queue, |need| need.is_concerned(None), workers);
+            for (_, queue) in queues.range(key::of_databases(&databases)) {
+                self.call_from(queue, &is_concerned, workers);
             }
         }
     }
@@ -220,16 +235,16 @@ impl Executor {
         let keys = spec.keys_of(args);
         // BLMOVE waits for its source only.
         let most = if spec.keys.len() > 1 { 1 } else { usize::MAX };
-        let mut meta_keys: Vec<Vec<u8>> = Vec::new();
+        let mut awaited: Vec<Vec<u8>> = Vec::new();
         for user_key in keys.take(most) {
-            let mut meta_key = Vec::new();
-            key::write_meta_key(&mut meta_key, client.table, user_key);
-            meta_keys.push(meta_key);
+            let mut key = Vec::new();
+            key::write_meta_key(&mut key, client.database, user_key);
+            awaited.push(key);
         }
-        meta_keys.sort_unstable();
-        meta_keys.dedup();
+        awaited.sort_unstable();
+        awaited.dedup();
         let need = Need::of(spec, args);
-        let place = self.engine.waits.enter(self.id, client.id, need, meta_keys);
+        let place = self.engine.waits.enter(self.id, client.id, need, awaited);
         client.waits = Some(Box::new(place));
         client.last_command = spec.full_name;
         if spec.flags.contains(Flags::READONLY) {
@@ -264,9 +279,10 @@ impl Executor {
         let mut workers = Vec::new();
         let waits = &self.engine.waits;
         for (meta_key, pending) in self.batch.all_pending() {
+            let key = &self.database_key(meta_key);
             if !is_committed {
                 for kind in [Kind::List, Kind::ZSet, Kind::Stream] {
-                    waits.call(meta_key, Some(kind), &mut workers);
+                    waits.call(key, Some(kind), &mut workers);
                 }
                 continue;
             }
@@ -274,10 +290,10 @@ impl Executor {
                 Pending::Put(value) => Header::parse(value).ok().map(|(header, _)| header.kind),
                 Pending::Deleted => None,
             };
-            waits.call(meta_key, kind, &mut workers);
+            waits.call(key, kind, &mut workers);
         }
         for (begin, end) in self.batch.emptied_ranges() {
-            waits.call_range(begin, end, &mut workers);
+            waits.call_emptied(self.emptied_databases(begin, end), &mut workers);
         }
         for worker in workers {
             self.note_called(worker);

@@ -10,10 +10,12 @@
 //! be under way.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::executor::stripe_of;
+use crate::key;
 
 /// Keys that one client may watch.
 pub const WATCHED_KEYS_MAX: usize = 16 * 1024;
@@ -37,7 +39,8 @@ pub(crate) enum State {
 /// One key that one client watches.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(crate) meta_key: Vec<u8>,
+    /// A key of a database: see [`crate::databases`].
+    pub(crate) key: Vec<u8>,
     state: AtomicU8,
 }
 
@@ -60,7 +63,14 @@ impl Watch {
         self.set(if is_sweep { State::Absent } else { State::Touched });
     }
 
-    /// The table of the key is emptied.
+    /// The key is found otherwise now.
+    pub(crate) fn find(&self, state: State) {
+        if self.state() != State::Touched {
+            self.set(state);
+        }
+    }
+
+    /// The database of the key is emptied.
     fn flush(&self) {
         match self.state() {
             State::Live => self.set(State::Touched),
@@ -92,53 +102,57 @@ impl Watches {
     }
 
     /// Enters a key that was found like this. Its latch must be held.
-    pub(crate) fn enter(&self, meta_key: &[u8], state: State) -> Arc<Watch> {
-        let watch =
-            Arc::new(Watch { meta_key: meta_key.to_vec(), state: AtomicU8::new(state as u8) });
+    pub(crate) fn enter(&self, key: &[u8], state: State) -> Arc<Watch> {
+        let watch = Arc::new(Watch { key: key.to_vec(), state: AtomicU8::new(state as u8) });
         self.count.fetch_add(1, Ordering::SeqCst);
-        let mut shard = self.shard(meta_key);
-        shard.entry(meta_key.to_vec()).or_default().push(Arc::clone(&watch));
+        let mut shard = self.shard(key);
+        shard.entry(key.to_vec()).or_default().push(Arc::clone(&watch));
         watch
     }
 
     /// Takes an entry out.
     pub(crate) fn leave(&self, watch: &Arc<Watch>) {
-        let mut shard = self.shard(&watch.meta_key);
-        let Some(all) = shard.get_mut(&watch.meta_key) else { return };
+        let mut shard = self.shard(&watch.key);
+        let Some(all) = shard.get_mut(&watch.key) else { return };
         let before = all.len();
         all.retain(|other| !Arc::ptr_eq(other, watch));
         self.count.fetch_sub(before - all.len(), Ordering::SeqCst);
         if all.is_empty() {
-            shard.remove(&watch.meta_key);
+            shard.remove(&watch.key);
         }
     }
 
     /// A record of this key was added to a batch.
-    pub(crate) fn touch(&self, meta_key: &[u8], is_removal: bool) {
-        for watch in self.shard(meta_key).get(meta_key).into_iter().flatten() {
+    pub(crate) fn touch(&self, key: &[u8], is_removal: bool) {
+        for watch in self.shard(key).get(key).into_iter().flatten() {
             watch.touch(is_removal);
         }
     }
 
-    /// All keys from `begin` to before `end` are removed.
-    pub(crate) fn flush(&self, begin: &[u8], end: &[u8]) {
-        for shard in &self.shards {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            for (_, watches) in shard.range(begin.to_vec()..end.to_vec()) {
-                watches.iter().for_each(|watch| watch.flush());
-            }
-        }
+    /// All keys of some databases are removed.
+    pub(crate) fn flush(&self, databases: &RangeInclusive<u16>) {
+        self.of(databases).iter().for_each(|watch| watch.flush());
     }
 
-    fn shard(&self, meta_key: &[u8]) -> MutexGuard<'_, Shard> {
-        self.shards[stripe_of(meta_key) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is watched in some databases.
+    pub(crate) fn of(&self, databases: &RangeInclusive<u16>) -> Vec<Arc<Watch>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let range = shard.range(key::of_databases(databases));
+            found.extend(range.flat_map(|(_, watches)| watches.iter().cloned()));
+        }
+        found
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        self.shards[stripe_of(key) % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key;
 
     fn meta_key(table: u16, user_key: &str) -> Vec<u8> {
         let mut out = Vec::new();
@@ -176,7 +190,7 @@ mod tests {
         let live = watches.enter(&meta_key(1, "k"), State::Live);
         let absent = watches.enter(&meta_key(1, "l"), State::Absent);
         let elsewhere = watches.enter(&meta_key(2, "k"), State::Live);
-        watches.flush(&1_u16.to_be_bytes(), &2_u16.to_be_bytes());
+        watches.flush(&(1..=1));
         assert_eq!(live.state(), State::Touched);
         assert_eq!(absent.state(), State::Absent);
         assert_eq!(elsewhere.state(), State::Live);

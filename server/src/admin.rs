@@ -39,6 +39,7 @@ mod save;
 
 /// Commands that may wait for the admin thread; a worker tries again when there is no room.
 const MESSAGES_MAX: usize = 1024;
+const NOT_IN_TRANSACTION: &str = "ERR Command not allowed inside a transaction";
 /// How long a worker may take to answer before it is left out.
 const WORKER_PATIENCE: Duration = Duration::from_secs(2);
 /// How often rates and the memory peak are sampled.
@@ -61,12 +62,15 @@ impl AdminRequest {
         args: OwnedArgs,
         now: Instant,
     ) -> Box<Self> {
+        let mut client = session.row(worker.id, now);
+        // It is not parked yet, but received.
+        client.query_buffer_bytes += args.as_args().request_len();
         Box::new(Self {
             worker: Arc::clone(worker),
             session: session.key,
             args,
             protocol: session.client.protocol,
-            client: session.row(worker.id, now),
+            client,
         })
     }
 
@@ -90,6 +94,8 @@ impl AdminRequest {
 #[derive(Debug)]
 pub(crate) enum AdminMessage {
     Command(Box<AdminRequest>),
+    /// Commands of a transaction; the request is of EXEC.
+    Queue(Box<AdminRequest>, Vec<OwnedArgs>),
     /// A command that took long.
     Slow(Box<Entry>),
     /// The same for LATENCY.
@@ -123,6 +129,15 @@ impl AdminClient {
     /// Hands a command over; `false`: there is no room now.
     pub(crate) fn submit(&self, request: Box<AdminRequest>) -> bool {
         self.messages.try_send(AdminMessage::Command(request)).is_ok()
+    }
+
+    /// Hands over commands of a transaction; `false`: there is no room now.
+    pub(crate) fn submit_queue(
+        &self,
+        request: Box<AdminRequest>,
+        commands: Vec<OwnedArgs>,
+    ) -> bool {
+        self.messages.try_send(AdminMessage::Queue(request, commands)).is_ok()
     }
 
     /// Tells of a slow command; it is only counted if there is no room.
@@ -228,6 +243,7 @@ impl Admin {
             let due = self.later.iter().map(|(at, ..)| *at).fold(self.next_sample, Instant::min);
             match self.parts.messages.recv_timeout(due.since(now)) {
                 Ok(AdminMessage::Command(request)) => self.on_command(request),
+                Ok(AdminMessage::Queue(request, commands)) => self.on_queue(*request, commands),
                 Ok(AdminMessage::Slow(entry)) => {
                     self.slowlog.push(*entry, self.parts.config.slowlog_max_len);
                 }
@@ -275,6 +291,26 @@ impl Admin {
                 }
             }
         }
+    }
+
+    fn on_queue(&mut self, mut request: AdminRequest, commands: Vec<OwnedArgs>) {
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut close = false;
+        for args in commands {
+            request.args = args;
+            let reply = match self.execute(&request) {
+                Answer::Now(reply) | Answer::Later(_, reply) => reply,
+                Answer::Close(reply) => {
+                    close = true;
+                    reply
+                }
+                // Commands that take so long are not queued in transactions.
+                Answer::Saved => request.reply(|reply| reply.error(NOT_IN_TRANSACTION)),
+            };
+            replies.push(reply);
+        }
+        let session = request.session;
+        request.worker.send(Message::AdminQueueDone { session, replies, close });
     }
 
     fn execute(&mut self, request: &AdminRequest) -> Answer {

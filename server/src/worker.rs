@@ -136,6 +136,7 @@ impl Worker {
         work += self.core.retry_parked();
         work += self.core.resume_called();
         work += self.core.resume_paused();
+        self.core.executor.expire_found(self.core.unix_now);
         self.core.commit();
         // Who was called gets its elements before the replies of this iteration leave: a client that
         // has read the reply to its push finds them taken.
@@ -198,6 +199,9 @@ impl Worker {
     fn on_message(&mut self, message: Message) {
         match message {
             Message::JobDone { session, done } => self.core.on_job_done(session, *done),
+            Message::AdminQueueDone { session, replies, close } => {
+                self.core.on_queue_answers(session, replies, close);
+            }
             Message::AdminDone { session, reply, close } => {
                 self.core.on_answer(session, &reply, close);
             }

@@ -40,6 +40,7 @@ pub enum SetError {
 fn redis_words(bad: &BadValue) -> String {
     match bad {
         BadValue::NotOneOf(_) => format!("argument(s) {bad}"),
+        BadValue::NotPercentage => format!("percentage argument {bad}"),
         _ => format!("argument {bad}"),
     }
 }
@@ -58,31 +59,36 @@ pub fn get(config: &Config, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {
 /// # Errors
 /// [`SetError`].
 pub fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, SetError> {
-    let mut new = config.clone();
+    // As in Redis, all names are looked at before any value.
     for (at, (name, text)) in pairs.iter().enumerate() {
         let owned = || (*name).to_owned();
-        let is_same = |(other, _): &(&str, &str)| other.eq_ignore_ascii_case(name);
-        if pairs.iter().take(at).any(is_same) {
+        let key = keys::of_command(name);
+        let echoed = config.echoed.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        // What it is already is no change: whoever sets what CONFIG GET said gets no error.
+        let is_immutable = match (key, echoed) {
+            (Some(key), _) => key.change == Change::Restart && (key.get)(config) != *text,
+            (None, Some((known, value))) => keys::ECHOED_IMMUTABLE.contains(known) && value != text,
+            (None, None) => return Err(SetError::Unknown(owned())),
+        };
+        if is_immutable {
+            return Err(SetError::Immutable(owned()));
+        }
+        if pairs.iter().take(at).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return Err(SetError::Duplicate(owned()));
         }
+    }
+    let mut new = config.clone();
+    for (name, text) in pairs {
+        let bad = |bad| SetError::Bad { name: (*name).to_owned(), bad };
         if let Some(key) = keys::of_command(name) {
-            if key.change == Change::Restart {
-                // What it is already is no change: whoever sets what CONFIG GET said gets no error.
-                if (key.get)(config) == *text {
-                    continue;
-                }
-                return Err(SetError::Immutable(owned()));
+            if key.change != Change::Restart {
+                (key.set)(&mut new, text).map_err(bad)?;
             }
-            (key.set)(&mut new, text).map_err(|bad| SetError::Bad { name: owned(), bad })?;
         } else if let Some((known, value)) =
             new.echoed.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name))
+            && value != text
         {
-            if value != text && keys::ECHOED_IMMUTABLE.contains(known) {
-                return Err(SetError::Immutable(owned()));
-            }
-            (*text).clone_into(value);
-        } else {
-            return Err(SetError::Unknown(owned()));
+            *value = keys::echoed_value(known, text).map_err(bad)?;
         }
     }
     Ok(new)
@@ -127,6 +133,11 @@ mod tests {
             [("maxmemory-policy", "allkeys-lru".to_owned())]
         );
         assert!(set(&config, &[("timeout", "1"), ("maxclients", "0")]).is_err());
+        let config = set(&config, &[("maxmemory", "100mb"), ("maxmemory-clients", "5%")]).unwrap();
+        assert_eq!(
+            get(&config, &[b"maxmemory", b"maxmemory-clients"]),
+            [("maxmemory", "104857600".to_owned()), ("maxmemory-clients", "5%".to_owned())]
+        );
     }
 
     #[test]
@@ -161,6 +172,19 @@ mod tests {
         assert_eq!(
             error(&[("timeout", "1"), ("TIMEOUT", "2")]),
             failed("TIMEOUT") + "duplicate parameter"
+        );
+        for (name, value, wrong) in [
+            ("maxmemory", "bla", "argument must be a memory value"),
+            ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
+            ("rdbcompression", "maybe", "argument must be 'yes' or 'no'"),
+            ("hz", "ten", "argument couldn't be parsed into an integer"),
+        ] {
+            assert_eq!(error(&[(name, value)]), failed(name) + wrong);
+        }
+        assert_eq!(
+            error(&[("maxclients", "x"), ("nope", "1")]),
+            "ERR Unknown option or number of arguments for CONFIG SET - 'nope'",
+            "names before values"
         );
     }
 }

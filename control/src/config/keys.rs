@@ -2,7 +2,7 @@
 
 use super::value::{
     BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
-    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
+    show_binds, show_networks, show_output_limits, show_pin_cores, size, word, yes_no,
 };
 use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
 
@@ -647,6 +647,38 @@ pub const ECHOED: &[(&str, &str)] = &[
     ("supervised", "no"),
     ("unixsocket", ""),
 ];
+
+/// Those of [`ECHOED`] that are numbers of bytes.
+const ECHOED_MEMORY: &[&str] = &[
+    "auto-aof-rewrite-min-size",
+    "hll-sparse-max-bytes",
+    "maxmemory",
+    "maxmemory-clients",
+    "repl-backlog-size",
+    "stream-node-max-bytes",
+];
+
+/// The value that CONFIG SET gives one of [`ECHOED`]: of the kind of its default, and as CONFIG GET shows
+/// it.
+pub(super) fn echoed_value(name: &str, text: &str) -> Result<String, BadValue> {
+    let default = ECHOED.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| *value);
+    if name == "maxmemory-clients"
+        && let Some(percent) = text.strip_suffix('%')
+    {
+        let percent: u64 = integer(percent, 0, i64::MAX)?;
+        return if percent > 100 { Err(BadValue::NotPercentage) } else { Ok(text.to_owned()) };
+    }
+    if ECHOED_MEMORY.contains(&name) {
+        return Ok(size(text)?.to_string());
+    }
+    match default {
+        "yes" | "no" => yes_no(text).map(|is_on| if is_on { "yes" } else { "no" }.to_owned()),
+        _ if default.parse::<i64>().is_ok() => {
+            Ok(integer::<i64>(text, i64::MIN, i64::MAX)?.to_string())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
 
 /// Those of [`ECHOED`] that a running Redis refuses to change: whoever tries shall know that nothing
 /// happened.

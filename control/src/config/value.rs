@@ -18,6 +18,8 @@ pub enum BadValue {
     NotBool,
     /// Not a number of bytes such as `64mb`.
     NotMemory,
+    /// More than all.
+    NotPercentage,
     /// None of these words.
     NotOneOf(&'static [&'static str]),
     /// Anything else; says what is expected.
@@ -31,6 +33,7 @@ impl fmt::Display for BadValue {
             Self::OutOfRange(min, max) => write!(f, "must be between {min} and {max} inclusive"),
             Self::NotBool => f.write_str("must be 'yes' or 'no'"),
             Self::NotMemory => f.write_str("must be a memory value"),
+            Self::NotPercentage => f.write_str("must be less or equal to 100"),
             Self::NotOneOf(words) => {
                 write!(f, "must be one of the following: {}", words.join(", "))
             }

@@ -23,7 +23,7 @@ impl Engine {
     pub(super) fn check_counts(&self, checked: &Checked) -> Result<(), CheckError> {
         for table in 0..self.tables() {
             let (keys, expires) = checked.tables.get(&table).copied().unwrap_or_default();
-            let (found, said) = (Count { keys, expires }, self.count(table));
+            let (found, said) = (Count { keys, expires }, self.counts.total(table));
             if found != said {
                 return Err(CheckError::Counts { table, found, said });
             }

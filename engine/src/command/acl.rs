@@ -74,7 +74,7 @@ pub(super) fn client_info(client: &Client) -> Vec<u8> {
     let mut info = format!("id={} name=", client.id).into_bytes();
     info.extend_from_slice(&client.name);
     info.extend_from_slice(
-        format!(" db={} cmd={} user=", client.table, client.last_command).as_bytes(),
+        format!(" db={} cmd={} user=", client.database, client.last_command).as_bytes(),
     );
     info.extend_from_slice(client.user_name());
     info

@@ -33,8 +33,9 @@ pub(super) fn echo(_: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -
 }
 
 pub(super) fn quit(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    // Who has got the reply is counted no more, though the connection still ends.
+    // Who has got the reply is counted no more, and told nothing, though the connection still ends.
     ctx.exec.unsubscribe_all(ctx.client);
+    ctx.exec.engine.roster.leave(ctx.client.id);
     reply.ok();
     Err(Stop::Close)
 }
@@ -51,9 +52,10 @@ pub(super) fn reset(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) -
 }
 
 pub(super) fn select(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let table = tenant::table_of(&ctx.exec.engine, &args[1])?;
-    ctx.check_entry(table)?;
-    ctx.client.table = table;
+    let database = tenant::database_of(&ctx.exec.engine, &args[1])?;
+    ctx.check_entry(database)?;
+    ctx.client.database = database;
+    ctx.client.table = ctx.exec.table_of(database);
     reply.ok();
     Ok(())
 }

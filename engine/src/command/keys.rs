@@ -5,7 +5,7 @@ use coney_resp::{Args, Reply};
 
 use super::collection::copy::CopiedElement;
 use super::collection::{ElementRange, Large};
-use super::option::{int, is, table};
+use super::option::{database, int, is};
 use super::{CommandError, Context, Done, Old, Stop};
 use crate::batch::Family;
 use crate::cache::ENTRY_OVERHEAD_BYTES;
@@ -100,8 +100,9 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             && let Some(number) = args.get(at)
         {
             at += 1;
-            to_table = table(number, ctx.exec.engine.tables())?;
-            ctx.check_entry(to_table)?;
+            let to = database(number, ctx.exec.engine.tables())?;
+            ctx.check_entry(to)?;
+            to_table = ctx.exec.table_of(to);
         } else {
             return Err(CommandError::Syntax.into());
         }
@@ -121,8 +122,9 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
 
 pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
-    let to_table = table(&args[2], ctx.exec.engine.tables())?;
-    ctx.check_entry(to_table)?;
+    let to = database(&args[2], ctx.exec.engine.tables())?;
+    ctx.check_entry(to)?;
+    let to_table = ctx.exec.table_of(to);
     if to_table == ctx.table() {
         return Err(CommandError::SameObject.into());
     }

@@ -12,12 +12,14 @@ use coney_resp::{Args, Reply};
 use rocksdb::DBRawIterator;
 
 use super::option::{is, scan_count};
-use super::{CommandError, Context, Done, SlowContext};
+use super::{CommandError, Context, Done, SlowContext, Stop};
 use crate::batch::Family;
+use crate::databases::Exchange;
 use crate::key::{META_PREFIX_LEN, MetaKey, SLOTS};
 use crate::meta::Header;
 use crate::store::StoreError;
 use crate::tenant::BOUND;
+use crate::watch::{State, Watch};
 
 /// Keys that a call of SCAN looks at, if it does not say COUNT.
 const SCAN_COUNT_DEFAULT: u64 = 10;
@@ -67,13 +69,60 @@ fn flush(
     Ok(())
 }
 
-pub(super) fn swapdb(_: &mut Context<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Done {
-    // The table's number is in every key on disk.
-    Err(CommandError::Text(
-        "ERR SWAPDB is not supported: a database's number is part of its keys on disk. Write to \
-         the other database instead, and SELECT it",
-    )
-    .into())
+pub(super) fn swapdb(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
+    let (first, second) = numbers_of(args, ctx.exec.engine.tables())?;
+    if ctx.client.bound_table().is_some() {
+        return Err(BOUND.into());
+    }
+    if first != second {
+        let mut watched = Vec::new();
+        // EXEC may be rehearsed on the pool, but never built there with this in it.
+        if ctx.exec.is_worker() {
+            ctx.exec.work_alone()?;
+            for (database, other) in [(first, second), (second, first)] {
+                for watch in ctx.exec.engine.watches.of(&(database..=database)) {
+                    let state = state_in(ctx, &watch, other)?;
+                    watched.push((watch, state));
+                }
+            }
+        }
+        ctx.exec.exchange(first, second, watched);
+    }
+    ctx.client.table = ctx.exec.table_of(ctx.client.database);
+    reply.ok();
+    Ok(())
+}
+
+/// How a watched key is found once its database is the `other` (`touchAllWatchedKeysInDb` in Redis).
+fn state_in(ctx: &mut Context<'_>, watch: &Watch, other: u16) -> Result<State, Stop> {
+    let state = watch.state();
+    let (State::Absent | State::Expired, Some(key)) = (state, MetaKey::parse(&watch.key)) else {
+        return Ok(State::Touched);
+    };
+    let table = ctx.exec.table_of(other);
+    let old = ctx.for_write_in(table, key.user_key)?;
+    Ok(match (old.stored, old.live) {
+        (None, _) => State::Absent,
+        (Some(_), None) => State::Expired,
+        (Some(_), Some(_)) => State::Touched,
+    })
+}
+
+fn numbers_of(args: Args<'_>, databases: u16) -> Result<(u16, u16), CommandError> {
+    let number = |at: usize, text| parse_i64(&args[at]).ok_or(CommandError::Text(text));
+    let first = number(1, "ERR invalid first DB index")?;
+    let second = number(2, "ERR invalid second DB index")?;
+    let database = |number: i64| {
+        let number = u16::try_from(number).ok().filter(|number| *number < databases);
+        number.ok_or(CommandError::DbIndex)
+    };
+    Ok((database(first)?, database(second)?))
+}
+
+/// What SWAPDB would exchange, for EXEC.
+pub(super) fn exchange_of(args: Args<'_>, databases: u16) -> Result<Exchange, CommandError> {
+    let (first, second) = numbers_of(args, databases)?;
+    Ok(Exchange::new(first, second))
 }
 
 pub(super) fn keys(

@@ -113,15 +113,15 @@ impl Window {
     }
 }
 
-/// The number of a table that exists.
-pub(super) fn table(arg: &[u8], tables: u16) -> Result<u16, CommandError> {
+/// The number of a database that exists.
+pub(super) fn database(arg: &[u8], count: u16) -> Result<u16, CommandError> {
     let index = int(arg)?;
     if i32::try_from(index).is_err() {
         return Err(CommandError::Text(
             "ERR value is out of range, value must between -2147483648 and 2147483647",
         ));
     }
-    u16::try_from(index).ok().filter(|table| *table < tables).ok_or(CommandError::DbIndex)
+    u16::try_from(index).ok().filter(|number| *number < count).ok_or(CommandError::DbIndex)
 }
 
 /// A deadline as the client wrote it: EX, PX, EXAT or PXAT and a number.

@@ -9,20 +9,20 @@ use crate::tenant::{BOUND, Quota, is_name};
 
 type SlowDone = Result<(), CommandError>;
 
-/// The number of the table that SELECT names, by its number or by its name.
-pub(super) fn table_of(engine: &Engine, arg: &[u8]) -> Result<u16, CommandError> {
+/// The database that SELECT names, by its number or by its name.
+pub(super) fn database_of(engine: &Engine, arg: &[u8]) -> Result<u16, CommandError> {
     if is_name(arg)
         && let Some(tenant) = engine.tenants.get(arg)
     {
         return Ok(tenant.table);
     }
-    option::table(arg, engine.tables())
+    option::database(arg, engine.tables())
 }
 
 impl Context<'_> {
-    /// Refuses a table that the client's user may not enter.
-    pub(super) fn check_entry(&self, table: u16) -> Result<(), CommandError> {
-        if self.client.bound_table().is_some() && table != self.client.table {
+    /// Refuses a database that the client's user may not enter.
+    pub(super) fn check_entry(&self, database: u16) -> Result<(), CommandError> {
+        if self.client.bound_table().is_some() && database != self.client.database {
             return Err(BOUND);
         }
         Ok(())
@@ -48,7 +48,7 @@ fn options(
         } else if is(option, "MAXCOMMANDS") {
             quota.commands_max = limit()?;
         } else if let (true, Some(table)) = (is(option, "DB"), &mut table) {
-            **table = Some(option::table(value, tables)?);
+            **table = Some(option::database(value, tables)?);
         } else {
             return Err(CommandError::Syntax);
         }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use coney_resp::number::parse_i64;
-use coney_resp::{Args, Reply};
+use coney_resp::{Args, OwnedArgs, Reply};
 
 use super::{
     CommandError, CommandSpec, Context, Done, Handler, Refusal, SlowContext, SlowHandler, Stop,
-    tenant,
+    keyspace, tenant,
 };
 use crate::client::Client;
+use crate::databases::{self, Exchange};
 use crate::executor::Executor;
 use crate::key::MetaKey;
 use crate::transaction::Queued;
@@ -85,8 +86,8 @@ pub(super) fn watch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
     ctx.prepare(args.skip(1).iter())?;
     for (at, user_key) in args.skip(1).iter().enumerate() {
         let old = ctx.prepared(at, user_key);
-        let meta_key = &ctx.exec.meta_key;
-        if ctx.client.watched.iter().any(|watch| watch.meta_key == *meta_key) {
+        let key = ctx.exec.database_key(&ctx.exec.meta_key);
+        if ctx.client.watched.iter().any(|watch| watch.key == key) {
             continue;
         }
         let state = match (old.stored, old.live) {
@@ -94,7 +95,7 @@ pub(super) fn watch(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>
             (Some(_), None) => State::Expired,
             (Some(_), Some(_)) => State::Live,
         };
-        ctx.client.watched.push(ctx.exec.engine.watches.enter(meta_key, state));
+        ctx.client.watched.push(ctx.exec.engine.watches.enter(&key, state));
     }
     reply.ok();
     Ok(())
@@ -121,11 +122,19 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         ctx.exec.commit_requested = true;
         return Err(Stop::Latch);
     }
+    if ctx.exec.is_worker() {
+        // What was held while the control plane was asked, is latched again.
+        ctx.exec.end_hold(ctx.client);
+    }
     latch(ctx, &queue)?;
     if is_touched(ctx)? {
         end(ctx.exec, ctx.client);
         reply.null_array();
         return Ok(());
+    }
+    let is_answered = ctx.client.transaction.as_ref().is_some_and(|it| it.answers.is_some());
+    if ctx.exec.is_worker() && !is_answered && queue.iter().any(is_for_control_plane) {
+        return Err(Stop::Ask);
     }
     for Queued { spec, args } in queue.iter() {
         ctx.exec.remember_keys(ctx.client, spec, args.as_args());
@@ -139,7 +148,6 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
         end(ctx.exec, ctx.client);
         return Ok(());
     };
-    let has_emptied = !ctx.exec.emptied.is_empty();
     ctx.exec.take_back(savepoint);
     ctx.exec.in_transaction = false;
     reply.set_protocol(before.protocol);
@@ -147,17 +155,18 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
     match stop {
         // The pool brings all that the transaction reads into memory, not only this one key.
         Stop::Fetch => ctx.exec.missed_element = true,
-        Stop::TooLong if has_emptied || empties(&queue) => {
+        Stop::TooLong if is_exclusive(&queue) => {
             end(ctx.exec, ctx.client);
             return Err(CommandError::Text(
-                "EXECABORT Transaction discarded: it empties a database and reads too much for \
-                 that. Use two transactions",
+                "EXECABORT Transaction discarded: it empties or swaps a database and reads too much \
+                 for that. Use two transactions",
             )
             .into());
         }
         Stop::TooLong
         | Stop::Latch
         | Stop::Stall
+        | Stop::Ask
         | Stop::Wait(_)
         | Stop::Error(_)
         | Stop::Close => {}
@@ -165,10 +174,22 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
     Err(stop)
 }
 
+fn is_for_control_plane(queued: &Queued) -> bool {
+    matches!(queued.spec.handler, Handler::Admin)
+}
+
+/// The commands of the client's transaction that the control plane answers.
+pub(crate) fn questions(client: &Client) -> Vec<OwnedArgs> {
+    let queue = client.transaction.iter().flat_map(|transaction| transaction.queue.iter());
+    queue.filter(|queued| is_for_control_plane(queued)).map(|queued| queued.args.clone()).collect()
+}
+
 /// Executes the commands, up to one that has to wait.
 fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
     let first = ctx.exec.batch.writes();
     let mut failed = Vec::new();
+    let answers = ctx.client.transaction.as_ref().and_then(|it| it.answers.clone());
+    let mut answers = answers.iter().flat_map(|answers| answers.iter());
     reply.array(queue.len());
     for Queued { spec, args } in queue {
         let start = reply.len();
@@ -177,7 +198,20 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
         let done = match spec.handler {
             Handler::Fast(handler) => handler(ctx, args, reply),
             Handler::Slow(handler) => slow(ctx, handler, args, reply, count != first),
-            Handler::Admin | Handler::Container => {
+            Handler::Admin => {
+                match answers.next() {
+                    Some(answer) => {
+                        reply.raw(answer);
+                        if answer.starts_with(b"-") {
+                            failed.push(spec.index());
+                        }
+                    }
+                    // Only a rehearsal runs without them.
+                    None => reply.null(),
+                }
+                Ok(())
+            }
+            Handler::Container => {
                 unreachable!("{} is not queued", spec.full_name)
             }
         };
@@ -232,24 +266,31 @@ fn slow(
 
 /// Latches all keys of the commands and all that are watched.
 fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
-    let mut table = ctx.client.table;
-    let tables = ctx.exec.engine.tables();
+    let mut database = ctx.client.database;
+    let mut exchanges = Vec::new();
+    let count = ctx.exec.engine.tables();
     for Queued { spec, args } in queue {
         let args = args.as_args();
+        let table_of = |exec: &Executor, exchanges: &[Exchange], database| {
+            exec.table_of(databases::before(exchanges, database))
+        };
+        let table = table_of(ctx.exec, &exchanges, database);
         for user_key in spec.keys_of(args) {
             latch_key(ctx, table, user_key)?;
         }
         match spec.full_name {
             "select" => {
-                table = tenant::table_of(&ctx.exec.engine, &args[1]).unwrap_or(table);
+                database = tenant::database_of(&ctx.exec.engine, &args[1]).unwrap_or(database);
             }
-            // Another key may be in any table that an argument can name.
+            "swapdb" => exchanges.extend(keyspace::exchange_of(args, count).ok()),
+            // Another key may be in any database that an argument can name.
             "copy" | "move" => {
                 let named = args.skip(2);
                 for other in named.iter().filter_map(parse_i64) {
                     if let Ok(other) = u16::try_from(other)
-                        && other < tables
+                        && other < count
                     {
+                        let other = table_of(ctx.exec, &exchanges, other);
                         latch_key(ctx, other, &args[1])?;
                         latch_key(ctx, other, &args[2])?;
                     }
@@ -260,8 +301,9 @@ fn latch(ctx: &mut Context<'_>, queue: &[Queued]) -> Done {
     }
     for at in 0..ctx.client.watched.len() {
         let watch = Arc::clone(&ctx.client.watched[at]);
-        if let Some(key) = MetaKey::parse(&watch.meta_key) {
-            latch_key(ctx, key.table, key.user_key)?;
+        if let Some(key) = MetaKey::parse(&watch.key) {
+            let table = ctx.exec.table_of(key.table);
+            latch_key(ctx, table, key.user_key)?;
         }
     }
     Ok(())
@@ -279,8 +321,9 @@ fn is_touched(ctx: &mut Context<'_>) -> Result<bool, Stop> {
         match watch.state() {
             State::Touched => is_touched = true,
             State::Live => {
-                let Some(key) = MetaKey::parse(&watch.meta_key) else { continue };
-                let found = ctx.peek(key.table, key.user_key, |found| found.is_some());
+                let Some(key) = MetaKey::parse(&watch.key) else { continue };
+                let table = ctx.exec.table_of(key.table);
+                let found = ctx.peek(table, key.user_key, |found| found.is_some());
                 match found {
                     Ok(is_live) => is_touched |= !is_live,
                     Err(Stop::Fetch) => {
@@ -296,9 +339,10 @@ fn is_touched(ctx: &mut Context<'_>) -> Result<bool, Stop> {
     Ok(is_touched)
 }
 
-/// Whether a command would empty a table.
-fn empties(queue: &[Queued]) -> bool {
-    queue.iter().any(|queued| matches!(queued.spec.full_name, "flushall" | "flushdb"))
+/// Whether a command works alone: the pool cannot.
+fn is_exclusive(queue: &[Queued]) -> bool {
+    let names = ["flushall", "flushdb", "swapdb"];
+    queue.iter().any(|queued| names.contains(&queued.spec.full_name))
 }
 
 /// Ends the transaction, and what is watched for it.

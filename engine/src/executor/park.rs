@@ -5,7 +5,7 @@ use coney_resp::Args;
 
 use super::{Executor, Park};
 use crate::client::Client;
-use crate::command::{CommandSpec, Flags, Stop};
+use crate::command::{self, CommandSpec, Flags, Stop};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key;
 
@@ -54,6 +54,14 @@ impl Executor {
                 Park::Latch
             }
             Stop::Stall => Park::Stall,
+            // Nobody writes meanwhile what is watched, or what the transaction latched.
+            Stop::Ask => match self.hold(client) {
+                Some(_) => Park::AdminQueue(command::transaction::questions(client)),
+                None => {
+                    self.commit_requested = true;
+                    Park::Latch
+                }
+            },
             Stop::Wait(timeout_ms) => {
                 self.wait(spec, client, args);
                 Park::Wait { timeout_ms }
@@ -89,7 +97,7 @@ impl Executor {
         let command = SlowCommand {
             spec,
             args: args.to_owned(),
-            table: client.table,
+            database: client.database,
             protocol: client.protocol,
             now,
             random: self.next_random(),

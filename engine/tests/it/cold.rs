@@ -36,7 +36,7 @@ impl System {
         let mut client = Client::new(1);
         let value = "v".repeat(500);
         for table in [0, 1] {
-            client.table = table;
+            client.database = table;
             for number in 0..KEYS {
                 let args =
                     OwnedArgs::from_parts(&["SET", &format!("key:{table}:{number}"), &value]);

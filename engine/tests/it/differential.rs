@@ -239,7 +239,24 @@ impl Random {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
+    /// One that is about databases.
+    fn database_command(&mut self) -> Vec<String> {
+        let (key, other) = (self.key(), self.key());
+        let line = match self.below(7) {
+            0 => "SWAPDB 0 1".to_owned(),
+            1 => format!("SWAPDB {} {}", self.number(), self.number()),
+            2 => format!("SELECT {}", self.below(3)),
+            3 => format!("MOVE {key} {}", self.below(3)),
+            4 => format!("COPY {key} {other} DB {} REPLACE", self.below(3)),
+            _ => "DBSIZE".to_owned(),
+        };
+        line.split(' ').map(str::to_owned).collect()
+    }
+
     fn any_command(&mut self) -> Vec<String> {
+        if self.below(40) == 0 {
+            return self.database_command();
+        }
         if self.below(3) == 0 { self.stream_command() } else { self.command() }
     }
 
@@ -803,9 +820,15 @@ impl Pair {
         if random.below(2) == 0 {
             lines.push(vec!["SET".to_owned(), random.key(), random.word()]);
         }
+        if random.below(6) == 0 {
+            lines.push(["SWAPDB", "0", "1"].map(str::to_owned).to_vec());
+        }
         lines.push(vec!["MULTI".to_owned()]);
         for _ in 0..1 + random.below(4) {
-            lines.push(random.plain_command());
+            lines.push(match random.below(16) {
+                0 => random.database_command(),
+                _ => random.plain_command(),
+            });
         }
         lines.push(vec!["EXEC".to_owned()]);
         for words in &lines {
@@ -817,9 +840,11 @@ impl Pair {
     /// One round; the message if something differs.
     fn round(&mut self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
-        let flush = bytes(&["FLUSHALL".to_owned()]);
-        self.ours(&flush);
-        self.redis.ask(&flush);
+        for line in [["FLUSHALL"].as_slice(), &["SELECT", "0"]] {
+            let words: Vec<Vec<u8>> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
+            self.ours(&words);
+            self.redis.ask(&words);
+        }
         let limit = [128, 128, 0, 4][random.below(4)];
         for name in [
             "hash-max-listpack-entries",

@@ -81,13 +81,6 @@ fn client_libraries_may_name_themselves() {
     assert_eq!(peer.ask("CLIENT NO-TOUCH maybe"), "-ERR syntax error\r\n");
 }
 
-#[test]
-fn swapdb_says_why_not() {
-    let mut peer = EnginePeer::new();
-    assert!(peer.ask("SWAPDB 0 1").starts_with("-ERR SWAPDB is not supported: "));
-    assert!(peer.ask("SWAPDB 0").starts_with("-ERR wrong number of arguments"));
-}
-
 // As Redis 7.0 replies.
 #[test]
 fn the_target_of_sort_is_one_of_its_keys() {

@@ -14,6 +14,7 @@ mod auth;
 mod check;
 mod cold;
 mod conversations;
+mod databases;
 mod differential;
 mod dump;
 mod fields;

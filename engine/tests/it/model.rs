@@ -472,7 +472,7 @@ fn run(ops: &[Op], memtable: Memtable) {
             let count = system.engine.count(table);
             assert_eq!(usize::try_from(count.keys).unwrap(), expected.len(), "keys of {table}");
             assert_eq!(usize::try_from(count.expires).unwrap(), expires, "deadlines of {table}");
-            system.client.table = table;
+            system.client.database = table;
             let found = system.ask(&["KEYS".to_owned(), "*".to_owned()]);
             assert!(found.starts_with(&format!("*{}\r\n", expected.len())), "{found}");
             for (key, entry) in expected {

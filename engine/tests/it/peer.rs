@@ -121,6 +121,10 @@ fn execute_or_wait(
             }
             Err(Park::Wait { timeout_ms }) => return Err(timeout_ms),
             Err(Park::Paused) => panic!("nobody ends the pause"),
+            Err(Park::AdminQueue(commands)) => {
+                let replies = commands.iter().map(|_| b"-ERR no control plane\r\n".to_vec());
+                client.take_answers(replies.collect());
+            }
             Err(Park::Admin) => {
                 return Ok(Done { reply: b"-ERR no control plane\r\n".to_vec(), closes: false });
             }

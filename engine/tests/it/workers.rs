@@ -23,7 +23,7 @@ impl Worker {
             Err(Park::Latch) => Err("latch"),
             Err(Park::Stall) => Err("stall"),
             Err(Park::Job(_)) => Err("job"),
-            Err(Park::Admin) => Err("admin"),
+            Err(Park::Admin | Park::AdminQueue(_)) => Err("admin"),
             Err(Park::Paused) => Err("pause"),
             Err(Park::Wait { .. }) => Err("wait"),
         }

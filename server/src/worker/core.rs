@@ -304,6 +304,16 @@ impl Core {
         self.process_input(key);
     }
 
+    /// The control plane answered what EXEC asked it: goes on with EXEC.
+    pub(crate) fn on_queue_answers(&mut self, key: SessionKey, replies: Vec<Vec<u8>>, close: bool) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.client.take_answers(replies);
+        if let Some(parked) = &mut session.parked {
+            parked.closes |= close;
+        }
+        self.run_parked(key);
+    }
+
     /// Tries the parked commands again that wait for a latch, a stall or room in a queue.
     pub(crate) fn retry_parked(&mut self) -> usize {
         if self.due.retry.is_empty() {
@@ -556,8 +566,14 @@ impl Core {
                         let args = args.to_owned();
                         let since = self.now;
                         self.stats.parked += 1;
-                        let parked =
-                            Parked { args, attempt: 0, since, wait: None, has_waited: false };
+                        let parked = Parked {
+                            args,
+                            attempt: 0,
+                            since,
+                            wait: None,
+                            closes: false,
+                            has_waited: false,
+                        };
                         self.executor.take_last_call();
                         self.park(key, Box::new(parked), park);
                     } else if let Some((index, may_be_long)) = self.executor.take_last_call()
@@ -627,6 +643,11 @@ impl Core {
                 let args = parked.args.clone();
                 self.admin.submit(AdminRequest::new(&self.handle, session, args, self.now))
             }
+            Park::AdminQueue(commands) => {
+                let args = parked.args.clone();
+                let request = AdminRequest::new(&self.handle, session, args, self.now);
+                self.admin.submit_queue(request, commands)
+            }
         };
         if answer_will_come {
             parked.attempt += 1;
@@ -651,6 +672,9 @@ impl Core {
             return;
         }
         self.executor.take_last_call();
+        if parked.closes {
+            session.state = State::Closing;
+        }
         self.note_parked(key, &parked);
         if self.executor.wants_commit() {
             self.commit();

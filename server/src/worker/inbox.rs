@@ -35,6 +35,15 @@ pub(crate) enum Message {
         /// Close the connection after the reply.
         close: bool,
     },
+    /// The control plane has answered the commands of a transaction, whose EXEC is parked.
+    AdminQueueDone {
+        /// Whose transaction.
+        session: SessionKey,
+        /// The replies in order, already RESP.
+        replies: Vec<Vec<u8>>,
+        /// Close the connection after the reply of EXEC.
+        close: bool,
+    },
     /// Keys whose deadline has passed.
     Expire(Vec<DueKey>),
     /// Close these clients' connections and say how many there were; those of other workers are

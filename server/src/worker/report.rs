@@ -31,7 +31,7 @@ impl Session {
             name: self.client.name.clone(),
             created: self.created,
             idle_secs: now.since(self.last_active).as_secs(),
-            table: self.client.table,
+            table: self.client.database,
             query_buffer_bytes: self.input.len() + parked_bytes,
             query_buffer_capacity: self.input.capacity(),
             argument_bytes: self.parked.as_ref().map_or(0, |parked| parked.args.heap_bytes()),

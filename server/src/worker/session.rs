@@ -74,6 +74,8 @@ pub(crate) struct Parked {
     pub(crate) since: Instant,
     /// It found nothing, and waits for its client to be called.
     pub(crate) wait: Option<Wait>,
+    /// The connection ends after the reply.
+    pub(crate) closes: bool,
     /// It did so before, or for the end of a pause: how long it took says nothing of its speed.
     pub(crate) has_waited: bool,
 }

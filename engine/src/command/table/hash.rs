@@ -87,7 +87,6 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("hpttl", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::hpttl))
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
-        .tips(&["nondeterministic_output"])
         .docs("O(N) where N is the number of specified fields", "Returns the TTL in milliseconds of a hash field."),
     CommandSpec::new("hrandfield", AtLeast(2), Group::Hash, "6.2.0", Handler::Fast(hash::hrandfield))
         .flags(&[Flags::READONLY], &[Categories::HASH])
@@ -122,7 +121,6 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("httl", AtLeast(5), Group::Hash, "7.4.0", Handler::Fast(expire::httl))
         .flags(&[Flags::READONLY, Flags::FAST], &[Categories::HASH])
         .keys(&[KeySpec::new(1, 0, 1, &["RO", "access"])])
-        .tips(&["nondeterministic_output"])
         .docs("O(N) where N is the number of specified fields", "Returns the TTL in seconds of a hash field."),
     CommandSpec::new("hvals", Exactly(2), Group::Hash, "2.0.0", Handler::Fast(hash::hvals))
         .flags(&[Flags::READONLY], &[Categories::HASH])

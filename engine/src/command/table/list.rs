@@ -85,7 +85,8 @@ pub(super) const ROWS: &[CommandSpec] = &[
     CommandSpec::new("rpoplpush", Exactly(3), Group::List, "1.2.0", Handler::Fast(list::rpoplpush))
         .flags(&[Flags::WRITE, Flags::DENYOOM], &[Categories::LIST])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "access", "delete"]), KeySpec::new(2, 0, 1, &["RW", "insert"])])
-        .docs("O(1)", "Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped."),
+        .docs("O(1)", "Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped.")
+        .deprecated("6.2.0", "`LMOVE` with the `RIGHT` and `LEFT` arguments"),
     CommandSpec::new("rpush", AtLeast(3), Group::List, "1.0.0", Handler::Fast(list::rpush))
         .flags(&[Flags::WRITE, Flags::DENYOOM, Flags::FAST], &[Categories::LIST])
         .keys(&[KeySpec::new(1, 0, 1, &["RW", "insert"])])
