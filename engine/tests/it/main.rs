@@ -28,5 +28,6 @@ mod ranks;
 mod slow;
 mod sorted;
 mod streams;
+mod texts;
 mod transactions;
 mod workers;
