@@ -242,7 +242,9 @@ impl Context<'_> {
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
         self.exec.element_reads += 1;
-        match self.exec.batch.pending_element(family, key) {
+        let pending = self.exec.batch.pending_element(family, key);
+        self.exec.leans_on_batch |= pending.is_some();
+        match pending {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.exec.is_sealed() => return Err(Stop::Stall),
             Some(Pending::Put(value)) => return Ok(f(Some(value))),
@@ -316,7 +318,9 @@ impl Context<'_> {
         self.exec.element_reads += 1;
         self.exec.batch.sort_elements();
         let mut pending = self.exec.batch.pending_range(family, &begin, &end).peekable();
-        if pending.peek().is_some() && self.exec.is_sealed() {
+        let has_pending = pending.peek().is_some();
+        self.exec.leans_on_batch |= has_pending;
+        if has_pending && self.exec.is_sealed() {
             return Err(Stop::Stall);
         }
         let mut iter = match self.source {
