@@ -32,6 +32,7 @@ pub struct Config {
     pub tcp_keepalive_secs: u64,
     pub tcp_user_timeout_secs: u64,
     pub timeout_secs: u64,
+    pub write_stall_timeout_secs: u64,
     pub protected_mode: bool,
     pub requirepass: String,
     pub aclfile: PathBuf,
@@ -91,6 +92,7 @@ impl Default for Config {
             tcp_keepalive_secs: 300,
             tcp_user_timeout_secs: 0,
             timeout_secs: 0,
+            write_stall_timeout_secs: 60,
             protected_mode: true,
             requirepass: String::new(),
             aclfile: PathBuf::new(),
@@ -285,11 +287,11 @@ pub enum LogFormat {
 /// `client-output-buffer-limit`: hard limit, soft limit in bytes, seconds above the soft limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimits {
-    /// Ordinary clients. Only the hard limit has a meaning: the soft one is stored and shown.
+    /// Ordinary clients.
     pub normal: [u64; 3],
     /// Replicas. Stored and shown.
     pub replica: [u64; 3],
-    /// Subscribers. Stored and shown.
+    /// Subscribers and monitors.
     pub pubsub: [u64; 3],
 }
 

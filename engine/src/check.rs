@@ -107,7 +107,6 @@ impl Engine {
             *expires += i64::from(header.expire_at.is_some());
             let mut what = match (header.kind, header.version) {
                 (Kind::String, None) => None,
-                (Kind::String, Some(_)) => Some("it has a version"),
                 (Kind::Stream, None) => Some("it has no version"),
                 (_, None) => collection::check_compact(&header, body),
                 (_, Some(version)) => {
@@ -151,7 +150,7 @@ impl Engine {
             Kind::ZSet => self.check_sorted_set(&prefix, body, checked),
             Kind::List => self.check_list(&prefix, body),
             Kind::Stream => self.check_stream(&prefix, body),
-            Kind::String => Ok(None),
+            Kind::String => self.check_chunks(&prefix, body),
         }
     }
 

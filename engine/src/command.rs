@@ -18,14 +18,13 @@ use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
 use crate::acl::Acl;
-use crate::batch::{Family, Pending};
+use crate::batch::Pending;
 use crate::client::Client;
 use crate::engine::Engine;
 use crate::executor::{Executor, FETCH_ROUNDS_MAX, Source};
-use crate::key;
-use crate::meta::{Header, Kind, MetaError};
+use crate::meta::{Header, MetaError};
 use crate::notify::Class;
-use crate::store::{Found, Frozen, StoreError, Tier};
+use crate::store::{Frozen, StoreError, Tier};
 use crate::stripe::Taken;
 
 mod acl;
@@ -56,6 +55,7 @@ mod stream;
 mod string;
 pub mod table;
 mod tenant;
+mod text;
 mod tracking;
 pub(crate) mod transaction;
 mod zset;
@@ -167,25 +167,6 @@ pub(crate) struct SlowContext<'a> {
     pub(crate) random: u64,
 }
 
-impl SlowContext<'_> {
-    /// Hands header and body of a key to `f`, or `None` if the key is absent.
-    pub(crate) fn read<R>(
-        &self,
-        user_key: &[u8],
-        f: impl FnOnce(Option<(Header, &[u8])>) -> R,
-    ) -> Result<R, CommandError> {
-        let mut meta_key = Vec::new();
-        key::write_meta_key(&mut meta_key, self.table, user_key);
-        match self.engine.store.get(Family::Meta, &meta_key, Tier::Device)? {
-            Found::Value(value) => {
-                let (header, body) = Header::parse(&value)?;
-                Ok(f(Some((header, body)).filter(|(header, _)| !header.is_expired(self.now))))
-            }
-            Found::Absent | Found::NeedsDevice => Ok(f(None)),
-        }
-    }
-}
-
 /// A key as a writer finds it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Old {
@@ -205,19 +186,6 @@ impl Old {
 
 /// A value buffer that grew beyond this for one large value is not kept.
 const VALUE_BUFFER_BYTES_KEPT: usize = 1 << 20;
-
-/// The body of a string; an error for any other kind.
-pub(crate) fn string_body(found: Option<(Header, &[u8])>) -> Result<Option<&[u8]>, CommandError> {
-    match found {
-        None => Ok(None),
-        Some((header, body)) => match header.kind {
-            Kind::String => Ok(Some(body)),
-            Kind::Hash | Kind::List | Kind::Set | Kind::ZSet | Kind::Stream => {
-                Err(CommandError::WrongType)
-            }
-        },
-    }
-}
 
 /// What a fast handler works with: the client, the moment, and the keys of the client's table.
 ///

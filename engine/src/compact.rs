@@ -38,6 +38,8 @@ pub enum Encoding {
     Quicklist = 5,
     /// Stream of any size.
     Stream = 6,
+    /// String in chunks ([`crate::chunk`]).
+    Raw = 7,
 }
 
 impl Encoding {
@@ -49,6 +51,7 @@ impl Encoding {
             4 => Some(Self::Skiplist),
             5 => Some(Self::Quicklist),
             6 => Some(Self::Stream),
+            7 => Some(Self::Raw),
             _ => None,
         }
     }
@@ -62,6 +65,7 @@ impl Encoding {
             Self::Skiplist => "skiplist",
             Self::Quicklist => "quicklist",
             Self::Stream => "stream",
+            Self::Raw => "raw",
         }
     }
 }

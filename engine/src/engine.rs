@@ -1,6 +1,6 @@
 //! What all workers share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,6 +18,7 @@ use crate::monitor::Monitors;
 use crate::notify::Notified;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
+use crate::reclaim::Hollow;
 use crate::roster::Roster;
 use crate::store::{OpenError, Store, StoreError, Tier};
 use crate::stripe::Stripes;
@@ -53,6 +54,8 @@ pub struct Engine {
     pub(crate) dead_seen: Mutex<BTreeSet<Vec<u8>>>,
     /// Records of dead versions that are not dead but will have an entry: see [`crate::ahead`].
     pub(crate) unnamed: Mutex<BTreeSet<Vec<u8>>>,
+    /// What of removed elements still takes space: see [`Engine::compact_reclaimed`].
+    pub(crate) hollow: Mutex<VecDeque<Hollow>>,
     /// Dead versions whose elements were removed, since the start.
     pub(crate) reclaimed: AtomicU64,
     /// Batches written so far: each has its number as its ticket.
@@ -102,6 +105,7 @@ impl Engine {
             limits: EncodingLimits::new(),
             dead_seen: Mutex::new(BTreeSet::new()),
             unnamed: Mutex::new(BTreeSet::new()),
+            hollow: Mutex::new(VecDeque::new()),
             reclaimed: AtomicU64::new(0),
             written: AtomicU64::new(0),
             durable: AtomicU64::new(0),

@@ -18,7 +18,7 @@ use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
 use crate::command::collection::members::Candidates;
-use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
+use crate::command::{self, CommandError, CommandSpec, Context, Flags, Group, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::databases::Exchange;
 use crate::engine::Engine;
@@ -151,6 +151,8 @@ pub struct Executor {
     seen: Vec<(usize, Option<u64>)>,
     /// It has found one in the open batch.
     seen_pending: bool,
+    /// The reply of the last command may depend on what becomes of the open batch.
+    pub(crate) leans_on_batch: bool,
     /// Elements and ranges that the present command has read.
     pub(crate) element_reads: u32,
     /// The present command missed an element and not only meta entries.
@@ -256,6 +258,7 @@ impl Executor {
             hold_number: 0,
             seen: Vec::new(),
             seen_pending: false,
+            leans_on_batch: false,
             element_reads: 0,
             missed_element: false,
             is_batch_open: false,
@@ -357,6 +360,7 @@ impl Executor {
         attempt: u32,
     ) -> Outcome {
         let start = reply.len();
+        self.leans_on_batch = true;
         if !self.exchanges.is_empty() {
             // Until it is committed, nobody knows which table is whose.
             self.commit_requested = true;
@@ -384,6 +388,9 @@ impl Executor {
         self.missed_element = false;
         self.seen.clear();
         self.seen_pending = false;
+        // Those that only read say so when they meet something of the batch.
+        self.leans_on_batch =
+            !spec.flags.contains(Flags::READONLY) && spec.group != Group::Connection;
         self.element_reads = 0;
         let mark = self.batch.mark();
         let writes_before = self.batch.writes();
@@ -535,6 +542,12 @@ impl Executor {
         !self.batch.is_empty() || !self.latched.is_empty() || is_open || self.holds_exclusive
     }
 
+    /// Whether the reply of the last command may depend on what becomes of the open batch: of commands
+    /// that only read, those that met something of it.
+    pub fn leans_on_batch(&self) -> bool {
+        self.leans_on_batch
+    }
+
     /// Whether the batch should be committed before the next command.
     pub fn wants_commit(&self) -> bool {
         self.commit_requested || self.batch.is_full()
@@ -566,15 +579,20 @@ impl Executor {
             Ok(Written::Stalled) => CommitOutcome::Stalled,
             Err(error) => {
                 self.engine.note_failure(&error);
-                self.changes.clear();
-                self.settle_mail(false);
-                self.writers.clear();
-                self.call_waiting(false);
-                self.finish_exchanges(false);
-                self.finish(false);
+                self.give_up_batch();
                 CommitOutcome::Failed(error)
             }
         }
+    }
+
+    /// Forgets the writes since the last commit, which failed or was put off for too long.
+    pub fn give_up_batch(&mut self) {
+        self.changes.clear();
+        self.settle_mail(false);
+        self.writers.clear();
+        self.call_waiting(false);
+        self.finish_exchanges(false);
+        self.finish(false);
     }
 
     /// Updates the cache, releases the latches and forgets the batch.
@@ -657,6 +675,7 @@ impl Executor {
         }
         let pending = self.batch.pending(meta_key);
         self.seen_pending |= pending.is_some();
+        self.leans_on_batch |= pending.is_some();
         match pending {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.is_sealed => return Err(Stop::Stall),
@@ -849,6 +868,7 @@ impl Executor {
 
     /// Keys of a table, with those that the open batch creates and removes.
     pub(crate) fn keys_count(&mut self, table: u16) -> Result<i64, Stop> {
+        self.leans_on_batch = true;
         if self.has_emptied(table) {
             return Ok(self.changes.of(table).keys.max(0));
         }

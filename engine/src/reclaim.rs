@@ -3,9 +3,13 @@
 //! A large collection that is deleted, overwritten or expired costs its command two records: the
 //! meta entry goes, and a record in the durable queue of dead versions (family `system`) names what
 //! its elements begin with. A thread that may wait calls [`Engine::reclaim`] now and then, which
-//! turns each record into one range delete in each of `data` and `score` and removes it in the same
-//! batch: a crash in between loses nothing, and a record that is carried out twice does no harm,
-//! because a version never comes again ([`crate::element`]).
+//! deletes few elements one by one, turns each record of more into one range delete in each of `data`
+//! and `score`, and removes it in the same batch: a crash in between loses nothing, and a record that
+//! is carried out twice does no harm, because a version never comes again ([`crate::element`]).
+//!
+//! Of what takes much space on disk, the tables that hold nothing else are removed at once. The rest
+//! would stay until RocksDB compacts it for other reasons, on an idle server for ever: the thread
+//! calls [`Engine::compact_reclaimed`] for it.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -33,6 +37,23 @@ fn parse_record_key(key: &[u8]) -> Option<(u64, &[u8])> {
     let (version, meta_key) = key.strip_prefix(PREFIX)?.split_first_chunk::<8>()?;
     crate::key::MetaKey::parse(meta_key)?;
     Some((u64::from_be_bytes(*version), meta_key))
+}
+
+/// Up to so many elements are deleted one by one: that costs reads less than range tombstones do.
+const SINGLE_DELETES_MAX: usize = 64;
+
+/// What takes so much on disk fills tables of its own, or enough of others to compact them for it.
+const LARGE_BYTES: u64 = 16 << 20;
+
+/// Ranges that wait to be compacted; further ones are left to RocksDB's own compactions.
+const HOLLOW_MAX: usize = 256;
+
+/// A range of removed elements.
+#[derive(Debug)]
+pub(crate) struct Hollow {
+    family: Family,
+    begin: Vec<u8>,
+    end: Vec<u8>,
 }
 
 /// Dead versions that are counted at most; more are so many.
@@ -79,16 +100,7 @@ impl Engine {
                 iter.next();
                 continue;
             }
-            if seen.contains(record_key) {
-                let mut begin = Vec::new();
-                element::write_prefix(&mut begin, meta_key, version);
-                let end = element::prefix_end(&begin);
-                let mut batch = WriteBatch::default();
-                self.store.delete_range(&mut batch, Family::Data, &begin, &end);
-                self.store.delete_range(&mut batch, Family::Score, &begin, &end);
-                self.store.delete(&mut batch, Family::System, record_key);
-                self.store.write_patiently(batch)?;
-                self.reclaimed.fetch_add(1, Ordering::Relaxed);
+            if seen.contains(record_key) && self.remove_elements(record_key, meta_key, version)? {
                 count += 1;
             } else {
                 newly_seen.insert(record_key.to_vec());
@@ -98,6 +110,64 @@ impl Engine {
         iter.status().map_err(|error| StoreError::Io(error.to_string()))?;
         *seen = newly_seen;
         Ok(count)
+    }
+
+    /// Removes the elements of a dead version and its record; `false`: not now.
+    fn remove_elements(
+        &self,
+        record_key: &[u8],
+        meta_key: &[u8],
+        version: u64,
+    ) -> Result<bool, StoreError> {
+        let mut begin = Vec::new();
+        element::write_prefix(&mut begin, meta_key, version);
+        let end = element::prefix_end(&begin);
+        let families = [Family::Data, Family::Score];
+        let large: Vec<Family> = families
+            .into_iter()
+            .filter(|family| self.store.bytes_on_disk(*family, &begin, &end) >= LARGE_BYTES)
+            .collect();
+        // Whoever reads an earlier moment may still read the elements, and tables that are gone are
+        // gone for them too. A snapshot from now on knows that the key is dead.
+        if !large.is_empty() && self.store.has_snapshots() {
+            return Ok(false);
+        }
+        let mut batch = WriteBatch::default();
+        for family in families {
+            if large.contains(&family) {
+                // Before the range delete, which must not be in one of these tables: it also covers
+                // what is below them.
+                self.store.drop_tables(family, &begin, &end)?;
+            }
+            match self.store.few(family, &begin, &end, SINGLE_DELETES_MAX)? {
+                Some(keys) => {
+                    keys.iter().for_each(|key| self.store.delete(&mut batch, family, key));
+                }
+                None => self.store.delete_range(&mut batch, family, &begin, &end),
+            }
+        }
+        self.store.delete(&mut batch, Family::System, record_key);
+        self.store.write_patiently(batch)?;
+        self.reclaimed.fetch_add(1, Ordering::Relaxed);
+        let mut hollow = self.hollow.lock().unwrap_or_else(PoisonError::into_inner);
+        for family in large {
+            if hollow.len() < HOLLOW_MAX {
+                hollow.push_back(Hollow { family, begin: begin.clone(), end: end.clone() });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives back the space on disk of what [`Engine::reclaim`] removed and what shares tables with
+    /// other keys: one range for each call; `false` if there is none. Waits for the device, for
+    /// seconds; ends early when background work is stopped.
+    pub fn compact_reclaimed(&self) -> bool {
+        let mut hollow = self.hollow.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = hollow.pop_front();
+        drop(hollow);
+        let Some(Hollow { family, begin, end }) = next else { return false };
+        self.store.compact(family, &begin, &end);
+        true
     }
 }
 

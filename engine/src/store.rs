@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, ErrorKind, ReadOptions, ReadTier, Snapshot,
-    WriteBatch,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator,
+    ErrorKind, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
 };
 use rocksdb::{WriteOptions, properties};
 
@@ -77,6 +77,9 @@ pub enum StoreError {
     /// Bytes on disk are not what was written.
     #[error("{0}")]
     Corruption(String),
+    /// Compactions were behind for longer than a write may wait.
+    #[error("compactions are behind")]
+    Behind,
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -100,6 +103,9 @@ impl StoreError {
                 "MISCONF Coney cannot write, the disk is full: {message}. Nothing was changed. \
                  Reads go on, and writes resume when there is space"
             ),
+            Self::Behind => "TRYAGAIN the write waited for compactions for longer than \
+                 write-stall-timeout. Nothing was changed. Reads go on; write less, or later"
+                .to_owned(),
             _ => format!(
                 "MISCONF Coney cannot write to its database: {self}. Nothing was changed. Reads \
                  go on; see the server's log"
@@ -248,6 +254,66 @@ impl Store {
             reads.set_max_skippable_internal_keys(SKIPPED_KEYS_MAX);
         }
         self.db.raw_iterator_cf_opt(self.family(family), reads)
+    }
+
+    /// The keys of `begin .. end` of a family, if they are at most `limit`. Waits for the device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn few(
+        &self,
+        family: Family,
+        begin: &[u8],
+        end: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        let mut iter = self.range(family, begin, end, Tier::Device);
+        iter.seek_to_first();
+        let mut keys = Vec::new();
+        while let Some(key) = iter.key() {
+            if keys.len() == limit {
+                return Ok(None);
+            }
+            keys.push(key.to_vec());
+            iter.next();
+        }
+        is_at_end(&iter)?;
+        Ok(Some(keys))
+    }
+
+    /// About how many bytes `begin .. end` of a family takes in tables on disk.
+    pub fn bytes_on_disk(&self, family: Family, begin: &[u8], end: &[u8]) -> u64 {
+        let range = [Range::new(begin, end)];
+        self.db.get_approximate_sizes_cf(self.family(family), &range).into_iter().sum()
+    }
+
+    /// Whether somebody reads the database as it was at an earlier moment.
+    pub fn has_snapshots(&self) -> bool {
+        let count =
+            self.db.property_int_value_cf(self.family(Family::Meta), properties::NUM_SNAPSHOTS);
+        // Not to know is to fear it.
+        !matches!(count, Ok(Some(0)))
+    }
+
+    /// Removes the tables that lie wholly in `begin .. end` of a family, also for snapshots. What is
+    /// in memtables and in other tables stays.
+    ///
+    /// # Errors
+    /// [`StoreError`]: they are still there.
+    pub fn drop_tables(&self, family: Family, begin: &[u8], end: &[u8]) -> Result<(), StoreError> {
+        self.db
+            .delete_file_in_range_cf(self.family(family), begin, end)
+            .map_err(|error| StoreError::new(&error))
+    }
+
+    /// Rewrites the tables that have something of `begin .. end` of a family. Waits for it; ends early
+    /// when background work is stopped.
+    pub fn compact(&self, family: Family, begin: &[u8], end: &[u8]) {
+        let mut options = CompactOptions::default();
+        // RocksDB's own compactions go on meanwhile.
+        options.set_exclusive_manual_compaction(false);
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
+        self.db.compact_range_cf_opt(self.family(family), Some(begin), Some(end), &options);
     }
 
     /// The sequence number of the newest record.

@@ -1,5 +1,4 @@
-//! The thread that looks for keys whose deadline has passed and lets workers remove them; and that
-//! removes the elements which deleted collections left behind.
+//! The thread that looks for keys whose deadline has passed and lets workers remove them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +18,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const INTERVAL_BUSY: Duration = Duration::from_millis(5);
 /// Keys and fields of hashes of one message: removing them takes a worker well below a millisecond.
 const KEYS_MAX: usize = 256;
-
-/// Deleted collections whose elements are removed at a time, each with two range tombstones.
-const RECLAIMED_MAX: usize = 32;
 
 /// The running thread.
 #[derive(Debug)]
@@ -73,7 +69,6 @@ impl Parts {
     fn run(self) {
         let mut turns = self.workers.iter().cycle();
         let mut is_failing = false;
-        let mut is_reclaim_failing = false;
         while !self.stopping.load(Ordering::Acquire) {
             let mut interval = INTERVAL;
             let now = self.clock.unix_now();
@@ -96,15 +91,6 @@ impl Parts {
                         }
                         is_failing = true;
                     }
-                }
-            }
-            match self.engine.reclaim(RECLAIMED_MAX) {
-                Ok(_) => is_reclaim_failing = false,
-                Err(problem) => {
-                    if !is_reclaim_failing {
-                        error!("elements of deleted collections stay on disk: {problem}");
-                    }
-                    is_reclaim_failing = true;
                 }
             }
             std::thread::park_timeout(interval);

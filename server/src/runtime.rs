@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use coney_control::config::{Config, Sync};
 
+use crate::worker::output_limit::OutputLimit;
+
 const SYNC_OFF: u8 = 0;
 const SYNC_EVERYSEC: u8 = 1;
 const SYNC_ALWAYS: u8 = 2;
@@ -27,12 +29,14 @@ pub(crate) struct Runtime {
     pub(crate) bulk_len_max: AtomicU32,
     /// `client-query-buffer-limit` in bytes.
     pub(crate) query_buffer_len_max: AtomicUsize,
-    /// Hard limit of `client-output-buffer-limit normal` in bytes; 0 means none.
-    pub(crate) output_buffer_len_max: AtomicUsize,
+    /// `client-output-buffer-limit normal`.
+    pub(crate) output_limit: OutputLimit,
     /// `protected-mode`: without a password, clients from other hosts are refused.
     pub(crate) protected_mode: AtomicBool,
-    /// The same of `client-output-buffer-limit pubsub`.
-    pub(crate) pubsub_buffer_len_max: AtomicUsize,
+    /// `client-output-buffer-limit pubsub`.
+    pub(crate) pubsub_output_limit: OutputLimit,
+    /// `write-stall-timeout` in seconds; 0: for ever.
+    write_stall_timeout_secs: AtomicU64,
     /// Active expiry is on.
     pub(crate) active_expire: AtomicBool,
     /// How long a worker polls without work before it sleeps, in microseconds.
@@ -54,9 +58,10 @@ impl Runtime {
             idle_timeout_secs: AtomicU64::new(0),
             bulk_len_max: AtomicU32::new(0),
             query_buffer_len_max: AtomicUsize::new(0),
-            output_buffer_len_max: AtomicUsize::new(0),
+            output_limit: OutputLimit::default(),
             protected_mode: AtomicBool::new(true),
-            pubsub_buffer_len_max: AtomicUsize::new(0),
+            pubsub_output_limit: OutputLimit::default(),
+            write_stall_timeout_secs: AtomicU64::new(0),
             active_expire: AtomicBool::new(true),
             spin_us: AtomicU64::new(0),
             slower_than_us: AtomicI64::new(-1),
@@ -69,8 +74,6 @@ impl Runtime {
     /// Takes over what may change while the server runs.
     pub(crate) fn apply(&self, config: &Config) {
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let [output_hard_limit, ..] = config.client_output_buffer_limit.normal;
-        let [pubsub_hard_limit, ..] = config.client_output_buffer_limit.pubsub;
         self.sync.store(
             match config.sync {
                 Sync::Off => SYNC_OFF,
@@ -81,12 +84,13 @@ impl Runtime {
         );
         self.clients_max.store(config.maxclients, Ordering::Relaxed);
         self.idle_timeout_secs.store(config.timeout_secs, Ordering::Relaxed);
+        self.write_stall_timeout_secs.store(config.write_stall_timeout_secs, Ordering::Relaxed);
         self.bulk_len_max.store(config.proto_max_bulk_len, Ordering::Relaxed);
         let query_limit = to_usize(config.client_query_buffer_limit);
         self.query_buffer_len_max.store(query_limit, Ordering::Relaxed);
-        self.output_buffer_len_max.store(to_usize(output_hard_limit), Ordering::Relaxed);
+        self.output_limit.set(config.client_output_buffer_limit.normal);
         self.protected_mode.store(config.protected_mode, Ordering::Relaxed);
-        self.pubsub_buffer_len_max.store(to_usize(pubsub_hard_limit), Ordering::Relaxed);
+        self.pubsub_output_limit.set(config.client_output_buffer_limit.pubsub);
         self.spin_us.store(config.spin_us, Ordering::Relaxed);
         self.slower_than_us.store(config.slowlog_log_slower_than, Ordering::Relaxed);
         self.latency_threshold_ms.store(config.latency_monitor_threshold, Ordering::Relaxed);
@@ -99,6 +103,12 @@ impl Runtime {
             SYNC_EVERYSEC => Sync::EverySec,
             _ => Sync::Always,
         }
+    }
+
+    /// How long a batch may wait for RocksDB's compactions; `None`: for ever.
+    pub(crate) fn write_stall_timeout(&self) -> Option<Duration> {
+        let secs = self.write_stall_timeout_secs.load(Ordering::Relaxed);
+        (secs > 0).then(|| Duration::from_secs(secs))
     }
 
     /// From how long on a command is noted for LATENCY; `None`: none is.

@@ -24,6 +24,7 @@ use crate::datapath::{self, DatapathError, Part, Plan};
 use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
 use crate::privileges::{PrivilegesError, User};
+use crate::reclaim::Reclaimer;
 use crate::runtime::Runtime;
 use crate::steering::Steering;
 use crate::stop::StopWaiter;
@@ -158,11 +159,13 @@ fn serve(
     }
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
+    let reclaimer = Reclaimer::start(&shared.engine)?;
     announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
     expiry.stop();
+    reclaimer.begin_stop();
     for handle in &handles {
         handle.send(Message::Stop);
     }
@@ -174,7 +177,9 @@ fn serve(
     drop(steering);
     join(threads);
     pool.join();
-    close(&shared.engine)?;
+    let closed = close(&shared.engine);
+    reclaimer.join();
+    closed?;
     info!("stopped: all acknowledged writes are on the disk");
     Ok(())
 }

@@ -28,6 +28,7 @@ pub(crate) mod core;
 pub(crate) mod inbox;
 mod lookahead;
 mod outbox;
+pub(crate) mod output_limit;
 pub(crate) mod report;
 pub(crate) mod session;
 mod sessions;
@@ -158,6 +159,7 @@ impl Worker {
         }
         if self.core.now >= self.next_idle_check {
             self.next_idle_check = self.core.now + IDLE_CHECK_INTERVAL;
+            self.core.close_slow_readers(&mut self.transports);
             if let Some(timeout) = self.runtime.idle_timeout() {
                 self.core.close_idle(timeout, &mut self.transports);
             }

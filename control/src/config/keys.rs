@@ -155,6 +155,17 @@ pub static KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "write-stall-timeout",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.write_stall_timeout_secs.to_string(),
+        set: |config, text| {
+            integer(text, 0, i64::from(i32::MAX))
+                .map(|value| config.write_stall_timeout_secs = value)
+        },
+    },
+    Key {
         name: "timeout",
         change: Change::Live,
         in_file: true,

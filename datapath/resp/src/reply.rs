@@ -94,6 +94,17 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// The beginning of a bulk string of `len` bytes, which must follow ([`Reply::raw`]), and then
+    /// [`Reply::end_bulk`].
+    pub fn begin_bulk(&mut self, len: usize) {
+        self.header(b'$', len);
+    }
+
+    /// The end of a bulk string.
+    pub fn end_bulk(&mut self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+
     /// An integer as a bulk string.
     pub fn bulk_int(&mut self, value: i64) {
         self.bulk(itoa::Buffer::new().format(value).as_bytes());

@@ -6,6 +6,7 @@ use coney_base::UnixMillis;
 
 use super::What;
 use crate::batch::Family;
+use crate::chunk;
 use crate::compact::{Compact, Encoding};
 use crate::element::{self, LargeBody};
 use crate::engine::Engine;
@@ -107,6 +108,26 @@ impl Engine {
         }
         store::is_at_end(&ordered)?;
         Ok(deadlines.next().map(|_| "a deadline is missing in the order of its deadlines"))
+    }
+
+    /// What differs in a string in chunks, if anything.
+    pub(super) fn check_chunks(&self, prefix: &[u8], body: &LargeBody) -> Result<What, StoreError> {
+        if body.encoding != Encoding::Raw || body.count > chunk::STRING_LEN_MAX {
+            return Ok(Some("it does not say how long it is"));
+        }
+        let mut iter = self.elements_of(Family::Data, prefix);
+        while let Some((key, bytes)) = iter.item() {
+            let Some(number) = key.get(prefix.len()..).and_then(chunk::parse_element) else {
+                return Ok(Some("a chunk's number cannot be read"));
+            };
+            let end = chunk::start(number) + bytes.len() as u64;
+            if bytes.is_empty() || bytes.len() > chunk::LEN || end > body.count {
+                return Ok(Some("a chunk has bytes that the string does not"));
+            }
+            iter.next();
+        }
+        store::is_at_end(&iter)?;
+        Ok(None)
     }
 
     /// What differs in a large list, if anything.

@@ -9,8 +9,8 @@ use coney_resp::number::parse_i64;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Old, Stop, string_body};
-use crate::meta::Header;
+use super::text::{Chunked, Text, string_of};
+use super::{CommandError, Context, Done, Stop};
 use crate::notify::Class;
 
 pub(super) mod field;
@@ -36,20 +36,6 @@ fn bit_offset(ctx: &Context<'_>, arg: &[u8], width: Option<u32>) -> Result<u64, 
         .ok_or(CommandError::Text("ERR bit offset is not an integer or out of range"))
 }
 
-/// Loads a string for writing and lengthens it so that it has the bit `last`; whether it had to,
-/// because what changes nothing is not written.
-fn load_up_to(ctx: &mut Context<'_>, key: &[u8], last: u64) -> Result<(Old, bool), Stop> {
-    let old = ctx.load_for_write(key)?;
-    string_body(old.live.map(|header| (header, &b""[..])))?;
-    let len = usize::try_from(last / 8 + 1).map_err(|_too_long| CommandError::StringTooLong)?;
-    let value = &mut ctx.exec.value;
-    let is_longer = value.len() < len;
-    if is_longer {
-        value.resize(len, 0);
-    }
-    Ok((old, is_longer))
-}
-
 pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let key = &args[1];
     let offset = bit_offset(ctx, &args[2], None)?;
@@ -60,16 +46,23 @@ pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
             return Err(CommandError::Text("ERR bit is not an integer or out of range").into());
         }
     };
-    let (old, is_longer) = load_up_to(ctx, key, offset)?;
+    let at = offset / 8;
+    let mut edit = ctx.edit_text(key, |_| [at..at + 1])?;
+    let is_longer = edit.len() <= at;
     let mask = 0x80_u8 >> (offset % 8);
-    let at = usize::try_from(offset / 8).map_err(|_too_long| CommandError::StringTooLong)?;
-    let byte = &mut ctx.exec.value[at];
-    let was_on = *byte & mask != 0;
-    *byte = if on { *byte | mask } else { *byte & !mask };
+    let mut byte = [0];
+    edit.read(at, &mut byte);
+    let was_on = byte[0] & mask != 0;
+    // What changes nothing is not written.
     if was_on != on || is_longer {
-        let table = ctx.table();
-        ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+        edit.grow(at + 1);
+        if was_on != on {
+            edit.write(at, &[byte[0] ^ mask]);
+        }
+        ctx.finish_text(key, edit);
         ctx.notify(Class::String, "setbit", key);
+    } else {
+        ctx.drop_text(edit);
     }
     reply.int(i64::from(was_on));
     Ok(())
@@ -77,10 +70,12 @@ pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
 
 pub(super) fn get_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let offset = bit_offset(ctx, &args[2], None)?;
-    let byte = ctx.read(&args[1], |found| {
-        let at = usize::try_from(offset / 8).unwrap_or(usize::MAX);
-        string_body(found).map(|body| body.and_then(|body| body.get(at)).copied().unwrap_or(0))
-    })??;
+    let at = offset / 8;
+    let byte = ctx.text_part(
+        &args[1],
+        |len| at.min(len)..(at + 1).min(len),
+        |found| found.and_then(|(_, bytes)| bytes.first().copied()).unwrap_or(0),
+    )?;
     reply.int(i64::from(byte & (0x80 >> (offset % 8)) != 0));
     Ok(())
 }
@@ -104,12 +99,12 @@ impl Unit {
 
     /// The bits from `start` to `end`, both included, of a string of so many bytes; negative ones
     /// count from the end. Empty ranges are `None`.
-    fn range(self, body_len: usize, start: i64, end: i64) -> Option<Range<u64>> {
+    fn range(self, len_bytes: u64, start: i64, end: i64) -> Option<Range<u64>> {
         let scale = match self {
             Self::Bits => 1,
             Self::Bytes => 8,
         };
-        let len = u64::try_from(body_len).ok()?.checked_mul(8 / scale)?;
+        let len = len_bytes.checked_mul(8 / scale)?;
         let place = |index: i64| {
             u64::try_from(index)
                 .unwrap_or_else(|_negative| len.saturating_sub(index.unsigned_abs()))
@@ -161,22 +156,64 @@ fn find_bit(body: &[u8], bits: &Range<u64>, wanted: bool) -> Option<u64> {
     (bit < bits.end).then_some(bit)
 }
 
+/// Hands bits of a string to `visit`, piece by piece: the number of the first bit of a piece, its bytes,
+/// and which of its bits are meant; as long as it wants more. Returns which bits these are, `None`
+/// inside if there are none, and `None` if the key is absent.
+fn look_through(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    bits_of: impl FnOnce(u64) -> Option<Range<u64>>,
+    visit: &mut dyn FnMut(u64, &[u8], &Range<u64>) -> bool,
+) -> Result<Option<Option<Range<u64>>>, Stop> {
+    enum Step {
+        Done(Option<Option<Range<u64>>>),
+        Chunked(Chunked, Range<u64>),
+    }
+    let step = ctx.read(key, |found| {
+        let Some(text) = string_of(found)? else { return Ok(Step::Done(None)) };
+        let Some(bits) = bits_of(text.len()) else { return Ok(Step::Done(Some(None))) };
+        Ok::<_, CommandError>(match text {
+            Text::Inline(body) => {
+                visit(0, body, &bits);
+                Step::Done(Some(Some(bits)))
+            }
+            Text::Chunked(chunked) => Step::Chunked(chunked, bits),
+        })
+    })??;
+    let (chunked, bits) = match step {
+        Step::Done(found) => return Ok(found),
+        Step::Chunked(chunked, bits) => (chunked, bits),
+    };
+    let bytes = bits.start / 8..bits.end.div_ceil(8);
+    ctx.pieces(chunked, bytes, &mut |at, piece| {
+        let first = at * 8;
+        let last = first + piece.len() as u64 * 8;
+        visit(first, piece, &(bits.start.max(first) - first..bits.end.min(last) - first))
+    })?;
+    Ok(Some(Some(bits)))
+}
+
 pub(super) fn bit_count(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let range = match args.len() {
         2 => None,
         4 | 5 => Some((int(&args[2])?, int(&args[3])?, Unit::parse(args.get(4))?)),
         _ => return Err(CommandError::Syntax.into()),
     };
-    let count = ctx.read(&args[1], |found| {
-        let body = string_body(found)?.unwrap_or_default();
-        let bits = match range {
-            None => Unit::Bytes.range(body.len(), 0, -1),
+    let mut count = 0;
+    look_through(
+        ctx,
+        &args[1],
+        |len| match range {
+            None => Unit::Bytes.range(len, 0, -1),
             // Both before the beginning are not one byte, but none.
             Some((start, end, _)) if start < 0 && end < 0 && start > end => None,
-            Some((start, end, unit)) => unit.range(body.len(), start, end),
-        };
-        Ok::<_, CommandError>(bits.map_or(0, |bits| count_ones(body, &bits)))
-    })??;
+            Some((start, end, unit)) => unit.range(len, start, end),
+        },
+        &mut |_, piece, bits| {
+            count += count_ones(piece, bits);
+            true
+        },
+    )?;
     reply.int(i64::try_from(count).unwrap_or(i64::MAX));
     Ok(())
 }
@@ -193,13 +230,22 @@ pub(super) fn bit_pos(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     let start = args.get(3).map_or(Ok(0), int)?;
     let unit = Unit::parse(args.get(5))?;
     let end = args.get(4).map(int).transpose()?;
-    let position = ctx.read(&args[1], |found| {
+    let mut position = None;
+    let found = look_through(
+        ctx,
+        &args[1],
+        |len| unit.range(len, start, end.unwrap_or(-1)),
+        &mut |first, piece, bits| {
+            position = find_bit(piece, bits, wanted).map(|bit| first + bit);
+            position.is_none()
+        },
+    )?;
+    let position = match found {
         // An absent string is endless zeros; an empty range has no bits at all.
-        let Some(body) = string_body(found)? else { return Ok((!wanted).then_some(0)) };
-        let Some(bits) = unit.range(body.len(), start, end.unwrap_or(-1)) else { return Ok(None) };
-        let past_end = (!wanted && end.is_none()).then_some(bits.end);
-        Ok::<_, CommandError>(find_bit(body, &bits, wanted).or(past_end))
-    })??;
+        None => (!wanted).then_some(0),
+        Some(None) => None,
+        Some(Some(bits)) => position.or((!wanted && end.is_none()).then_some(bits.end)),
+    };
     reply.int(position.and_then(|position| i64::try_from(position).ok()).unwrap_or(-1));
     Ok(())
 }

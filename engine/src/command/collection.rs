@@ -18,6 +18,7 @@ use rocksdb::DBRawIterator;
 use super::{CommandError, Context, Stop};
 use crate::batch::{Family, Pending};
 use crate::bucket::PAGES_BEGIN;
+use crate::chunk;
 use crate::compact::{Compact, Entry};
 use crate::element::{self, LargeBody};
 use crate::executor::Source;
@@ -33,13 +34,18 @@ pub(crate) mod members;
 pub(super) struct Budget {
     elements: usize,
     bytes: usize,
+    /// Bytes of strings that lie in chunks.
+    text_bytes: u64,
 }
 
 impl Budget {
     /// On a worker, in one command: well below a millisecond.
-    pub(super) const WORKER: Self = Self { elements: 1024, bytes: 64 << 10 };
+    pub(super) const WORKER: Self = Self { elements: 1024, bytes: 64 << 10, text_bytes: 1 << 20 };
     /// On the pool: what a reply or a batch may keep in memory.
-    pub(super) const POOL: Self = Self { elements: usize::MAX, bytes: 512 << 20 };
+    pub(super) const POOL: Self =
+        Self { elements: usize::MAX, bytes: 512 << 20, text_bytes: chunk::STRING_LEN_MAX };
+    /// Bounded by other means.
+    const UNBOUNDED: Self = Self { elements: usize::MAX, bytes: usize::MAX, text_bytes: u64::MAX };
 
     fn spend(&mut self, bytes: usize) -> bool {
         if self.elements == 0 || self.bytes < bytes {
@@ -103,6 +109,10 @@ const TOO_MUCH: CommandError = CommandError::Text(
     "ERR the command would read more than 512 MiB at once. Use SCAN commands or ranges",
 );
 
+/// Beyond [`Budget::POOL`], of strings.
+const TOO_LONG: CommandError =
+    CommandError::Text("ERR the command would read more than 2 GiB of strings at once");
+
 /// Whether to go on.
 pub(crate) type GoOn = Result<bool, CommandError>;
 
@@ -119,6 +129,30 @@ impl Context<'_> {
             (false, Source::Worker(_)) => Err(Stop::TooLong),
             (false, Source::Pool(_)) => Err(TOO_MUCH.into()),
         }
+    }
+
+    /// Notes so many bytes of strings in chunks, which are read faster than elements.
+    pub(crate) fn spend_text(&mut self, bytes: u64) -> Result<(), Stop> {
+        match (self.budget.text_bytes.checked_sub(bytes), self.source) {
+            (Some(rest), _) => self.budget.text_bytes = rest,
+            (None, Source::Worker(_)) => return Err(Stop::TooLong),
+            (None, Source::Pool(_)) => return Err(TOO_LONG.into()),
+        }
+        Ok(())
+    }
+
+    /// [`Context::walk`], for a range whose length is bounded otherwise.
+    pub(crate) fn walk_unbounded(
+        &mut self,
+        family: Family,
+        prefix: &[u8],
+        range: &ElementRange,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> GoOn,
+    ) -> Result<(), Stop> {
+        let budget = std::mem::replace(&mut self.budget, Budget::UNBOUNDED);
+        let walked = self.walk(family, prefix, range, visit);
+        self.budget = budget;
+        walked
     }
 
     /// Reads a collection of this kind for a reply; counts a hit or a miss.
@@ -208,7 +242,9 @@ impl Context<'_> {
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
         self.exec.element_reads += 1;
-        match self.exec.batch.pending_element(family, key) {
+        let pending = self.exec.batch.pending_element(family, key);
+        self.exec.leans_on_batch |= pending.is_some();
+        match pending {
             // Its fate is open: whoever reads it has to wait for it.
             Some(_) if self.exec.is_sealed() => return Err(Stop::Stall),
             Some(Pending::Put(value)) => return Ok(f(Some(value))),
@@ -282,7 +318,9 @@ impl Context<'_> {
         self.exec.element_reads += 1;
         self.exec.batch.sort_elements();
         let mut pending = self.exec.batch.pending_range(family, &begin, &end).peekable();
-        if pending.peek().is_some() && self.exec.is_sealed() {
+        let has_pending = pending.peek().is_some();
+        self.exec.leans_on_batch |= has_pending;
+        if has_pending && self.exec.is_sealed() {
             return Err(Stop::Stall);
         }
         let mut iter = match self.source {

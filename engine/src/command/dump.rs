@@ -4,7 +4,8 @@ use coney_base::UnixMillis;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Old, Stop, list, stream, string_body, zset};
+use super::text::string_of;
+use super::{CommandError, Context, Done, Old, Stop, list, stream, zset};
 use crate::compact::Entry;
 use crate::field::FieldValue;
 use crate::meta::{Header, Kind};
@@ -13,20 +14,19 @@ use crate::rdb::{self, HashField, Value};
 
 pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (table, key) = (ctx.table(), &args[1]);
-    let found =
-        ctx.peek(table, key, |found| found.map(|(header, body)| (header.kind, body.len())))?;
-    let saved = match found {
-        None | Some((Kind::String, _)) => {
-            ctx.spend(found.map_or(0, |(_, len)| len))?;
-            ctx.read(key, |found| {
-                Ok::<_, CommandError>(string_body(found)?.map(rdb::write::string))
-            })??
+    let kind = ctx.peek(table, key, |found| found.map(|(header, _)| header.kind))?;
+    let saved = match kind {
+        None | Some(Kind::String) => {
+            // What is large is not for a worker.
+            let len = ctx.peek(table, key, |found| {
+                string_of(found).map(|text| text.map_or(0, |text| text.len()))
+            })??;
+            ctx.spend(usize::try_from(len).unwrap_or(usize::MAX))?;
+            ctx.text(key, |text| text.map(rdb::write::string))?
         }
-        Some((Kind::Stream, _)) => stream::save::dump(ctx, key)?,
-        Some((Kind::Hash, _)) => hash(ctx, key)?,
-        Some((kind @ (Kind::List | Kind::Set | Kind::ZSet), _)) => {
-            Some(collection(ctx, key, kind)?)
-        }
+        Some(Kind::Stream) => stream::save::dump(ctx, key)?,
+        Some(Kind::Hash) => hash(ctx, key)?,
+        Some(kind @ (Kind::List | Kind::Set | Kind::ZSet)) => Some(collection(ctx, key, kind)?),
     };
     let Some(mut payload) = saved else {
         reply.null();
@@ -174,7 +174,7 @@ pub(super) fn restore(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     }
     match value {
         Value::String(body) => {
-            ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[&body]);
+            ctx.put_text(key, old, &Header { expire_at, ..Header::STRING }, &body);
             tell(ctx, key, old);
             return Ok(());
         }

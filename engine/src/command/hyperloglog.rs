@@ -8,7 +8,8 @@ use coney_resp::{Args, Reply};
 
 use self::sketch::{Corrupted, REGISTERS, Registers, Sketch};
 use super::option::is;
-use super::{CommandError, Context, Done, Stop, string_body};
+use super::text::{Text, string_of};
+use super::{CommandError, Context, Done, Stop};
 use crate::meta::Header;
 use crate::notify::Class;
 
@@ -29,12 +30,13 @@ impl From<Corrupted> for Stop {
 
 /// The bytes of a HyperLogLog, or the error for anything else.
 fn check(found: Option<(Header, &[u8])>) -> Result<Option<&[u8]>, CommandError> {
-    let body = string_body(found)?;
-    match body {
-        Some(body) if !sketch::is_one(body) => {
+    match string_of(found)? {
+        None => Ok(None),
+        Some(Text::Inline(body)) if sketch::is_one(body) => Ok(Some(body)),
+        // None is as long as a string in chunks.
+        Some(Text::Inline(_) | Text::Chunked(_)) => {
             Err(CommandError::Text("WRONGTYPE Key is not a valid HyperLogLog string value."))
         }
-        body => Ok(body),
     }
 }
 

@@ -5,7 +5,8 @@ use coney_resp::{Args, Reply};
 
 use super::long_double::LongDouble;
 use super::option::int;
-use super::{CommandError, Context, Done, string_body};
+use super::text::{Text, string_of};
+use super::{CommandError, Context, Done};
 use crate::meta::Header;
 use crate::notify::Class;
 
@@ -28,9 +29,10 @@ pub(super) fn decr_by(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
 
 fn add(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, by: i64) -> Done {
     let key = &args[1];
-    let (old, number) = ctx.read_for_write(key, |found| match string_body(found)? {
+    let (old, number) = ctx.read_for_write(key, |found| match string_of(found)? {
         None => Ok(0),
-        Some(body) => parse_i64(body).ok_or(CommandError::NotInteger),
+        Some(Text::Inline(body)) => parse_i64(body).ok_or(CommandError::NotInteger),
+        Some(Text::Chunked(_)) => Err(CommandError::NotInteger),
     })?;
     let sum = number?.checked_add(by).ok_or(CommandError::Overflow)?;
     let mut digits = itoa::Buffer::new();
@@ -49,9 +51,10 @@ pub(super) fn incr_by_float(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut R
             false => CommandError::NotFloat,
         })
     };
-    let (old, number) = ctx.read_for_write(key, |found| match string_body(found)? {
+    let (old, number) = ctx.read_for_write(key, |found| match string_of(found)? {
         None => Ok(LongDouble::ZERO),
-        Some(body) => parse(body),
+        Some(Text::Inline(body)) => parse(body),
+        Some(Text::Chunked(_)) => Err(CommandError::NotFloat),
     })?;
     let sum = number?.add(parse(&args[2])?).ok_or(CommandError::NotFinite)?;
     let text = sum.to_string();

@@ -198,6 +198,7 @@ pub(super) fn object_encoding(
 ) -> Done {
     about(ctx, &args[2], reply, |header, body, reply| {
         let name = match header.kind {
+            Kind::String if header.version.is_some() => "raw",
             Kind::String if body.len() <= INT_LEN_MAX && parse_i64(body).is_some() => "int",
             Kind::String if body.len() <= EMBSTR_LEN_MAX => "embstr",
             Kind::String => "raw",
@@ -294,7 +295,12 @@ fn elements_bytes(
         bytes += (large.prefix.len() + element.len() + value.len()) as u64;
         Ok(seen != samples)
     })?;
-    Ok(if seen == samples { bytes.saturating_mul(large.body.count) / seen } else { bytes })
+    Ok(match large.body.encoding {
+        _ if seen != samples => bytes,
+        // Its count is of bytes.
+        Encoding::Raw => large.body.count,
+        _ => bytes.saturating_mul(large.body.count) / seen,
+    })
 }
 
 /// Replies what `tell` says of a key, or null if it is absent; does not count a hit or a miss.

@@ -3,7 +3,7 @@
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, SlowContext, string_body};
+use super::{CommandError, SlowContext};
 
 #[derive(Default)]
 struct Options {
@@ -49,11 +49,11 @@ pub(super) fn lcs(
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
     let string = |key: &[u8]| {
-        let read = ctx.read(key, |found| {
-            string_body(found).map(Option::unwrap_or_default).map(<[u8]>::to_vec)
-        })?;
-        read.map_err(|_wrong_type| {
-            CommandError::Text("ERR The specified keys must contain string values")
+        ctx.text(key).map_err(|error| match error {
+            CommandError::WrongType => {
+                CommandError::Text("ERR The specified keys must contain string values")
+            }
+            error => error,
         })
     };
     let (a, b) = (string(&args[1])?, string(&args[2])?);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use coney_resp::{Args, Reply};
 
 use super::option::{int, is};
-use super::{CommandError, Context, Done, Stop, hash, list, string_body, zset};
+use super::{CommandError, Context, Done, Stop, hash, list, zset};
 use crate::meta::Kind;
 use crate::notify::Class;
 
@@ -232,9 +232,7 @@ fn look_up(ctx: &mut Context<'_>, pattern: &[u8], element: &[u8]) -> Result<Opti
     ctx.spend(key.len())?;
     let found = match field {
         Some(field) => hash::field(ctx, &key, field, |value| value.map(<[u8]>::to_vec)),
-        None => ctx
-            .read(&key, |found| Ok(string_body(found)?.map(<[u8]>::to_vec)))
-            .and_then(|value: Result<_, CommandError>| Ok(value?)),
+        None => ctx.text(&key, |value| value.map(<[u8]>::to_vec)),
     };
     match found {
         Err(Stop::Error(CommandError::WrongType)) => Ok(None),

@@ -1,26 +1,46 @@
 //! Strings as wholes and in parts. Pages: <https://redis.io/docs/latest/commands/?group=string>.
 
+use std::ops::Range;
+
 use coney_resp::{Args, Reply};
 
 use super::option::{Condition, Deadline, SetOptions, Ttl, Unit, int, parse_get_ex};
-use super::{CommandError, Context, Done, string_body};
+use super::text::{Chunked, Text, string_of};
+use super::{CommandError, Context, Done};
 use crate::meta::Header;
 use crate::notify::Class;
 
 pub(super) fn get(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    ctx.read(&args[1], |found| {
-        match string_body(found)? {
-            Some(body) => reply.bulk(body),
-            None => reply.null(),
-        }
-        Ok(())
-    })?
+    let chunked = ctx.read(&args[1], |found| show(string_of(found)?, reply))??;
+    show_chunked(ctx, chunked, reply)
+}
+
+/// Replies a string that is not in chunks.
+fn show(text: Option<Text<'_>>, reply: &mut Reply<'_>) -> Result<Option<Chunked>, CommandError> {
+    match text {
+        Some(Text::Inline(body)) => reply.bulk(body),
+        Some(Text::Chunked(chunked)) => return Ok(Some(chunked)),
+        None => reply.null(),
+    }
+    Ok(None)
+}
+
+/// Replies the string in chunks that was looked at last, if it is one.
+fn show_chunked(ctx: &mut Context<'_>, chunked: Option<Chunked>, reply: &mut Reply<'_>) -> Done {
+    let Some(chunked) = chunked else { return Ok(()) };
+    reply.begin_bulk(usize::try_from(chunked.len).unwrap_or(usize::MAX));
+    ctx.pieces(chunked, 0..chunked.len, &mut |_, piece| {
+        reply.raw(piece);
+        true
+    })?;
+    reply.end_bulk();
+    Ok(())
 }
 
 pub(super) fn strlen(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    let body_len =
-        ctx.read(&args[1], |found| string_body(found).map(|body| body.map_or(0, <[u8]>::len)))??;
-    reply.count(body_len);
+    let len = ctx
+        .read(&args[1], |found| string_of(found).map(|text| text.map_or(0, |text| text.len())))??;
+    reply_len(reply, len);
     Ok(())
 }
 
@@ -28,7 +48,7 @@ pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
     let (key, value) = (&args[1], &args[2]);
     if args.len() == 3 {
         let old = ctx.for_write(key)?;
-        ctx.put(key, old, &Header::STRING, &[value]);
+        ctx.put_text(key, old, &Header::STRING, value);
         ctx.notify(Class::String, "set", key);
         reply.ok();
         return Ok(());
@@ -57,7 +77,7 @@ pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         Ttl::Keep => old.live.and_then(|header| header.expire_at),
         Ttl::Unsaid | Ttl::Remove | Ttl::Set(_) => deadline,
     };
-    ctx.put(key, old, &Header { expire_at, ..Header::STRING }, &[value]);
+    ctx.put_text(key, old, &Header { expire_at, ..Header::STRING }, value);
     ctx.notify(Class::String, "set", key);
     if deadline.is_some() {
         ctx.notify(Class::Generic, "expire", key);
@@ -71,7 +91,7 @@ pub(super) fn set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
 pub(super) fn setnx(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let old = ctx.for_write(&args[1])?;
     if old.live.is_none() {
-        ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+        ctx.put_text(&args[1], old, &Header::STRING, &args[2]);
         ctx.notify(Class::String, "set", &args[1]);
     }
     reply.int(i64::from(old.live.is_none()));
@@ -94,7 +114,7 @@ fn set_with_deadline(
 ) -> Done {
     let expire_at = Some(Deadline::after(unit, &args[2]).resolve(ctx.now)?);
     let old = ctx.for_write(&args[1])?;
-    ctx.put(&args[1], old, &Header { expire_at, ..Header::STRING }, &[&args[3]]);
+    ctx.put_text(&args[1], old, &Header { expire_at, ..Header::STRING }, &args[3]);
     ctx.notify(Class::String, "set", &args[1]);
     ctx.notify(Class::Generic, "expire", &args[1]);
     reply.ok();
@@ -104,7 +124,7 @@ fn set_with_deadline(
 pub(super) fn get_set(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let old = ctx.for_write(&args[1])?;
     get(ctx, args, reply)?;
-    ctx.put(&args[1], old, &Header::STRING, &[&args[2]]);
+    ctx.put_text(&args[1], old, &Header::STRING, &args[2]);
     ctx.notify(Class::String, "set", &args[1]);
     Ok(())
 }
@@ -150,11 +170,12 @@ pub(super) fn get_ex(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
 pub(super) fn mget(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     reply.array(args.len() - 1);
     for key in args.iter().skip(1) {
-        ctx.read(key, |found| match string_body(found) {
-            Ok(Some(body)) => reply.bulk(body),
+        let chunked = ctx.read(key, |found| match string_of(found) {
             // Other types are nil to MGET.
-            Ok(None) | Err(_) => reply.null(),
-        })?;
+            Err(CommandError::WrongType) => show(None, reply),
+            text => show(text?, reply),
+        })??;
+        show_chunked(ctx, chunked, reply)?;
     }
     Ok(())
 }
@@ -188,75 +209,69 @@ fn put_pairs(ctx: &mut Context<'_>, args: Args<'_>) {
     let values = args.iter().skip(2).step_by(2);
     for (at, (key, value)) in keys.zip(values).enumerate() {
         let old = ctx.prepared(at, key);
-        ctx.put(key, old, &Header::STRING, &[value]);
+        ctx.put_text(key, old, &Header::STRING, value);
         ctx.notify(Class::String, "set", key);
     }
 }
 
 pub(super) fn append(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (key, tail) = (&args[1], &args[2]);
-    let old = ctx.load_for_write(key)?;
-    check_string(old.live)?;
-    let new_len = ctx.exec.value.len() + tail.len();
-    if old.live.is_some() {
-        ctx.check_value_len(new_len as u64)?;
+    let mut edit = ctx.edit_text(key, |len| [len..len + tail.len() as u64])?;
+    let (len, new_len) = (edit.len(), edit.len() + tail.len() as u64);
+    if edit.is_there() {
+        ctx.check_value_len(new_len)?;
     }
-    let table = ctx.table();
-    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), tail);
+    edit.write(len, tail);
+    ctx.finish_text(key, edit);
     ctx.notify(Class::String, "append", key);
-    reply.count(new_len);
+    reply_len(reply, new_len);
     Ok(())
 }
 
 pub(super) fn get_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (start, end) = (int(&args[2])?, int(&args[3])?);
-    ctx.read(&args[1], |found| {
-        let body = string_body(found)?.unwrap_or_default();
-        reply.bulk(part(body, start, end));
-        Ok(())
-    })?
+    ctx.text_part(
+        &args[1],
+        |len| part(len, start, end),
+        |found| reply.bulk(found.map_or(b"", |(_, bytes)| bytes)),
+    )
 }
 
-/// The part from `start` to `end`, both included; negative ones count from the end.
-fn part(body: &[u8], start: i64, end: i64) -> &[u8] {
+/// The part from `start` to `end`, both included, of a string of so many bytes; negative ones count
+/// from the end.
+fn part(len: u64, start: i64, end: i64) -> Range<u64> {
     if start < 0 && end < 0 && start > end {
-        return b"";
+        return 0..0;
     }
     let from_end = |index: i64| {
-        let back = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
-        usize::try_from(index).unwrap_or_else(|_negative| body.len().saturating_sub(back))
+        u64::try_from(index).unwrap_or_else(|_negative| len.saturating_sub(index.unsigned_abs()))
     };
-    let (start, end) = (from_end(start), from_end(end).saturating_add(1).min(body.len()));
-    body.get(start..end).unwrap_or_default()
+    let (start, end) = (from_end(start), from_end(end).saturating_add(1).min(len));
+    if start < end { start..end } else { 0..0 }
+}
+
+fn reply_len(reply: &mut Reply<'_>, len: u64) {
+    reply.count(usize::try_from(len).unwrap_or(usize::MAX));
 }
 
 pub(super) fn set_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (key, patch) = (&args[1], &args[3]);
     let offset =
         u64::try_from(int(&args[2])?).map_err(|_negative| CommandError::OffsetOutOfRange)?;
-    let old = ctx.load_for_write(key)?;
-    check_string(old.live)?;
-    if patch.is_empty() {
-        reply.count(ctx.exec.value.len());
-        return Ok(());
+    let end = offset.saturating_add(patch.len() as u64);
+    if patch.is_empty() || ctx.check_value_len(end).is_err() {
+        let (_, len) = ctx.read_for_write(key, |found| {
+            string_of(found).map(|text| text.map_or(0, |text| text.len()))
+        })?;
+        reply_len(reply, len?);
+        return if patch.is_empty() { Ok(()) } else { Err(CommandError::StringTooLong.into()) };
     }
-    ctx.check_value_len(offset.saturating_add(patch.len() as u64))?;
-    let start = usize::try_from(offset).map_err(|_too_long| CommandError::StringTooLong)?;
-    let end = start + patch.len();
-    let value = &mut ctx.exec.value;
-    if value.len() < end {
-        value.resize(end, 0);
-    }
-    value[start..end].copy_from_slice(patch);
-    reply.count(value.len());
-    let table = ctx.table();
-    ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+    let mut edit = ctx.edit_text(key, |_| [offset..end])?;
+    edit.write(offset, patch);
+    reply_len(reply, edit.len());
+    ctx.finish_text(key, edit);
     ctx.notify(Class::String, "setrange", key);
     Ok(())
-}
-
-fn check_string(header: Option<Header>) -> Result<(), CommandError> {
-    string_body(header.map(|header| (header, &b""[..]))).map(drop)
 }
 
 #[cfg(test)]
@@ -280,8 +295,10 @@ mod tests {
             (i64::MIN, i64::MAX, "Hello"),
             (i64::MAX, i64::MIN, ""),
         ] {
-            assert_eq!(part(b"Hello", start, end), expected.as_bytes(), "{start} {end}");
+            let part = part(5, start, end);
+            let part = usize::try_from(part.start).unwrap()..usize::try_from(part.end).unwrap();
+            assert_eq!(&"Hello"[part], expected, "{start} {end}");
         }
-        assert_eq!(part(b"", 0, -1), b"");
+        assert_eq!(part(0, 0, -1), 0..0);
     }
 }

@@ -24,6 +24,7 @@ mod events;
 mod geo;
 pub(crate) mod redis;
 mod sorted;
+mod texts;
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -257,7 +258,11 @@ impl Random {
         if self.below(40) == 0 {
             return self.database_command();
         }
-        if self.below(3) == 0 { self.stream_command() } else { self.command() }
+        match self.below(12) {
+            0..4 => self.stream_command(),
+            4 => self.text_command(),
+            _ => self.command(),
+        }
     }
 
     /// One whose reply has no order of its own, and which chooses nothing at random.

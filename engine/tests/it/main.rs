@@ -29,5 +29,6 @@ mod ranks;
 mod slow;
 mod sorted;
 mod streams;
+mod texts;
 mod transactions;
 mod workers;

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use coney_base::{Clock, Instant, UnixMillis};
 use coney_control::config::Sync;
 use coney_datapath::transport::{CloseReason, ConnId, Transport};
-use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park};
+use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park, StoreError};
 use coney_resp::{Args, Limits, Reply, Scratch, Step};
 use coney_xdp_prog::Rules;
 
@@ -74,6 +74,8 @@ pub(crate) struct Core {
     scratch: Scratch,
     lookahead: Lookahead,
     due: Due,
+    /// Since when the open batch has been put off.
+    stalled_since: Option<Instant>,
     /// Unsent output of all sessions after the last iteration, in bytes.
     output_bytes: usize,
     /// How long commands take.
@@ -101,6 +103,8 @@ struct Due {
     awaiting_disk: Vec<SessionKey>,
     /// Output buffers that no session uses now.
     spare_buffers: Vec<Vec<u8>>,
+    /// Sessions above the soft limit of unsent output, and some that were.
+    slow_readers: Vec<SessionKey>,
 }
 
 impl Due {
@@ -148,6 +152,7 @@ impl Core {
             scratch: Scratch::default(),
             lookahead: Lookahead::default(),
             due: Due::default(),
+            stalled_since: None,
             output_bytes: 0,
             timing: Timing::new(parts.clock),
             durable_ticket: 0,
@@ -357,14 +362,27 @@ impl Core {
                     self.sync.request();
                 }
             }
-            CommitOutcome::Stalled => self.stats.commit_stalls += 1,
-            CommitOutcome::Failed(error) => {
-                self.stats.commit_failures += 1;
-                let mut text = Vec::new();
-                Reply::new(&mut text, coney_resp::Protocol::Resp2).error(&error.write_reply());
-                self.finish_uncommitted(|session, _| session.outbox.failed(&text));
+            CommitOutcome::Stalled => {
+                self.stats.commit_stalls += 1;
+                let since = *self.stalled_since.get_or_insert(self.now);
+                let timeout = self.runtime.write_stall_timeout();
+                if timeout.is_none_or(|timeout| self.now.since(since) < timeout) {
+                    return;
+                }
+                self.executor.give_up_batch();
+                self.fail_uncommitted(&StoreError::Behind);
             }
+            CommitOutcome::Failed(error) => self.fail_uncommitted(&error),
         }
+        self.stalled_since = None;
+    }
+
+    /// Replies the error in place of all replies that depend on the batch.
+    fn fail_uncommitted(&mut self, error: &StoreError) {
+        self.stats.commit_failures += 1;
+        let mut text = Vec::new();
+        Reply::new(&mut text, coney_resp::Protocol::Resp2).error(&error.write_reply());
+        self.finish_uncommitted(|session, _| session.outbox.failed(&text));
     }
 
     /// Hands mail on to other workers, and appends what is for this worker's clients to their
@@ -495,19 +513,15 @@ impl Core {
         let pending = session.outbox.pending_len();
         self.output_bytes = self.output_bytes + pending - session.counted_output;
         session.counted_output = pending;
-        let client = &session.client;
-        let is_listening = !client.subscriptions.is_empty() || client.is_monitor;
-        let limit = if is_listening {
-            &self.runtime.pubsub_buffer_len_max
-        } else {
-            &self.runtime.output_buffer_len_max
-        };
-        let limit = limit.load(Ordering::Relaxed);
-        if limit > 0 && pending > limit {
+        let was_slow = session.above_soft_limit_since.is_some();
+        if exceeds_output_limit(session, &self.runtime, self.now) {
             self.stats.output_limit_disconnections += 1;
             session.state = State::Closed;
             transport.abort(self.now, key.conn);
             return;
+        }
+        if !was_slow && session.above_soft_limit_since.is_some() {
+            self.due.slow_readers.push(key);
         }
         if pending == 0
             && let Some(buf) = session.outbox.surrender()
@@ -735,6 +749,28 @@ impl Core {
         }
     }
 
+    /// Ends sessions that have been above a soft limit of unsent output for too long. Those that get
+    /// more output are looked at when it is sent.
+    pub(crate) fn close_slow_readers(&mut self, transports: &mut Transports) {
+        let mut slow_readers = std::mem::take(&mut self.due.slow_readers);
+        slow_readers.retain(|&key| {
+            let Some(session) = self.sessions.get_mut(key) else { return false };
+            if session.state == State::Closed {
+                return false;
+            }
+            if exceeds_output_limit(session, &self.runtime, self.now) {
+                self.stats.output_limit_disconnections += 1;
+                session.state = State::Closed;
+                if let Some(transport) = transports.get_mut(key.transport) {
+                    transport.abort(self.now, key.conn);
+                }
+                return false;
+            }
+            session.above_soft_limit_since.is_some()
+        });
+        self.due.slow_readers = slow_readers;
+    }
+
     fn abort(&mut self, key: SessionKey, transports: &mut Transports) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.state = State::Closed;
@@ -773,7 +809,9 @@ fn execute(
     let mut reply = Reply::new(session.outbox.buf_mut(), protocol);
     let outcome = executor.execute(unix_now, &mut session.client, args, &mut reply, attempt);
     let writes = executor.write_count();
-    if writes > 0 && session.outbox.end() > start {
+    let is_bound =
+        writes > writes_before || executor.leans_on_batch() || session.outbox.is_uncommitted();
+    if writes > 0 && is_bound && session.outbox.end() > start {
         if !session.outbox.is_uncommitted() {
             due.uncommitted.push(session.key);
         }
@@ -804,6 +842,14 @@ fn count_error(stats: &mut Stats, session: &Session, start: usize) {
 fn held(session: &Session, output_bytes: usize) -> usize {
     let waits = session.parked.is_some() || is_paused(session, output_bytes);
     if waits { session.input.len() } else { 0 }
+}
+
+/// Whether the session has more unsent output than its class may have.
+fn exceeds_output_limit(session: &mut Session, runtime: &Runtime, now: Instant) -> bool {
+    let client = &session.client;
+    let is_listening = !client.subscriptions.is_empty() || client.is_monitor;
+    let limit = if is_listening { &runtime.pubsub_output_limit } else { &runtime.output_limit };
+    limit.is_exceeded(session.outbox.pending_len(), &mut session.above_soft_limit_since, now)
 }
 
 /// Whether the session has so much unsent output that it must not produce more.

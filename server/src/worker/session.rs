@@ -47,6 +47,8 @@ pub(crate) struct Session {
     pub(crate) told_held: usize,
     /// Unsent output as the worker's total counts it, in bytes.
     pub(crate) counted_output: usize,
+    /// Since when its unsent output has been above the soft limit.
+    pub(crate) above_soft_limit_since: Option<Instant>,
     pub(crate) rx_bytes: u64,
     pub(crate) tx_bytes: u64,
 }
@@ -112,6 +114,7 @@ impl Session {
             is_blocked: false,
             wrote: false,
             told_held: 0,
+            above_soft_limit_since: None,
             counted_output: 0,
             rx_bytes: 0,
             tx_bytes: 0,

@@ -17,6 +17,7 @@ mod lifetime;
 mod limits;
 mod linearizable;
 mod pubsub;
+mod reclaim;
 mod support;
 mod tenants;
 mod tracking;

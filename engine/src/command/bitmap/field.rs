@@ -3,9 +3,10 @@
 use coney_resp::{Args, Reply};
 
 use super::super::option::{int, is};
-use super::super::{CommandError, Context, Done, string_body};
-use super::{bit_offset, load_up_to};
-use crate::meta::Header;
+use super::super::text::edit::TextEdit;
+use super::super::text::{Text, string_of};
+use super::super::{CommandError, Context, Done};
+use super::bit_offset;
 use crate::notify::Class;
 
 /// The type of an integer: `i8`, `u63`.
@@ -169,33 +170,41 @@ fn parse(ctx: &Context<'_>, args: Args<'_>) -> Result<Vec<Step>, CommandError> {
 /// Bytes that an integer may touch.
 const WINDOW_LEN: usize = 9;
 
-/// The bytes from the one of bit `offset` on, zeros after the end, as the high bytes of a number;
-/// where they are, and how many of them are really there.
-fn window(body: &[u8], offset: u64) -> (u128, usize, usize) {
-    let at = usize::try_from(offset / 8).unwrap_or(usize::MAX);
-    let there = body.get(at..).unwrap_or_default();
-    let len = there.len().min(WINDOW_LEN);
-    let mut bytes = [0; 16];
-    bytes[..len].copy_from_slice(&there[..len]);
-    (u128::from_be_bytes(bytes), at, len)
+/// The bytes from the one of a bit on, zeros after the end of the string.
+type Window = [u8; WINDOW_LEN];
+
+/// The bytes of a string that an integer lies in.
+fn bytes_of(step: &Step) -> std::ops::Range<u64> {
+    step.offset / 8..(step.offset + u64::from(step.kind.bits)).div_ceil(8)
 }
 
-fn load(body: &[u8], kind: Type, offset: u64) -> i64 {
-    let (bytes, ..) = window(body, offset);
-    let raw = (bytes << (offset % 8)) >> (128 - kind.bits);
+fn widen(window: &Window) -> u128 {
+    let mut bytes = [0; 16];
+    bytes[..WINDOW_LEN].copy_from_slice(window);
+    u128::from_be_bytes(bytes)
+}
+
+/// The integer that begins in the first byte of a window, at bit `offset % 8`.
+fn load(window: &Window, kind: Type, offset: u64) -> i64 {
+    let raw = (widen(window) << (offset % 8)) >> (128 - kind.bits);
     kind.wrap(u64::try_from(raw).expect("at most 64 bits are left"))
 }
 
-/// Writes the lowest bits of `value`; those after the end are lost.
-fn save(body: &mut [u8], kind: Type, offset: u64, value: i64) {
-    let (bytes, at, len) = window(body, offset);
+/// Writes the lowest bits of `value` there.
+fn save(window: &mut Window, kind: Type, offset: u64, value: i64) {
     let shift = 128 - kind.bits;
     let mask = (u128::MAX << shift) >> (offset % 8);
     let placed = (u128::from(value.cast_unsigned()) << shift) >> (offset % 8);
-    let bytes = (bytes & !mask | placed & mask).to_be_bytes();
-    if let Some(there) = body.get_mut(at..) {
-        there[..len].copy_from_slice(&bytes[..len]);
-    }
+    let bytes = (widen(window) & !mask | placed & mask).to_be_bytes();
+    window.copy_from_slice(&bytes[..WINDOW_LEN]);
+}
+
+fn read_window(text: &TextEdit, step: &Step) -> Window {
+    let mut window = [0; WINDOW_LEN];
+    let bytes = bytes_of(step);
+    let len = usize::try_from(bytes.end - bytes.start).unwrap_or(WINDOW_LEN);
+    text.read(bytes.start, &mut window[..len]);
+    window
 }
 
 pub(in super::super) fn bit_field(
@@ -225,14 +234,36 @@ pub(in super::super) fn bit_field_ro(
 }
 
 fn show(ctx: &mut Context<'_>, key: &[u8], steps: &[Step], reply: &mut Reply<'_>) -> Done {
-    ctx.read(key, |found| {
-        let body = string_body(found)?.unwrap_or_default();
+    let chunked = ctx.read(key, |found| {
+        let body = match string_of(found)? {
+            Some(Text::Chunked(chunked)) => return Ok(Some(chunked)),
+            Some(Text::Inline(body)) => body,
+            None => b"",
+        };
         reply.array(steps.len());
         for step in steps {
-            reply.int(load(body, step.kind, step.offset));
+            let at = usize::try_from(step.offset / 8).unwrap_or(usize::MAX);
+            let there = body.get(at..).unwrap_or_default();
+            let there = &there[..there.len().min(WINDOW_LEN)];
+            let mut window = [0; WINDOW_LEN];
+            window[..there.len()].copy_from_slice(there);
+            reply.int(load(&window, step.kind, step.offset));
         }
-        Ok(())
-    })?
+        Ok::<_, CommandError>(None)
+    })??;
+    let Some(chunked) = chunked else { return Ok(()) };
+    reply.array(steps.len());
+    for step in steps {
+        let mut window = [0; WINDOW_LEN];
+        let mut there = 0;
+        ctx.pieces(chunked, bytes_of(step), &mut |_, piece| {
+            window[there..there + piece.len()].copy_from_slice(piece);
+            there += piece.len();
+            true
+        })?;
+        reply.int(load(&window, step.kind, step.offset));
+    }
+    Ok(())
 }
 
 fn change(
@@ -242,11 +273,18 @@ fn change(
     last: u64,
     reply: &mut Reply<'_>,
 ) -> Done {
-    let (old, mut changes) = load_up_to(ctx, key, last)?;
+    let len = last / 8 + 1;
+    let mut text = ctx.edit_text_in(key, |old_len| {
+        // What is only read may lie beyond the end, and does not make the string longer.
+        let end = old_len.max(len);
+        steps.iter().map(bytes_of).map(|bytes| bytes.start.min(end)..bytes.end.min(end)).collect()
+    })?;
+    let mut changes = text.len() < len;
+    text.grow(len);
     reply.array(steps.len());
-    let body = &mut ctx.exec.value;
     for step in steps {
-        let before = load(body, step.kind, step.offset);
+        let mut window = read_window(&text, step);
+        let before = load(&window, step.kind, step.offset);
         let (after, shown) = match step.action {
             Action::Get => {
                 reply.int(before);
@@ -261,16 +299,20 @@ fn change(
         match (after, shown) {
             (Some(after), Some(shown)) => {
                 changes |= matches!(step.action, Action::Increment(..)) || after != before;
-                save(body, step.kind, step.offset, after);
+                save(&mut window, step.kind, step.offset, after);
+                let bytes = bytes_of(step);
+                let in_window = usize::try_from(bytes.end - bytes.start).unwrap_or(WINDOW_LEN);
+                text.write(bytes.start, &window[..in_window]);
                 reply.int(shown);
             }
             (None, _) | (_, None) => reply.null(),
         }
     }
     if changes {
-        let table = ctx.table();
-        ctx.put_loaded(table, key, old, &old.live.unwrap_or(Header::STRING), b"");
+        ctx.finish_text(key, text);
         ctx.notify(Class::String, "setbit", key);
+    } else {
+        ctx.drop_text(text);
     }
     Ok(())
 }
@@ -317,19 +359,20 @@ mod tests {
         // What could break: an integer across nine bytes, and its neighbours.
         #[test]
         fn an_integer_is_where_it_was_written_and_nowhere_else(
-            body in proptest::collection::vec(any::<u8>(), 9..20),
+            body: Window,
             kind in kinds(),
-            offset in 0_u64..72,
+            offset in 0_u64..8,
             value: i64,
         ) {
-            let offset = offset.min(body.len() as u64 * 8 - u64::from(kind.bits));
-            let mut changed = body.clone();
+            let mut changed = body;
             save(&mut changed, kind, offset, value);
             prop_assert_eq!(load(&changed, kind, offset), kind.wrap(value.cast_unsigned()));
             let inside = offset..offset + u64::from(kind.bits);
-            for bit in (0..body.len() as u64 * 8).filter(|bit| !inside.contains(bit)) {
-                let one = Type { is_signed: false, bits: 1 };
-                prop_assert_eq!(load(&changed, one, bit), load(&body, one, bit));
+            let bit = |window: &Window, bit: u64| {
+                window[usize::try_from(bit / 8).unwrap_or(0)] >> (7 - bit % 8) & 1
+            };
+            for at in (0..WINDOW_LEN as u64 * 8).filter(|at| !inside.contains(at)) {
+                prop_assert_eq!(bit(&changed, at), bit(&body, at));
             }
         }
     }

@@ -3,7 +3,7 @@
 use coney_resp::{Args, Reply};
 
 use super::super::option::is;
-use super::super::{CommandError, Context, Done, Stop, string_body};
+use super::super::{CommandError, Context, Done};
 use crate::meta::Header;
 use crate::notify::Class;
 
@@ -126,11 +126,7 @@ pub(in super::super) fn bit_op(
     let old = ctx.for_write(target)?;
     let mut combined = Combined::default();
     for (at, key) in sources.iter().enumerate() {
-        ctx.read(key, |found| {
-            let body = string_body(found)?.unwrap_or_default();
-            combined.add(operation, at == 0, body);
-            Ok::<_, Stop>(())
-        })??;
+        ctx.text(key, |body| combined.add(operation, at == 0, body.unwrap_or_default()))?;
     }
     let result = combined.finish(operation);
     if result.is_empty() {
@@ -138,7 +134,7 @@ pub(in super::super) fn bit_op(
             ctx.delete(target, old);
         }
     } else {
-        ctx.put(target, old, &Header::STRING, &[&result]);
+        ctx.put_text(target, old, &Header::STRING, &result);
         ctx.notify(Class::String, "set", target);
     }
     reply.count(result.len());

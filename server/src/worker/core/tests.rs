@@ -95,8 +95,11 @@ impl Bench {
         for (key, value) in settings {
             config.set(key, value).unwrap();
         }
-        let engine_config =
-            EngineConfig { block_cache_bytes: 8 << 20, ..EngineConfig::new(dir.path()) };
+        let engine_config = EngineConfig {
+            block_cache_bytes: 8 << 20,
+            write_buffer_bytes: 1 << 20,
+            ..EngineConfig::new(dir.path())
+        };
         let engine = Arc::new(Engine::open(engine_config).unwrap());
         let (handle, messages) = WorkerHandle::new(0).unwrap();
         let (admin_client, admin) = AdminClient::new();
@@ -317,6 +320,61 @@ fn an_output_limit_ends_the_session() {
     bench.roundtrip(key, echo.as_bytes());
     assert_eq!(bench.wire.borrow().aborted, [0]);
     assert_eq!(bench.core.stats.output_limit_disconnections, 1);
+}
+
+#[test]
+fn a_subscriber_above_the_soft_limit_is_ended_after_some_time() {
+    let limits = "pubsub 10mb 100kb 5";
+    let mut bench = Bench::new(&[("client-output-buffer-limit", limits)]);
+    let (slow, other) = (bench.connect(0), bench.connect(1));
+    bench.roundtrip(slow, b"SUBSCRIBE news\r\n");
+    bench.wire.borrow_mut().room = Some(0);
+    let publish =
+        format!("*3\r\n$7\r\nPUBLISH\r\n$4\r\nnews\r\n$200000\r\n{}\r\n", "x".repeat(200_000));
+    bench.roundtrip(other, publish.as_bytes());
+    bench.core.deliver_mail();
+    bench.finish_iteration();
+    for (secs, is_ended) in [(5, false), (7, true)] {
+        bench.core.now = Instant::from_millis(secs * 1000);
+        bench.core.close_slow_readers(&mut bench.transports);
+        assert_eq!(bench.wire.borrow().aborted == [0], is_ended, "after {secs} s");
+    }
+    assert_eq!(bench.core.stats.output_limit_disconnections, 1);
+}
+
+// What could break: readers that wait along, and writes that are refused and happen all the same.
+#[test]
+fn a_write_that_waits_too_long_for_compactions_fails_and_is_forgotten() {
+    let mut bench = Bench::new(&[("write-stall-timeout", "5")]);
+    let (writer, reader) = (bench.connect(0), bench.connect(1));
+    assert_eq!(bench.roundtrip(writer, b"SET first 1\r\n"), "+OK\r\n");
+    // Memtables fill up, and nobody flushes them.
+    bench.engine.stop_background_work();
+    let big = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n$60000\r\n{}\r\n", "x".repeat(60_000));
+    let mut reply = "+OK\r\n".to_owned();
+    for _ in 0..10_000 {
+        reply = bench.roundtrip(writer, big.as_bytes());
+        if reply.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(reply, "", "writes are stalled");
+    assert!(
+        bench.core.stats.commit_stalls > 0,
+        "{:?} {}",
+        bench.core.stats,
+        bench.core.executor.stats.fetches
+    );
+    assert_eq!(bench.roundtrip(writer, b"SET second 2\r\n"), "");
+    assert_eq!(bench.roundtrip(reader, b"GET first\r\n"), "$1\r\n1\r\n", "reads go on");
+    bench.core.now = bench.core.now + Duration::from_secs(4);
+    bench.finish_iteration();
+    assert_eq!(bench.sent(0), "");
+    bench.core.now = bench.core.now + Duration::from_secs(2);
+    bench.finish_iteration();
+    let refused = bench.sent(0);
+    assert!(refused.starts_with("-TRYAGAIN"), "{refused}");
+    assert_eq!(bench.roundtrip(reader, b"GET second\r\n"), "$-1\r\n");
 }
 
 #[test]
