@@ -47,7 +47,7 @@ pub(super) fn set_bit(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
         }
     };
     let at = offset / 8;
-    let mut edit = ctx.edit_text(key, |_| [at..at + 1])?;
+    let mut edit = ctx.edit_text(key, |_| at..at + 1)?;
     let is_longer = edit.len() <= at;
     let mask = 0x80_u8 >> (offset % 8);
     let mut byte = [0];
@@ -156,14 +156,17 @@ fn find_bit(body: &[u8], bits: &Range<u64>, wanted: bool) -> Option<u64> {
     (bit < bits.end).then_some(bit)
 }
 
-/// Hands bits of a string to `visit`, piece by piece: the number of the first bit of a piece, its bytes,
-/// and which of its bits are meant; as long as it wants more. Returns which bits these are, `None`
-/// inside if there are none, and `None` if the key is absent.
+/// Gets the number of the first bit of a piece, the piece, and which of its bits are meant; whether to
+/// go on.
+type VisitBits<'v> = dyn FnMut(u64, &[u8], &Range<u64>) -> bool + 'v;
+
+/// Hands bits of a string to `visit`, piece by piece, as long as it wants more. Returns which
+/// bits these are, `None` inside if there are none, and `None` if the key is absent.
 fn look_through(
     ctx: &mut Context<'_>,
     key: &[u8],
     bits_of: impl FnOnce(u64) -> Option<Range<u64>>,
-    visit: &mut dyn FnMut(u64, &[u8], &Range<u64>) -> bool,
+    visit: &mut VisitBits<'_>,
 ) -> Result<Option<Option<Range<u64>>>, Stop> {
     enum Step {
         Done(Option<Option<Range<u64>>>),
@@ -244,7 +247,7 @@ pub(super) fn bit_pos(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
         // An absent string is endless zeros; an empty range has no bits at all.
         None => (!wanted).then_some(0),
         Some(None) => None,
-        Some(Some(bits)) => position.or((!wanted && end.is_none()).then_some(bits.end)),
+        Some(Some(bits)) => position.or_else(|| (!wanted && end.is_none()).then_some(bits.end)),
     };
     reply.int(position.and_then(|position| i64::try_from(position).ok()).unwrap_or(-1));
     Ok(())

@@ -216,7 +216,7 @@ fn put_pairs(ctx: &mut Context<'_>, args: Args<'_>) {
 
 pub(super) fn append(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (key, tail) = (&args[1], &args[2]);
-    let mut edit = ctx.edit_text(key, |len| [len..len + tail.len() as u64])?;
+    let mut edit = ctx.edit_text(key, |len| len..len + tail.len() as u64)?;
     let (len, new_len) = (edit.len(), edit.len() + tail.len() as u64);
     if edit.is_there() {
         ctx.check_value_len(new_len)?;
@@ -266,7 +266,7 @@ pub(super) fn set_range(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         reply_len(reply, len?);
         return if patch.is_empty() { Ok(()) } else { Err(CommandError::StringTooLong.into()) };
     }
-    let mut edit = ctx.edit_text(key, |_| [offset..end])?;
+    let mut edit = ctx.edit_text(key, |_| offset..end)?;
     edit.write(offset, patch);
     reply_len(reply, edit.len());
     ctx.finish_text(key, edit);

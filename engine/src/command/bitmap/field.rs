@@ -274,7 +274,7 @@ fn change(
     reply: &mut Reply<'_>,
 ) -> Done {
     let len = last / 8 + 1;
-    let mut text = ctx.edit_text_in(key, |old_len| {
+    let mut text = ctx.edit_text_parts(key, |old_len| {
         // What is only read may lie beyond the end, and does not make the string longer.
         let end = old_len.max(len);
         steps.iter().map(bytes_of).map(|bytes| bytes.start.min(end)..bytes.end.min(end)).collect()

@@ -123,18 +123,18 @@ fn parts(at: u64, len: usize) -> impl Iterator<Item = (u32, Range<usize>, Range<
 
 impl Context<'_> {
     /// Latches a key of the client's table and opens its string for changes; an absent one is empty.
-    /// `touched` gets its length, and tells which bytes will be read or written, in ranges that may
-    /// lie beyond the end; chunks that are wholly inside of one are only written.
-    pub(crate) fn edit_text<const N: usize>(
+    /// `touched` gets its length, and tells which bytes will be read or written, which may lie beyond
+    /// the end; chunks that are wholly inside are only written.
+    pub(crate) fn edit_text(
         &mut self,
         key: &[u8],
-        touched: impl FnOnce(u64) -> [Range<u64>; N],
+        touched: impl FnOnce(u64) -> Range<u64>,
     ) -> Result<TextEdit, Stop> {
-        self.edit_text_in(key, |len| touched(len).into())
+        self.edit_text_parts(key, |len| vec![touched(len)])
     }
 
     /// The same for any number of ranges.
-    pub(crate) fn edit_text_in(
+    pub(crate) fn edit_text_parts(
         &mut self,
         key: &[u8],
         touched: impl FnOnce(u64) -> Vec<Range<u64>>,
