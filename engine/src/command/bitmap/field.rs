@@ -279,7 +279,8 @@ fn change(
         let end = old_len.max(len);
         steps.iter().map(bytes_of).map(|bytes| bytes.start.min(end)..bytes.end.min(end)).collect()
     })?;
-    let mut changes = text.len() < len;
+    let is_longer = text.len() < len;
+    let mut changes = false;
     text.grow(len);
     reply.array(steps.len());
     for step in steps {
@@ -298,7 +299,8 @@ fn change(
         };
         match (after, shown) {
             (Some(after), Some(shown)) => {
-                changes |= matches!(step.action, Action::Increment(..)) || after != before;
+                changes |=
+                    is_longer || matches!(step.action, Action::Increment(..)) || after != before;
                 save(&mut window, step.kind, step.offset, after);
                 let bytes = bytes_of(step);
                 let in_window = usize::try_from(bytes.end - bytes.start).unwrap_or(WINDOW_LEN);
@@ -308,11 +310,14 @@ fn change(
             (None, _) | (_, None) => reply.null(),
         }
     }
-    if changes {
-        ctx.finish_text(key, text);
-        ctx.notify(Class::String, "setbit", key);
-    } else {
+    if !changes && !is_longer {
         ctx.drop_text(text);
+        return Ok(());
+    }
+    ctx.finish_text(key, text);
+    // To Redis, a string that only became longer, because all else failed, has not changed.
+    if changes {
+        ctx.notify(Class::String, "setbit", key);
     }
     Ok(())
 }
