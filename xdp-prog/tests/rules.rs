@@ -22,7 +22,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The program with both endpoints served and without sockets: what gets in is passed.
 fn load(test: &str) -> Option<Program> {
-    let options = Options { frame_bytes_max: frames::FRAME_BYTES_MAX };
+    let options = Options { frame_bytes_max: frames::FRAME_BYTES_MAX, ..Options::default() };
     let mut program = skip::unless_forbidden(test, Program::load(&options))?;
     program.serve("192.0.2.1:6379".parse().unwrap()).unwrap();
     program.serve("[2001:db8::1]:6379".parse().unwrap()).unwrap();

@@ -19,7 +19,7 @@ const SERVED_V6: &str = "[2001:db8::1]:6379";
 
 /// The program with both endpoints served. Without `xsk`, no queue has a socket.
 fn load(test: &str, xsk: Option<&OwnedFd>) -> Option<Program> {
-    let options = Options { frame_bytes_max: frames::FRAME_BYTES_MAX };
+    let options = Options { frame_bytes_max: frames::FRAME_BYTES_MAX, ..Options::default() };
     let mut program = skip::unless_forbidden(test, Program::load(&options))?;
     program.serve(SERVED_V4.parse().unwrap()).unwrap();
     program.serve(SERVED_V6.parse().unwrap()).unwrap();
