@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::layout::{QUEUES_MAX, SERVED_MAX};
+use crate::layout::QUEUES_MAX;
 
 /// `xdp.frags` programs exist since this kernel; so do all other things used here.
 const KERNEL_VERSION_MIN: (u32, u32) = (5, 18);
@@ -88,8 +88,8 @@ pub enum Error {
         /// The interface.
         interface: String,
     },
-    /// [`crate::SERVED_MAX`] endpoints are served already.
-    #[error("no more than {SERVED_MAX} endpoints can be served; serve fewer addresses")]
+    /// [`crate::Options::served_max`] endpoints are served already.
+    #[error("no more endpoints can be served: serve fewer addresses")]
     ServedSetFull,
     /// The queue's index is [`crate::QUEUES_MAX`] or larger.
     #[error(

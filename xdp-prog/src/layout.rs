@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use aya::maps::lpm_trie::Key;
 use ipnet::IpNet;
 
-/// How many endpoints can be served at a time; [`crate::Error::ServedSetFull`] beyond.
+/// How many endpoints can be served at a time if [`crate::Options::served_max`] says no other number.
 pub const SERVED_MAX: u32 = 1024;
 
 /// Receive queues with an index below this can have an AF_XDP socket.

@@ -313,7 +313,7 @@ impl Bench {
         let packet_at = start.expect("the header is small") + wire::ethernet::HEADER_LEN;
         let packet = frame.get(packet_at..).unwrap_or_default();
         let quoted = wire::quoted::Quoted::parse(packet).expect("it is a segment");
-        self.transport.on_packet_too_big(&wire::icmp::TooBig { quoted, mtu_bytes });
+        self.transport.on_packet_too_big(self.now, &wire::icmp::TooBig { quoted, mtu_bytes });
     }
 
     /// Time goes by; timers run when they are due. Returns the steps that it took.

@@ -244,9 +244,9 @@ impl Tcb {
     }
 
     fn may_challenge(&mut self, now: Instant) -> bool {
-        let may = self.challenge_at.is_none_or(|at| now.since(at) >= PER_CONNECTION_INTERVAL);
+        let may = now >= self.next_challenge;
         if may {
-            self.challenge_at = Some(now);
+            self.next_challenge = now + PER_CONNECTION_INTERVAL;
         }
         may
     }

@@ -39,6 +39,9 @@ pub const MSS_MIN: u16 = 88;
 const PATH_MTU_MIN: [u32; 2] = [552, 1280];
 /// RFC 1191 §7.1: what to try where a router does not say what fits.
 const PLATEAUS: [u32; 8] = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 552];
+/// How long a router that said what fits is believed (RFC 1191 §6.3, RFC 8201 §4). Then full segments
+/// are tried again: the path may be another one, and if it is not, the router says so once more.
+const PATH_MTU_AGE_MAX: Duration = Duration::from_secs(600);
 /// Least payload that a path without answers is believed to demand, over IPv4 and IPv6.
 const BLACK_HOLE_MSS_MIN: [u16; 2] = [512, 1208];
 
@@ -118,6 +121,16 @@ pub(super) struct TailProbe {
     pub(super) is_retransmission: bool,
 }
 
+/// Segments are smaller than was agreed, because a router said so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NarrowPath {
+    /// What segments may carry again when this is forgotten.
+    agreed_mss: u16,
+    /// What they may carry meanwhile.
+    mss: u16,
+    forget_at: Instant,
+}
+
 /// One connection.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, and the block must be small")]
@@ -142,6 +155,7 @@ pub struct Tcb {
     /// Everything that is unsent or unacknowledged.
     pub queue: SendQueue,
     pub(super) mss: u16,
+    pub(super) narrow_path: Option<Box<NarrowPath>>,
 
     /// Next position that we expect.
     pub(super) rcv_nxt: Seq,
@@ -218,7 +232,8 @@ pub struct Tcb {
     pub(super) close_at: Option<Instant>,
     pub(super) last_rx: Instant,
     pub(super) last_tx: Instant,
-    pub(super) challenge_at: Option<Instant>,
+    /// Suspicious segments get no answer until then.
+    pub(super) next_challenge: Instant,
 }
 
 impl HasFlow for Tcb {
@@ -305,6 +320,7 @@ impl Tcb {
             snd_wl2: Seq::default(),
             queue: SendQueue::default(),
             mss: MSS_MIN,
+            narrow_path: None,
             rcv_nxt: Seq::default(),
             rcv_adv: Seq::default(),
             last_ack_sent: Seq::default(),
@@ -350,7 +366,7 @@ impl Tcb {
             close_at: None,
             last_rx: now,
             last_tx: now,
-            challenge_at: None,
+            next_challenge: Instant::ZERO,
         }
     }
 
@@ -403,8 +419,14 @@ impl Tcb {
         known.saturating_sub(u32::from(self.dup_acks) * u32::from(self.mss))
     }
 
-    /// To be called before bytes are queued: after a pause the congestion window is stale.
+    /// To be called before bytes are queued: after a pause the congestion window is stale, and what a
+    /// router said is forgotten after a time.
     pub fn before_send(&mut self, now: Instant) {
+        if let Some(path) = self.narrow_path.take_if(|path| path.forget_at <= now)
+            && self.mss == path.mss
+        {
+            self.mss = path.agreed_mss;
+        }
         if self.queue.is_empty() && now.since(self.last_tx) > self.rtt.rto(0) {
             self.congestion.on_idle(u32::from(self.mss));
         }
@@ -455,7 +477,7 @@ impl Tcb {
     /// RFC 1191, RFC 8201: a router dropped the segment at `seq`, part of a packet of `packet_len`
     /// bytes, because it takes only `mtu`; 0: it did not say. Who cannot see our traffic does not
     /// know `seq` (RFC 5927 §4.1). `false`: not believed, or nothing new.
-    pub fn on_packet_too_big(&mut self, seq: Seq, packet_len: u32, mtu: u32) -> bool {
+    pub fn on_packet_too_big(&mut self, now: Instant, seq: Seq, packet_len: u32, mtu: u32) -> bool {
         if !seq.within(self.snd_una, self.snd_nxt.since(self.snd_una)) {
             return false;
         }
@@ -468,7 +490,16 @@ impl Tcb {
         let options = if self.timestamps { TIMESTAMPS_LEN } else { 0 };
         let headers = [ipv4::HEADER_LEN, ipv6::HEADER_LEN][is_v6] + HEADER_LEN + options;
         let mss = said.max(PATH_MTU_MIN[is_v6]) - u32::try_from(headers).unwrap_or(0);
-        self.lower_mss(u16::try_from(mss).unwrap_or(u16::MAX))
+        let before = self.mss;
+        let is_lowered = self.lower_mss(u16::try_from(mss).unwrap_or(u16::MAX));
+        if is_lowered {
+            self.narrow_path = Some(Box::new(NarrowPath {
+                agreed_mss: self.narrow_path.as_ref().map_or(before, |path| path.agreed_mss),
+                mss: self.mss,
+                forget_at: now + PATH_MTU_AGE_MAX,
+            }));
+        }
+        is_lowered
     }
 
     /// RFC 4821 §7.7: a full segment gets no answer again and again, maybe because a router drops it

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use coney_base::Instant;
+
 use super::TcpTransport;
 use crate::port::Port;
 use crate::tcp::flow::FlowKey;
@@ -13,14 +15,14 @@ impl<P: Port> TcpTransport<P> {
     ///
     /// What anybody may have sent is believed only if it quotes a segment that is on its way now
     /// (RFC 5927), and never below 552 bytes (IPv6: 1280). `true`: segments are smaller from now on.
-    pub fn on_packet_too_big(&mut self, too_big: &TooBig) -> bool {
+    pub fn on_packet_too_big(&mut self, now: Instant, too_big: &TooBig) -> bool {
         let quoted = &too_big.quoted;
         let local = SocketAddr::new(quoted.src, quoted.src_port);
         let key = FlowKey::new(local, SocketAddr::new(quoted.dst, quoted.dst_port));
         let hash = self.shared.hasher.table_hash(&key);
         let conn = self.conns.find(hash, &key);
         let is_lowered = conn.and_then(|conn| self.conns.get_mut(conn)).is_some_and(|tcb| {
-            tcb.on_packet_too_big(quoted.seq, quoted.packet_len, too_big.mtu_bytes)
+            tcb.on_packet_too_big(now, quoted.seq, quoted.packet_len, too_big.mtu_bytes)
         });
         if let Some(conn) = conn.filter(|_| is_lowered) {
             self.mark_dirty(conn);

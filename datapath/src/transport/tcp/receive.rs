@@ -108,7 +108,7 @@ impl<P: Port> TcpTransport<P> {
                     .flatten();
                 match too_big {
                     Some(too_big) => {
-                        self.on_packet_too_big(&too_big);
+                        self.on_packet_too_big(now, &too_big);
                     }
                     None if error == ParseError::NotTcp && self.respond(now, &frame) => {}
                     None => self.count_unparsed(error),

@@ -39,6 +39,59 @@ fn a_router_that_does_not_say_what_fits_costs_one_plateau() {
 }
 
 #[test]
+fn what_a_router_said_is_forgotten_after_ten_minutes_and_may_be_said_again() {
+    let config = Config { keepalive_idle: None, ..config() };
+    let mut script = Script::with(config, &SimPortConfig::default());
+    script.run(OPEN_SLOW).run(
+        "200 ! send 1448
+         200 > P. 1:1449(1448) ack 1
+         210 ! too_big 1 1000
+         210 > . 1:949(948) ack 1
+         210 > P. 949:1449(500) ack 1
+         300 < . 1:1(0) ack 1449 win 512 <ts 300 210>
+         600209 ! send 1448
+         600209 > . 1449:2397(948) ack 1
+         600209 > P. 2397:2897(500) ack 1
+         600209 < . 1:1(0) ack 2897 win 512 <ts 600209 600209>
+         600210 ! send 1448
+         600210 > P. 2897:4345(1448) ack 1
+         600211 ! too_big 2897 1000
+         600211 > . 2897:3845(948) ack 1
+         600211 > P. 3845:4345(500) ack 1
+         600212 < . 1:1(0) ack 4345 win 512 <ts 600212 600211>
+         600213 ! send 1448
+         600213 > . 4345:5293(948) ack 1
+         600213 > P. 5293:5793(500) ack 1",
+    );
+    assert_eq!(script.transport.tcp_counters().path_mtu_lowered, 2);
+}
+
+#[test]
+fn a_black_hole_is_not_forgotten_with_what_a_router_said() {
+    let config = Config { keepalive_idle: None, ..config() };
+    let mut script = Script::with(config, &SimPortConfig::default());
+    script.run(OPEN_SLOW).run(
+        "200 ! send 1448
+         200 > P. 1:1449(1448) ack 1
+         210 ! too_big 1 1492
+         210 > . 1:1441(1440) ack 1
+         210 > P. 1441:1449(8) ack 1
+         310 < . 1:1(0) ack 1449 win 512 <ts 310 210>",
+    );
+    // A probe for the tail and two timeouts later segments have half the size.
+    script.run_ignoring_output(
+        "400 ! send 1440
+         2000 < . 1:1(0) ack 2889 win 512 <ts 2000 1400>",
+    );
+    assert_eq!(script.transport.tcp_counters().black_holes, 1);
+    script.run(
+        "601000 ! send 1440
+         601000 > . 2889:3609(720) ack 1
+         601000 > P. 3609:4329(720) ack 1",
+    );
+}
+
+#[test]
 fn who_does_not_know_what_is_on_its_way_is_not_believed() {
     let mut script = Script::new();
     script.run(OPEN_SLOW).run(

@@ -361,7 +361,7 @@ impl Script {
                 let quoted = self.quote(seq.parse().unwrap());
                 let quoted = Quoted::parse(&quoted).unwrap();
                 let mtu_bytes = mtu.parse().unwrap();
-                self.transport.on_packet_too_big(&TooBig { quoted, mtu_bytes });
+                self.transport.on_packet_too_big(self.now, &TooBig { quoted, mtu_bytes });
             }
             ["close"] => self.transport.close(self.now, self.conn()),
             ["abort"] => self.transport.abort(self.now, self.conn()),
