@@ -134,7 +134,7 @@ impl ClientRow {
                 self.output_capacity,
                 self.output_bytes,
                 self.output_bytes,
-                self.output_capacity,
+                self.output_bytes,
                 if self.output_bytes > 0 { "rw" } else { "r" },
                 self.command,
             ),

@@ -138,6 +138,8 @@ mod tests {
             get(&config, &[b"maxmemory", b"maxmemory-clients"]),
             [("maxmemory", "104857600".to_owned()), ("maxmemory-clients", "5%".to_owned())]
         );
+        let config = set(&config, &[("maxmemory", "0")]).unwrap();
+        assert_eq!(get(&config, &[b"maxmemory"]), [("maxmemory", "0".to_owned())]);
     }
 
     #[test]

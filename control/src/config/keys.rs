@@ -2,7 +2,7 @@
 
 use super::value::{
     BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
-    show_binds, show_networks, show_output_limits, show_pin_cores, size, word, yes_no,
+    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
 };
 use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
 
@@ -680,7 +680,7 @@ pub(super) fn echoed_value(name: &str, text: &str) -> Result<String, BadValue> {
         return if percent > 100 { Err(BadValue::NotPercentage) } else { Ok(text.to_owned()) };
     }
     if ECHOED_MEMORY.contains(&name) {
-        return Ok(size(text)?.to_string());
+        return Ok(memory::<i64>(text, 0, i64::MAX)?.to_string());
     }
     match default {
         "yes" | "no" => yes_no(text).map(|is_on| if is_on { "yes" } else { "no" }.to_owned()),
