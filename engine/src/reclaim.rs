@@ -42,8 +42,9 @@ fn parse_record_key(key: &[u8]) -> Option<(u64, &[u8])> {
 /// Up to so many elements are deleted one by one: that costs reads less than range tombstones do.
 const SINGLE_DELETES_MAX: usize = 64;
 
-/// What takes so much on disk fills tables of its own, or enough of others to compact them for it.
-const LARGE_BYTES: u64 = 16 << 20;
+/// What takes so much on disk is worth compacting the tables, of up to 64 MiB, that it shares with
+/// others. Less is left to RocksDB's own compactions.
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// Ranges that wait to be compacted; further ones are left to RocksDB's own compactions.
 const HOLLOW_MAX: usize = 256;
