@@ -1,10 +1,15 @@
 //! A device on a regular file or a block device by io_uring with direct I/O: the page cache is not
 //! in the way, and many requests are in flight at once.
 //!
+//! The ring is for requests in flight together. It would hand what has to wait inside the kernel, a
+//! flush or a durable write, to a thread of the kernel's, and wait for that; so whoever waits makes such
+//! a call himself, and so he does with a request that is alone.
+//!
 //! A file must have its full length already, and lie where direct I/O is known (not on tmpfs).
 
 mod sys;
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -12,7 +17,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::file::{OpenError, claim, exclusive, fault, trims};
+use super::file::{OpenError, claim, exclusive, execute, fault, trims};
 use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
 use sys::Ring;
 
@@ -24,11 +29,9 @@ pub struct UringDevice {
     trims: bool,
     /// Requests that never reach the kernel: wrong ones, and trims that the file does not do.
     ended: Vec<Completion>,
+    /// Flushes and durable writes, which the next poll makes.
+    calls: VecDeque<Request>,
 }
-
-/// How often a waiting thread looks before it sleeps: about a microsecond, in which the page cache or
-/// a fast device answers; beyond that the core is worth more to others.
-const SPINS: usize = 64;
 
 impl UringDevice {
     /// The file at `path`, for this process alone: an advisory lock is held until it is dropped.
@@ -43,7 +46,26 @@ impl UringDevice {
         let geometry = claim(&file)?;
         let trims = trims(&file)?;
         let ring = Ring::new(Arc::new(file), geometry.queue_depth)?;
-        Ok(Self { ring, geometry, trims, ended: Vec::new() })
+        Ok(Self::on(ring, geometry, trims))
+    }
+
+    const fn on(ring: Ring, geometry: Geometry, trims: bool) -> Self {
+        Self { ring, geometry, trims, ended: Vec::new(), calls: VecDeque::new() }
+    }
+
+    /// What needs no waiting, or is waited for in a call.
+    fn take_ended(&mut self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.ended);
+        while let Some(request) = self.calls.pop_front() {
+            completions.push(self.call(request));
+        }
+    }
+
+    fn call(&self, request: Request) -> Completion {
+        let Request { tag, mut operation } = request;
+        let block_len = u64::from(self.geometry.block_len);
+        let result = execute(self.ring.file(), block_len, &mut operation);
+        Completion { tag, operation, result }
     }
 }
 
@@ -53,13 +75,13 @@ impl BlockDevice for UringDevice {
     }
 
     fn queue(&self) -> Result<Self, DeviceError> {
-        let ring = Ring::new(self.ring.file(), self.geometry.queue_depth);
+        let ring = Ring::new(Arc::clone(self.ring.file()), self.geometry.queue_depth);
         let ring = ring.map_err(|error| fault(&error))?;
-        Ok(Self { ring, geometry: self.geometry, trims: self.trims, ended: Vec::new() })
+        Ok(Self::on(ring, self.geometry, self.trims))
     }
 
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
-        if self.ended.len() >= self.geometry.queue_depth {
+        if self.ended.len() + self.calls.len() >= self.geometry.queue_depth {
             return Err(QueueFull(request));
         }
         let checked = self.geometry.check(&request.operation);
@@ -69,27 +91,30 @@ impl BlockDevice for UringDevice {
             self.ended.push(Completion { tag, operation, result: checked });
             return Ok(());
         }
-        self.ring.start(request, self.geometry.block_len)
+        match request.operation {
+            Operation::Flush | Operation::Write { force_unit_access: true, .. } => {
+                self.calls.push_back(request);
+                Ok(())
+            }
+            _ => self.ring.start(request),
+        }
     }
 
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
-        completions.append(&mut self.ended);
-        self.ring.reap(completions, false);
+        self.ring.reap(completions, self.geometry.block_len, false);
+        self.take_ended(completions);
         completions.len() - before
     }
 
     fn wait(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
-        completions.append(&mut self.ended);
-        for _ in 0..SPINS {
-            self.ring.reap(completions, false);
-            if completions.len() > before {
-                return completions.len() - before;
-            }
-            std::hint::spin_loop();
+        if let Some(request) = self.ring.take_alone() {
+            completions.push(self.call(request));
         }
-        self.ring.reap(completions, true);
+        let must_wait = completions.len() == before && self.ended.len() + self.calls.len() == 0;
+        self.ring.reap(completions, self.geometry.block_len, must_wait);
+        self.take_ended(completions);
         completions.len() - before
     }
 }

@@ -314,7 +314,7 @@ impl<D: BlockDevice> WriteQueue<D> {
     /// # Errors
     /// The first error that any write had.
     pub(super) fn settle(&mut self, most: usize) -> Result<(), DeviceError> {
-        if self.queue.in_flight > 0 {
+        if self.queue.in_flight <= most {
             self.reap(false);
         }
         while self.queue.in_flight > most {

@@ -20,10 +20,10 @@ pub(super) struct Ring {
     /// Requests that the kernel has; the index is the entry's user data.
     slots: Vec<Option<Request>>,
     free: Vec<usize>,
+    /// Requests that the kernel gets at the next `reap`. Each has a slot that is free.
+    unsent: Vec<Request>,
 }
 
-/// Linux's RWF_DSYNC: a write that completes when it is durable.
-const RWF_DSYNC: i32 = 2;
 /// Linux's error numbers that this file knows.
 const EINTR: i32 = 4;
 const EAGAIN: i32 = 11;
@@ -37,16 +37,40 @@ impl Ring {
         let entries = u32::try_from(depth).map_err(io::Error::other)?;
         let ring = IoUring::new(entries)?;
         let slots = std::iter::repeat_with(|| None).take(depth).collect();
-        Ok(Self { ring, file, slots, free: (0..depth).collect() })
+        let free = (0..depth).collect();
+        Ok(Self { ring, file, slots, free, unsent: Vec::with_capacity(depth) })
     }
 
-    pub(super) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file)
+    pub(super) const fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
-    /// Gives a request, which lies inside the device, to the kernel at the next `reap`.
-    pub(super) fn start(&mut self, mut request: Request, block_len: u32) -> Result<(), QueueFull> {
-        let Some(slot) = self.free.pop() else { return Err(QueueFull(request)) };
+    /// Gives a request, which lies inside the device, to the kernel at the next `reap`. Flushes and
+    /// durable writes are not for the ring.
+    pub(super) fn start(&mut self, request: Request) -> Result<(), QueueFull> {
+        if self.unsent.len() >= self.free.len() {
+            return Err(QueueFull(request));
+        }
+        self.unsent.push(request);
+        Ok(())
+    }
+
+    /// The one request that there is, if the kernel does not have it yet.
+    pub(super) fn take_alone(&mut self) -> Option<Request> {
+        let is_alone = self.unsent.len() == 1 && self.free.len() == self.slots.len();
+        if is_alone { self.unsent.pop() } else { None }
+    }
+
+    fn send(&mut self, block_len: u32) {
+        let mut unsent = std::mem::take(&mut self.unsent);
+        for request in unsent.drain(..) {
+            self.push(request, block_len);
+        }
+        self.unsent = unsent;
+    }
+
+    fn push(&mut self, mut request: Request, block_len: u32) {
+        let slot = self.free.pop().expect("an unsent request has a slot");
         let entry = self.entry(&mut request.operation, u64::from(block_len));
         let entry = entry.user_data(crate::number::to_u64(slot));
         self.slots[slot] = Some(request);
@@ -56,7 +80,6 @@ impl Ring {
         // buffer's.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "the queue has an entry for each slot and is emptied by each reap");
-        Ok(())
     }
 
     fn entry(&self, operation: &mut Operation, block_len: u64) -> squeue::Entry {
@@ -67,10 +90,9 @@ impl Ring {
                 let len = len_of(buffer);
                 opcode::Read::new(fd, buffer.as_mut_ptr(), len).offset(*block * block_len).build()
             }
-            Operation::Write { block, buffer, force_unit_access } => {
-                let flags = if *force_unit_access { RWF_DSYNC } else { 0 };
+            Operation::Write { block, buffer, .. } => {
                 let write = opcode::Write::new(fd, buffer.as_ptr(), len_of(buffer));
-                write.offset(*block * block_len).rw_flags(flags).build()
+                write.offset(*block * block_len).build()
             }
             Operation::Flush => opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build(),
             Operation::Unmap { block, count } => {
@@ -84,7 +106,13 @@ impl Ring {
 
     /// Hands new entries to the kernel and takes what has completed. With `sleep` it waits for one
     /// completion, if anything is in flight.
-    pub(super) fn reap(&mut self, completions: &mut Vec<Completion>, sleep: bool) {
+    pub(super) fn reap(
+        &mut self,
+        completions: &mut Vec<Completion>,
+        block_len: u32,
+        sleep: bool,
+    ) {
+        self.send(block_len);
         let wanted = usize::from(sleep && self.free.len() < self.slots.len());
         if (wanted > 0 || !self.ring.submission().is_empty())
             && let Err(error) = self.ring.submit_and_wait(wanted)
@@ -125,8 +153,10 @@ impl Drop for Ring {
     /// Waits until the kernel uses no buffer any more.
     fn drop(&mut self) {
         let mut ended = Vec::new();
+        // What the kernel never got is not begun now.
+        self.unsent.clear();
         while self.slots.iter().any(Option::is_some) {
-            self.reap(&mut ended, true);
+            self.reap(&mut ended, 0, true);
         }
     }
 }
