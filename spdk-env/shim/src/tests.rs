@@ -255,7 +255,7 @@ fn a_failing_device_is_an_error_and_nothing_is_written_after_it() {
     db.put_opt(b"before", b"x", &synced).unwrap();
     let always = 1_000_000;
     mounted.fs().with_device(|device| {
-        device.set_faults(Faults { flush_error: always, ..Faults::default() });
+        device.set_faults(Faults { write_error: always, ..Faults::default() });
     });
     let error = db.put_opt(b"during", b"x", &synced).unwrap_err().to_string();
     assert!(error.contains("Input/output error"), "{error}");

@@ -147,11 +147,7 @@ pub(super) fn exclusive(path: &Path) -> io::Result<i32> {
 /// Locks `file` for this process and measures it.
 pub(super) fn claim(file: &File) -> Result<Geometry, OpenError> {
     flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        if error == Errno::WOULDBLOCK {
-            OpenError::InUse
-        } else {
-            OpenError::Io(error.into())
-        }
+        if error == Errno::WOULDBLOCK { OpenError::InUse } else { OpenError::Io(error.into()) }
     })?;
     // The end by seeking, because a block device has no length in its metadata.
     let len_bytes =

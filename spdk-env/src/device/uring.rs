@@ -2,8 +2,11 @@
 //! in the way, and many requests are in flight at once.
 //!
 //! The ring is for requests in flight together. It would hand what has to wait inside the kernel, a
-//! flush or a durable write, to a thread of the kernel's, and wait for that; so whoever waits makes such
+//! flush, a durable write or a trim, to a thread of the kernel's, and wait for that; so whoever waits makes such
 //! a call himself, and so he does with a request that is alone.
+//!
+//! A block device that has queues for polling (NVMe with the kernel's `nvme.poll_queues`) is polled by
+//! whoever waits, at the price of his core; otherwise he sleeps.
 //!
 //! A file must have its full length already, and lie where direct I/O is known (not on tmpfs).
 
@@ -11,7 +14,7 @@ mod sys;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,7 +22,8 @@ use rustix::fs::OFlags;
 
 use super::file::{OpenError, claim, exclusive, execute, fault, trims};
 use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
-use sys::Ring;
+use crate::buffer::DeviceBuffer;
+use sys::{REGISTERED_BUFFER_LEN, Ring};
 
 /// A device on an open file.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ pub struct UringDevice {
     trims: bool,
     /// Requests that never reach the kernel: wrong ones, and trims that the file does not do.
     ended: Vec<Completion>,
-    /// Flushes and durable writes, which the next poll makes.
+    /// Flushes, durable writes and trims, which the next poll makes.
     calls: VecDeque<Request>,
 }
 
@@ -45,8 +49,28 @@ impl UringDevice {
         let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
         let geometry = claim(&file)?;
         let trims = trims(&file)?;
-        let ring = Ring::new(Arc::new(file), geometry.queue_depth)?;
-        Ok(Self::on(ring, geometry, trims))
+        let polls = has_poll_queues(&file);
+        let ring = Ring::new(Arc::new(file), geometry.queue_depth, polls)?;
+        let mut device = Self::on(ring, geometry, trims);
+        if polls && !device.answers() {
+            let file = Arc::clone(device.ring.file());
+            device.ring = Ring::new(file, geometry.queue_depth, false)?;
+        }
+        Ok(device)
+    }
+
+    /// Whether a read of the first block works.
+    fn answers(&mut self) -> bool {
+        let block_len = usize::try_from(self.geometry.block_len).unwrap_or(0);
+        let operation = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(block_len) };
+        let mut completions = Vec::new();
+        if self.submit(Request { tag: 0, operation }).is_err() {
+            return false;
+        }
+        while completions.is_empty() {
+            self.wait(&mut completions);
+        }
+        completions.iter().all(|completion| completion.result.is_ok())
     }
 
     const fn on(ring: Ring, geometry: Geometry, trims: bool) -> Self {
@@ -75,7 +99,8 @@ impl BlockDevice for UringDevice {
     }
 
     fn queue(&self) -> Result<Self, DeviceError> {
-        let ring = Ring::new(Arc::clone(self.ring.file()), self.geometry.queue_depth);
+        let file = Arc::clone(self.ring.file());
+        let ring = Ring::new(file, self.geometry.queue_depth, self.ring.polls());
         let ring = ring.map_err(|error| fault(&error))?;
         Ok(Self::on(ring, self.geometry, self.trims))
     }
@@ -92,12 +117,29 @@ impl BlockDevice for UringDevice {
             return Ok(());
         }
         match request.operation {
-            Operation::Flush | Operation::Write { force_unit_access: true, .. } => {
+            // A ring that polls knows nothing but reads and writes.
+            Operation::Flush
+            | Operation::Unmap { .. }
+            | Operation::Write { force_unit_access: true, .. } => {
                 self.calls.push_back(request);
                 Ok(())
             }
             _ => self.ring.start(request),
         }
+    }
+
+    fn buffer(&mut self, len: usize) -> DeviceBuffer {
+        if len <= REGISTERED_BUFFER_LEN
+            && let Some(mut buffer) = self.ring.buffer()
+        {
+            buffer.set_len(len);
+            return buffer;
+        }
+        DeviceBuffer::zeroed(len)
+    }
+
+    fn give_back(&mut self, buffer: DeviceBuffer) {
+        self.ring.give_back(buffer);
     }
 
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
@@ -117,4 +159,21 @@ impl BlockDevice for UringDevice {
         self.take_ended(completions);
         completions.len() - before
     }
+}
+
+/// Whether the kernel has queues for polling on this block device.
+fn has_poll_queues(file: &File) -> bool {
+    let Ok(metadata) = file.metadata() else { return false };
+    if !metadata.file_type().is_block_device() {
+        return false;
+    }
+    let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+    // A partition's queue is that of its disk, one folder up.
+    [
+        format!("/sys/dev/block/{major}:{minor}/queue"),
+        format!("/sys/dev/block/{major}:{minor}/../queue"),
+    ]
+    .iter()
+    .filter_map(|queue| std::fs::read_to_string(format!("{queue}/io_poll")).ok())
+    .any(|text| text.trim() == "1")
 }
