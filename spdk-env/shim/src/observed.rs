@@ -49,12 +49,7 @@ impl<D: BlockDevice> Observed<D> {
         Self { device, clock: Clock::new(), seen, in_flight, free: (0..depth).collect() }
     }
 
-    /// The device itself, to look at it or to make it fail.
-    pub const fn device(&mut self) -> &mut D {
-        &mut self.device
-    }
-
-    /// Gives what ended since `from` its own tags back.
+    /// Counts what ended, and gives it the submitter's tags back.
     fn note(&mut self, completions: &mut [Completion]) {
         if completions.is_empty() {
             return;
