@@ -1,5 +1,7 @@
 //! RocksDB on an ordinary file system against RocksDB on ours over io_uring, in a file of the same
-//! disk: the same operations in turns, medians over the rounds.
+//! disk: the same operations in turns, medians over the rounds. The ordinary file system twice: as
+//! RocksDB uses it, with all free memory as a second cache behind the block cache, and with direct I/O
+//! for tables, which has the memory that ours has.
 //!
 //! `cargo bench --workspace --bench storage -- [directory] [entries] [rounds]`
 
@@ -19,6 +21,8 @@ use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Env, Options, Wri
 const VALUE_LEN: usize = 400;
 /// Of the device's file, for each entry: room for compactions.
 const DEVICE_LEN_PER_ENTRY: u64 = 4096;
+/// RocksDB reserves whole tables and logs.
+const DEVICE_LEN_MIN: u64 = 512 << 20;
 const BLOCK_CACHE_LEN: usize = 32 << 20;
 const COLD_READS: u64 = 10_000;
 const MIXED_READS: u64 = 20_000;
@@ -39,7 +43,10 @@ type Error = Box<dyn std::error::Error>;
 struct Place {
     path: PathBuf,
     env: Env,
+    direct: bool,
 }
+
+const PLACES: usize = 3;
 
 /// Microseconds of an operation, of real time and of the process' CPU.
 #[derive(Clone, Copy, Default)]
@@ -54,29 +61,34 @@ fn main() -> Result<(), Error> {
     let entries: u64 = arguments.next().map_or(Ok(300_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     println!("{entries} entries of {VALUE_LEN} bytes, {rounds} rounds, in {}", directory.display());
-    let mut costs = [const { Vec::new() }; 2];
+    let mut costs = [const { Vec::new() }; PLACES];
     for round in 0..rounds {
         let scratch = tempfile::tempdir_in(&directory)?;
         // Whoever is second finds the disk as the first left it: they take turns.
-        for turn in 0..2 {
-            let which = (round + turn) % 2;
+        for turn in 0..PLACES {
+            let which = (round + turn) % PLACES;
             let cost = match which {
-                0 => run(&posix(&scratch.path().join("posix"))?, entries)?,
+                0 => run(&posix(&scratch.path().join("posix"), false)?, entries)?,
+                1 => run(&posix(&scratch.path().join("posix-direct"), true)?, entries)?,
                 _ => run(&uring(&scratch.path().join("device"), entries)?, entries)?,
             };
             costs[which].push(cost);
         }
     }
-    println!("\n{:24} {:>12} {:>12} {:>8}   CPU", "us per operation", "ext4", "uring", "ratio");
+    println!(
+        "\n{:22} {:>10} {:>10} {:>10} {:>7} {:>8}   CPU: ext4, direct, uring",
+        "us per operation", "ext4", "direct", "uring", "/ext4", "/direct"
+    );
     for (at, name) in OPERATIONS.iter().enumerate() {
         let of = |which: usize, part: fn(&Cost) -> f64| {
             median(costs[which].iter().map(|cost: &[Cost; 6]| part(&cost[at])).collect())
         };
-        let (posix, uring) = (of(0, |cost| cost.usec), of(1, |cost| cost.usec));
-        let (posix_cpu, uring_cpu) = (of(0, |cost| cost.cpu_usec), of(1, |cost| cost.cpu_usec));
-        let ratio = posix / uring;
+        let [posix, direct, uring] = [0, 1, 2].map(|which| of(which, |cost| cost.usec));
+        let cpu = [0, 1, 2].map(|which| format!("{:.2}", of(which, |cost| cost.cpu_usec)));
+        let (to_posix, to_direct) = (posix / uring, direct / uring);
         println!(
-            "{name:24} {posix:12.2} {uring:12.2} {ratio:7.2}x   {posix_cpu:.2}, {uring_cpu:.2}"
+            "{name:22} {posix:10.2} {direct:10.2} {uring:10.2} {to_posix:6.2}x {to_direct:7.2}x   {}",
+            cpu.join(", ")
         );
     }
     Ok(())
@@ -87,22 +99,22 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn posix(path: &Path) -> Result<Place, Error> {
-    Ok(Place { path: path.to_owned(), env: Env::new()? })
+fn posix(path: &Path, direct: bool) -> Result<Place, Error> {
+    Ok(Place { path: path.to_owned(), env: Env::new()?, direct })
 }
 
 fn uring(path: &Path, entries: u64) -> Result<Place, Error> {
     let file = std::fs::File::create_new(path)?;
     // Written, not only reserved: ext4 has to note the first write to each reserved block.
     let chunk = vec![0; 1 << 20];
-    for _ in 0..(entries * DEVICE_LEN_PER_ENTRY).div_ceil(1 << 20) {
+    for _ in 0..(entries * DEVICE_LEN_PER_ENTRY).max(DEVICE_LEN_MIN).div_ceil(1 << 20) {
         std::io::Write::write_all(&mut &file, &chunk)?;
     }
     file.sync_all()?;
     let options = FormatOptions { uuid: [1; 16], journal_blocks: None, force: false };
     let device = format(UringDevice::open(path)?, &options)?;
     let mounted = Arc::new(Mounted::new(FileSystem::mount(device)?));
-    Ok(Place { path: PathBuf::from("/db"), env: env(&mounted)? })
+    Ok(Place { path: PathBuf::from("/db"), env: env(&mounted)?, direct: false })
 }
 
 fn open(place: &Place, name: &str) -> Result<DB, Error> {
@@ -113,6 +125,8 @@ fn open(place: &Place, name: &str) -> Result<DB, Error> {
     options.set_compression_type(DBCompressionType::None);
     options.set_bytes_per_sync(1 << 20);
     options.set_wal_bytes_per_sync(1 << 20);
+    options.set_use_direct_reads(place.direct);
+    options.set_use_direct_io_for_flush_and_compaction(place.direct);
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(&Cache::new_lru_cache(BLOCK_CACHE_LEN));
     table.set_bloom_filter(10.0, false);

@@ -20,7 +20,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::reclaim::Hollow;
 use crate::roster::Roster;
-use crate::store::{OpenError, Store, StoreError, Tier};
+use crate::store::{OpenError, Store, StoreError};
 use crate::stripe::Stripes;
 use crate::tenant::Tenants;
 use crate::tracking::Trackers;
@@ -251,8 +251,6 @@ impl Engine {
     /// Brings entries into the block cache. A read that fails, fails again when the command that
     /// needs it is executed, and is reported there.
     pub(crate) fn fetch(&self, meta_keys: &[Vec<u8>]) {
-        for meta_key in meta_keys {
-            drop(self.store.get(Family::Meta, meta_key, Tier::Device));
-        }
+        self.store.fetch(Family::Meta, meta_keys);
     }
 }

@@ -35,6 +35,7 @@ use crate::tracking::{self, Tracked};
 mod admission;
 mod stats;
 
+pub use park::fetch_too;
 pub use stats::{CacheUsage, ExecutorStats};
 
 mod page;

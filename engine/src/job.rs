@@ -25,6 +25,23 @@ pub enum Job {
     Command(Box<SlowCommand>),
 }
 
+impl Job {
+    /// The same work in at most `parts` jobs that may be done at the same time. RocksDB reads the files
+    /// of one batch of keys one after the other, so several threads keep more reads in flight.
+    pub fn split(self, parts: usize) -> Vec<Self> {
+        match self {
+            Self::Fetch(mut keys) => {
+                // Neighbours are likely to be in one file, whose blocks are read together.
+                keys.sort_unstable();
+                keys.dedup();
+                let len = keys.len().div_ceil(parts.max(1)).max(1);
+                keys.chunks(len).map(|part| Self::Fetch(part.to_vec())).collect()
+            }
+            command @ Self::Command(_) => vec![command],
+        }
+    }
+}
+
 /// A command that is executed on the pool.
 #[derive(Debug)]
 pub struct SlowCommand {

@@ -117,6 +117,9 @@ impl StoreError {
 /// Removed elements that an iterator on a worker steps over at once; more is work for the I/O pool.
 const SKIPPED_KEYS_MAX: u64 = 4096;
 
+/// Keys whose values are held at once while they are fetched; RocksDB's batches have as many.
+const FETCHED_KEYS_MAX: usize = 32;
+
 /// How far a read may go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Tier {
@@ -233,6 +236,15 @@ impl Store {
             Ok(None) => Ok(Found::Absent),
             Err(error) if error.kind() == ErrorKind::Incomplete => Ok(Found::NeedsDevice),
             Err(error) => Err(StoreError::new(&error)),
+        }
+    }
+
+    /// Brings keys into the block cache. The blocks of one file are read together.
+    pub fn fetch(&self, family: Family, keys: &[Vec<u8>]) {
+        let (family, reads) = (self.family(family), &self.device_reads);
+        for keys in keys.chunks(FETCHED_KEYS_MAX) {
+            // What fails here fails again for whoever needs it.
+            drop(self.db.batched_multi_get_cf_opt(family, keys, false, reads));
         }
     }
 
@@ -392,6 +404,8 @@ impl Store {
         // Memtables that hash by whole key must still be iterated in order.
         reads.set_total_order_seek(true);
         reads.set_auto_readahead_size(true);
+        // What is read ahead is on its way while the iterator is used.
+        reads.set_async_io(true);
         self.db.raw_iterator_cf_opt(self.family(family), reads)
     }
 
@@ -455,6 +469,11 @@ impl Frozen<'_> {
         found.map_err(|error| StoreError::new(&error))
     }
 
+    /// As [`Store::fetch`].
+    pub fn fetch(&self, family: Family, keys: &[Vec<u8>]) {
+        self.store.fetch(family, keys);
+    }
+
     /// As [`Store::range`].
     pub fn range(&self, family: Family, begin: &[u8], end: &[u8]) -> DBRawIterator<'_> {
         let mut reads = options::reads();
@@ -462,6 +481,7 @@ impl Frozen<'_> {
         reads.set_iterate_lower_bound(begin);
         reads.set_iterate_upper_bound(end);
         reads.set_auto_readahead_size(true);
+        reads.set_async_io(true);
         self.store.db.raw_iterator_cf_opt(self.store.family(family), reads)
     }
 }

@@ -25,13 +25,19 @@ pub(crate) struct Request {
 #[derive(Debug, Clone)]
 pub(crate) struct PoolClient {
     requests: Sender<Request>,
+    threads: usize,
 }
 
 impl PoolClient {
-    /// The workers' side of the queue and the threads'.
-    pub(crate) fn new() -> (Self, Receiver<Request>) {
+    /// The workers' side of the queue and that of `threads` threads.
+    pub(crate) fn new(threads: usize) -> (Self, Receiver<Request>) {
         let (requests, receiver) = bounded(JOBS_MAX);
-        (Self { requests }, receiver)
+        (Self { requests, threads }, receiver)
+    }
+
+    /// Jobs that are done at the same time.
+    pub(crate) const fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Hands a job over, or hands it back if the queue is full.
@@ -64,7 +70,7 @@ impl Pool {
         engine: &Arc<Engine>,
         threads: usize,
     ) -> Result<(Self, PoolClient), std::io::Error> {
-        let (client, receiver) = PoolClient::new();
+        let (client, receiver) = PoolClient::new(threads);
         let threads = (0..threads)
             .map(|at| {
                 let (engine, receiver) = (Arc::clone(engine), receiver.clone());

@@ -40,7 +40,7 @@ impl SteppedWorker {
         let engine = Arc::new(engine);
         let (handle, messages) = WorkerHandle::new(0).expect("a descriptor is free");
         let (admin, admin_messages) = AdminClient::new();
-        let (pool, jobs) = PoolClient::new();
+        let (pool, jobs) = PoolClient::new(1);
         let rules = access::rules(&config).expect("the lists are empty");
         let clock = Clock::new();
         let worker = Worker::new(WorkerParts {

@@ -11,7 +11,7 @@ use coney_spdk_env::BlockDevice;
 use coney_spdk_env::device::FlushGuarantee;
 use coney_spdk_env::device::file::{FileDevice, OpenError};
 use coney_spdk_env::device::uring::UringDevice;
-use coney_spdk_env::fs::{FileSystem, FormatError, FormatOptions, MountError, format};
+use coney_spdk_env::fs::{FormatError, FormatOptions, MountError, format};
 use coney_spdk_env_shim::{Mounted, VersionMismatch};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
@@ -136,9 +136,9 @@ fn mount<D: BlockDevice + Send + std::fmt::Debug + 'static>(
     if let (Some(sync), FlushGuarantee::None) = (sync, device.geometry().flush) {
         return Err(StorageError::FlushIsNothing { path: path.to_owned(), sync });
     }
-    let fs = FileSystem::mount(device)
+    let mounted = Mounted::observed(device)
         .map_err(|source| StorageError::Mount { path: path.to_owned(), source })?;
-    let mounted = Arc::new(Mounted::new(fs));
+    let mounted = Arc::new(mounted);
     let env = coney_spdk_env_shim::env(&mounted)?;
     Ok(Device::new(path, env, mounted))
 }

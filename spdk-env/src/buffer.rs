@@ -9,6 +9,14 @@ pub struct DeviceBuffer {
     memory: Box<[u8]>,
     start: usize,
     len: usize,
+    registration: Option<Registration>,
+}
+
+/// Where the kernel knows a buffer from: the ring and the place in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registration {
+    pub(crate) ring: u64,
+    pub(crate) index: u16,
 }
 
 /// Alignment of every buffer in bytes: a page, which is enough for every device here.
@@ -27,7 +35,16 @@ impl DeviceBuffer {
         let memory = vec![0; len + BUFFER_ALIGNMENT].into_boxed_slice();
         // `align_offset` may answer usize::MAX only in const evaluation.
         let start = memory.as_ptr().align_offset(BUFFER_ALIGNMENT);
-        Self { memory, start, len }
+        Self { memory, start, len, registration: None }
+    }
+
+    pub(crate) const fn registration(&self) -> Option<Registration> {
+        self.registration
+    }
+
+    /// Notes that the kernel knows this memory; it stays where it is as long as there is this buffer.
+    pub(crate) const fn set_registration(&mut self, registration: Registration) {
+        self.registration = Some(registration);
     }
 
     /// Bytes that it was made for.

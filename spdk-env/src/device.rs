@@ -142,6 +142,16 @@ pub trait BlockDevice {
     /// Moves what has ended to `completions` and returns how many that were. Does not wait.
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize;
 
+    /// A buffer of `len` bytes, whatever they are, with which this queue works best.
+    fn buffer(&mut self, len: usize) -> DeviceBuffer {
+        DeviceBuffer::zeroed(len)
+    }
+
+    /// Takes a buffer back that [`BlockDevice::buffer`] may give again.
+    fn give_back(&mut self, buffer: DeviceBuffer) {
+        drop(buffer);
+    }
+
     /// As `poll`, and may sleep until something ends, if anything is in flight. A backend without a
     /// way to sleep returns at once.
     fn wait(&mut self, completions: &mut Vec<Completion>) -> usize {

@@ -8,7 +8,8 @@
 //! * Changes of names are transactions in the order in which they were made. A commit makes all of
 //!   them durable that came before, or after a power cut none of its own.
 //! * [`FileSystem::sync`] makes content and length durable, and commits. After a power cut a file has
-//!   exactly the length of its last commit.
+//!   exactly the length of its last commit. A few new bytes go into the journal with their length, in one
+//!   durable write; they are written in place when more have gathered, or when the file is closed.
 //! * Freed blocks are used again, and trimmed, only after the commit that frees them.
 //! * Content at or below a durable length is never changed in place; only the zeros after it are.
 //! * Mounting reads and verifies, and writes nothing. The first commit repairs a stale superblock.
@@ -49,6 +50,7 @@ pub use state::ChangeError;
 pub use superblock::{FORMAT_VERSION, SuperblockError};
 
 use crate::device::{BlockDevice, DeviceError};
+use crate::number::to_u64;
 use change::{Change, INODE_LEN, LINK_LEN};
 use commit::Journal;
 use file::Open;
@@ -237,8 +239,9 @@ impl<D: BlockDevice> FileSystem<D> {
             Err(error) => return Err(error.into()),
         };
         let open = meta.open_handle(inode, true);
+        open.writer_comes();
         self.settle(meta)?;
-        open.begin_writing(0, &[], &self.queues);
+        self.begin_writing(&open, 0, &[], 0);
         Ok(FileId(inode))
     }
 
@@ -250,13 +253,14 @@ impl<D: BlockDevice> FileSystem<D> {
         self.usable()?;
         let mut meta = lock(&self.meta);
         let inode = meta.lookup(path)?;
-        let size = meta.state.file(inode)?.size;
+        let found = meta.state.file(inode)?;
+        let (size, journaled) = (found.size, found.tail.len());
         meta.check_no_writer(inode)?;
         let open = meta.open_handle(inode, true);
         drop(meta);
-        match self.last_block(&open, size) {
-            Ok(tail) => {
-                open.begin_writing(size, &tail, &self.queues);
+        match self.end_from(&open, size - to_u64(journaled)) {
+            Ok(end) => {
+                self.begin_writing(&open, size, &end, journaled);
                 Ok(FileId(inode))
             }
             Err(error) => {
@@ -561,10 +565,7 @@ impl<D: BlockDevice> Meta<D> {
             writer: false,
         });
         entry.handles += 1;
-        if writer {
-            entry.writer = true;
-            entry.file.writer_comes();
-        }
+        entry.writer |= writer;
         Arc::clone(&entry.file)
     }
 

@@ -25,6 +25,9 @@ use crate::executor::Source;
 use crate::meta::{Kind, MetaError};
 use crate::store::{self, Found, Tier};
 
+/// Members that are fetched together; those behind them are read one by one.
+const FETCHED_MEMBERS_MAX: usize = 256;
+
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod members;
@@ -279,6 +282,24 @@ impl Context<'_> {
         let result = self.element(Family::Data, prefix, &element, f);
         self.exec.element = element;
         result
+    }
+
+    /// On the pool: brings members that are read next into the block cache, together.
+    pub(crate) fn fetch_members<'n>(
+        &self,
+        prefix: &[u8],
+        names: impl ExactSizeIterator<Item = &'n [u8]>,
+    ) {
+        let Source::Pool(frozen) = self.source else { return };
+        if names.len() < 2 {
+            return;
+        }
+        let mut element = Vec::new();
+        let keys = names.take(FETCHED_MEMBERS_MAX).map(|name| {
+            element::write_member(&mut element, name);
+            [prefix, &element].concat()
+        });
+        frozen.fetch(Family::Data, &keys.collect::<Vec<_>>());
     }
 
     /// Hands elements and their values to `visit`, in order, as long as it wants more.

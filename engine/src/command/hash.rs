@@ -97,6 +97,7 @@ fn each<'n>(
         }
     })?;
     if let Some(large) = large {
+        ctx.fetch_members(&large.prefix, names.iter());
         for name in names.iter() {
             ctx.member(&large.prefix, name, |found| {
                 visit(live(found, now)?);

@@ -82,6 +82,7 @@ fn are_members(
         Shape::Large(large) => Ok(Some(large)),
     })?;
     if let Some(large) = large {
+        ctx.fetch_members(&large.prefix, members.iter());
         for member in members.iter() {
             let is_there = ctx.member(&large.prefix, member, |found| found.is_some())?;
             reply.int(i64::from(is_there));

@@ -5,9 +5,32 @@ use coney_resp::Args;
 
 use super::{Executor, Park};
 use crate::client::Client;
-use crate::command::{self, CommandSpec, Flags, Stop};
+use crate::command::{self, CommandSpec, Flags, Stop, table};
 use crate::job::{Job, Purpose, SlowCommand};
 use crate::key;
+
+/// Adds the keys of a command that is not executed yet to those that are fetched, up to `most` in all.
+/// What is no command of ours has none.
+pub fn fetch_too(table: u16, args: Args<'_>, most: usize, keys: &mut Vec<Vec<u8>>) {
+    if let Ok(spec) = table::find(args)
+        && spec.arity.accepts(args.len())
+    {
+        let room = most.saturating_sub(keys.len());
+        keys.extend(meta_keys(spec, table, args).take(room));
+    }
+}
+
+fn meta_keys<'a>(
+    spec: &CommandSpec,
+    table: u16,
+    args: Args<'a>,
+) -> impl Iterator<Item = Vec<u8>> + use<'a> {
+    spec.keys_of(args).map(move |user_key| {
+        let mut meta_key = Vec::new();
+        key::write_meta_key(&mut meta_key, table, user_key);
+        meta_key
+    })
+}
 
 impl Executor {
     /// What the command that stopped waits for.
@@ -68,14 +91,7 @@ impl Executor {
             }
             Stop::Fetch => {
                 self.stats.fetches += 1;
-                let mut keys: Vec<Vec<u8>> = spec
-                    .keys_of(args)
-                    .map(|user_key| {
-                        let mut meta_key = Vec::new();
-                        key::write_meta_key(&mut meta_key, client.table, user_key);
-                        meta_key
-                    })
-                    .collect();
+                let mut keys: Vec<Vec<u8>> = meta_keys(spec, client.table, args).collect();
                 // The key that was missed may be in another table (COPY, MOVE).
                 if !keys.contains(&self.meta_key) {
                     keys.push(self.meta_key.clone());

@@ -278,7 +278,14 @@ impl Core {
     /// The I/O pool has done a job for the session's parked command.
     pub(crate) fn on_job_done(&mut self, key: SessionKey, done: JobDone) {
         match done {
-            JobDone::Fetched => self.run_parked(key),
+            JobDone::Fetched => {
+                let Some(session) = self.sessions.get_mut(key) else { return };
+                let Some(parked) = &mut session.parked else { return };
+                parked.answers = parked.answers.saturating_sub(1);
+                if parked.answers == 0 {
+                    self.run_parked(key);
+                }
+            }
             JobDone::Replied(reply) => self.on_answer(key, &reply, false),
             JobDone::Built(built) => {
                 self.executor.deliver(*built);
@@ -576,13 +583,19 @@ impl Core {
                     at += consumed;
                     let args = self.scratch.args(rest);
                     let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
-                    if let Some(park) = execute(&mut parts, session, self.unix_now, args, 0) {
+                    if let Some(mut park) = execute(&mut parts, session, self.unix_now, args, 0) {
                         let args = args.to_owned();
                         let since = self.now;
                         self.stats.parked += 1;
+                        if let Park::Job(job) = &mut park {
+                            let table = session.client.table;
+                            let behind = bytes.get(at..).unwrap_or_default();
+                            self.lookahead.fetch_too(job, table, behind, limits);
+                        }
                         let parked = Parked {
                             args,
                             attempt: 0,
+                            answers: 0,
                             since,
                             wait: None,
                             closes: false,
@@ -650,8 +663,13 @@ impl Core {
             }
             Park::Latch | Park::Stall => false,
             Park::Job(job) => {
-                let worker = Arc::clone(&self.handle);
-                self.pool.submit(Request { worker, session: key, job: *job }).is_ok()
+                let requests = job.split(self.pool.threads()).into_iter().map(|job| {
+                    let worker = Arc::clone(&self.handle);
+                    Request { worker, session: key, job }
+                });
+                // Keys for which there was no room are fetched when the command misses them again.
+                parked.answers = requests.filter_map(|part| self.pool.submit(part).ok()).count();
+                parked.answers > 0
             }
             Park::Admin => {
                 let args = parked.args.clone();

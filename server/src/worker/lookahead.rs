@@ -4,13 +4,20 @@
 //! no CPU cache. One command after the other waits alone; looked up side by side, up to
 //! [`COMMANDS_MAX`] wait together. So the commands are delimited twice, which is cheap, and the
 //! entries of their keys are touched before the first of them is executed.
+//!
+//! With keys that are on the device only, the same holds for the device: when a command has to wait for
+//! its keys, those of the commands behind it are fetched along with them.
 
-use coney_engine::{Executor, key};
+use coney_engine::executor::fetch_too;
+use coney_engine::{Executor, Job, key};
 use coney_resp::{Limits, Parser, Scratch, Step};
 
 /// Commands looked at together: enough misses for the CPU to overlap, few enough entries to stay
 /// in its first-level cache until they are needed.
 const COMMANDS_MAX: usize = 16;
+/// Commands and keys whose fetch begins together: enough for a device's queue.
+const FETCHED_COMMANDS_MAX: usize = 64;
+const FETCHED_KEYS_MAX: usize = 128;
 
 /// See the module page.
 #[derive(Debug, Default)]
@@ -51,5 +58,23 @@ impl Lookahead {
         }
         executor.warm(&self.prefixes);
         at
+    }
+
+    /// If `job` fetches keys, it also fetches those of the commands at the start of `bytes`.
+    pub(super) fn fetch_too(&mut self, job: &mut Job, table: u16, bytes: &[u8], limits: Limits) {
+        let Job::Fetch(keys) = job else { return };
+        let mut parser = Parser::default();
+        let mut at = 0;
+        for _ in 0..FETCHED_COMMANDS_MAX {
+            let rest = bytes.get(at..).unwrap_or_default();
+            match parser.next(rest, limits, &mut self.scratch) {
+                Ok(Step::Command { consumed }) => {
+                    fetch_too(table, self.scratch.args(rest), FETCHED_KEYS_MAX, keys);
+                    at += consumed;
+                }
+                Ok(Step::Nothing { consumed }) => at += consumed,
+                Ok(Step::Incomplete) | Err(_) => break,
+            }
+        }
     }
 }

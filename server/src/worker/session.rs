@@ -72,6 +72,8 @@ pub(crate) struct Parked {
     pub(crate) args: OwnedArgs,
     /// How many answers it has had so far.
     pub(crate) attempt: u32,
+    /// Answers that are to come before it is executed again.
+    pub(crate) answers: usize,
     /// When it was executed first.
     pub(crate) since: Instant,
     /// It found nothing, and waits for its client to be called.

@@ -237,3 +237,174 @@ fn a_full_device_stops_writes_and_nothing_else() {
     server.kill();
     assert!(disk.well(&["fsck", &path, "--repair"]).contains("clean"));
 }
+
+/// Random enough not to be compressed away, and another for each number.
+fn noise(n: u64) -> Vec<u8> {
+    let mut state = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(0xd129_0bc0_9cba_d3a5).wrapping_add(1);
+        state.to_be_bytes()
+    })
+    .take(128)
+    .flatten()
+    .collect()
+}
+
+/// Keys whose values are in tables on the device, and in no cache of the server that starts next.
+const COLD_KEYS: u64 = 8000;
+
+fn fill_with_cold_keys(disk: &Disk) {
+    let server = disk.start(&["--set", "write-buffer=1mb"]);
+    let mut client = server.connect();
+    for n in 0..COLD_KEYS {
+        client.send(&encode(&[b"SET".to_vec(), format!("key{n}").into_bytes(), noise(n)]));
+        assert_eq!(client.reply(), Some(Value::Simple(b"OK".to_vec())));
+    }
+    assert_eq!(server.stop().code(), Some(0));
+}
+
+/// Asks for all keys; how many were there, and an error if there was one. Wrong data, or none without
+/// an error, fails.
+fn read_all(client: &mut crate::support::Client) -> (u64, Option<String>) {
+    let (mut right, mut error) = (0, None);
+    for n in 0..COLD_KEYS {
+        client.send(&encode(&[b"GET".to_vec(), format!("key{n}").into_bytes()]));
+        match client.reply() {
+            Some(Value::Bulk(value)) => {
+                assert!(value == noise(n), "key{n} has another value");
+                right += 1;
+            }
+            Some(Value::Error(text)) => error = Some(String::from_utf8(text).unwrap()),
+            other => panic!("key{n}: {other:?}"),
+        }
+    }
+    (right, error)
+}
+
+/// Blocks of file content that are not all zeros.
+fn content_blocks(path: &str) -> Vec<u64> {
+    let bytes = std::fs::read(path).unwrap();
+    let journal_blocks = u64::from_le_bytes(bytes[48..56].try_into().unwrap());
+    let first = 2 + 2 * usize::try_from(journal_blocks).unwrap();
+    let blocks = bytes.chunks(4096).enumerate().skip(first);
+    let used = blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+    used.map(|(at, _)| u64::try_from(at).unwrap()).collect()
+}
+
+#[test]
+fn flipped_bits_are_errors_and_never_wrong_data() {
+    use std::os::unix::fs::FileExt;
+    let disk = Disk::new();
+    fill_with_cold_keys(&disk);
+    let server = disk.start(&["--set", "block-cache=1mb"]);
+    let mut client = server.connect();
+    // One bit in one of ten blocks: of tables mostly, whose blocks have checksums.
+    let file = std::fs::File::options().read(true).write(true).open(disk.path()).unwrap();
+    for block in content_blocks(&disk.path()).into_iter().step_by(10) {
+        let mut byte = [0];
+        let at = block * 4096 + 1234;
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 4], at).unwrap();
+    }
+    file.sync_all().unwrap();
+    let (right, error) = read_all(&mut client);
+    let error = error.expect("some of the keys are in damaged blocks");
+    assert!(error.to_lowercase().contains("corrupt"), "{error}");
+    assert!(right > 0, "others are not");
+    assert_eq!(client.ask("PING"), "+PONG");
+}
+
+#[test]
+fn reads_that_fail_are_errors_and_counted() {
+    let disk = Disk::new();
+    fill_with_cold_keys(&disk);
+    let server = disk.start(&["--set", "block-cache=1mb"]);
+    let mut client = server.connect();
+    assert_eq!(client.info("device_read_errors"), 0);
+    // The second half of what is used ends to exist.
+    let used = content_blocks(&disk.path());
+    let file = std::fs::File::options().write(true).open(disk.path()).unwrap();
+    let len = file.metadata().unwrap().len();
+    file.set_len(used[used.len() / 2] * 4096).unwrap();
+    let (right, error) = read_all(&mut client);
+    file.set_len(len).unwrap();
+    let error = error.expect("some of the keys were in the second half");
+    assert!(error.contains("IO error"), "{error}");
+    assert!(right > 0, "others were not");
+    assert!(client.info("device_read_errors") > 0);
+    assert!(client.info("device_errors") > 0);
+    assert_eq!(client.ask("PING"), "+PONG");
+}
+
+#[test]
+fn a_device_that_fails_to_write_makes_the_server_read_only_and_it_says_why() {
+    let disk = Disk::new();
+    // A file whose space is not reserved, on a disk that fills up: the device takes no more writes.
+    let small = disk.dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=40m", "coney-test"]).arg(&small);
+    if !mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success()) {
+        skip("failing device: mounting a small file system needs root");
+        return;
+    }
+    let _unmount = Unmount(small.clone());
+    let path = small.join("device").display().to_string();
+    std::fs::File::create(&path).unwrap().set_len(256 << 20).unwrap();
+    disk.well(&["mkfs", &path]);
+    let own = ["--storage", "pread", "--device", &path, "--sync", "always"];
+    let server = Server::start_in(disk.dir.path(), &own);
+    let mut client = server.connect();
+    assert_eq!(client.info("device_read_only"), 0);
+    let mut acknowledged = 0;
+    loop {
+        let key = format!("key{acknowledged}").into_bytes();
+        client.send(&encode(&[b"SET".to_vec(), key, noise(acknowledged)]));
+        match client.reply() {
+            Some(Value::Simple(_)) => acknowledged += 1,
+            Some(Value::Error(text)) => {
+                let error = String::from_utf8(text).unwrap();
+                assert!(error.starts_with("MISCONF "), "{error}");
+                break;
+            }
+            // Nobody knows whether it will be there: not the truth, and no lie.
+            None => break,
+            other => panic!("after {acknowledged} writes: {other:?}"),
+        }
+        assert!(acknowledged < 100_000, "the device never failed");
+    }
+    server.wait_for_log("writes do not reach the disk");
+    let mut client = server.connect();
+    let refused = client.ask("SET one more");
+    assert!(refused.contains("MISCONF") && refused.contains("Read-only"), "{refused}");
+    assert_eq!(client.info("device_read_only"), 1);
+    assert!(client.info("device_errors") > 0);
+    let info = client.ask_text("INFO persistence");
+    assert!(info.contains("aof_last_write_status:err"), "{info}");
+    assert!(info.contains("space behind the device is used up"), "{info}");
+    assert!(info.contains("nothing is written to it before a restart"), "{info}");
+    let check = |client: &mut crate::support::Client| {
+        for n in 0..acknowledged {
+            client.send(&encode(&[b"GET".to_vec(), format!("key{n}").into_bytes()]));
+            assert!(client.reply() == Some(Value::Bulk(noise(n))), "key{n} of {acknowledged}");
+        }
+    };
+    check(&mut client);
+    server.kill();
+    // With space again, a restart finds everything that was acknowledged.
+    let mut remount = Command::new("mount");
+    remount.args(["-o", "remount,size=300m"]).arg(&small);
+    assert!(remount.status().unwrap().success());
+    let server = Server::start_in(disk.dir.path(), &own);
+    let mut client = server.connect();
+    check(&mut client);
+    assert_eq!(client.ask("SET one more"), "+OK");
+}
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}

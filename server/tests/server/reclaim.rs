@@ -116,5 +116,5 @@ fn a_huge_collection_goes_at_once_and_its_space_comes_back() {
     let slowest = read_before * 2;
     assert!(read_after < slowest && read_later < slowest, "{told}");
     assert_eq!(client.ask("HLEN kept"), format!(":{KEPT}"));
-    assert_eq!(client.ask("GET overwritten"), "now");
+    assert_eq!(client.ask("GET overwritten"), "\"now\"");
 }

@@ -47,6 +47,7 @@ const fn change_number(error: ChangeError) -> i32 {
         ChangeError::TooManyFiles | ChangeError::TooFragmented => ENOSPC,
         ChangeError::TooManyLinks => EMLINK,
         ChangeError::FileTooLong => EFBIG,
-        ChangeError::Inconsistent | ChangeError::NotFree => EIO,
+        // Nobody asks for more than there is room for.
+        ChangeError::Inconsistent | ChangeError::NotFree | ChangeError::TailTooLong => EIO,
     }
 }

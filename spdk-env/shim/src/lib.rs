@@ -6,17 +6,41 @@
 
 mod error;
 mod ffi;
+mod latency;
+mod observed;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use coney_base::Clock;
 use coney_spdk_env::BlockDevice;
-use coney_spdk_env::fs::FileSystem;
+use coney_spdk_env::fs::{FileSystem, MountError};
 use rocksdb::Env;
+
+use latency::Latency;
+pub use observed::Observed;
+use observed::Seen;
+
+/// The names of a kind's figures, in INFO.
+macro_rules! figures {
+    ($kind:literal) => {
+        [
+            concat!("device_", $kind, "_count"),
+            concat!("device_", $kind, "_usec_p50"),
+            concat!("device_", $kind, "_usec_p99"),
+            concat!("device_", $kind, "_usec_max"),
+            concat!("device_", $kind, "_errors"),
+        ]
+    };
+}
+
+const READ_FIGURES: [&str; 5] = figures!("read");
+const WRITE_FIGURES: [&str; 5] = figures!("write");
+const DURABLE_WRITE_FIGURES: [&str; 5] = figures!("durable_write");
+const FLUSH_FIGURES: [&str; 5] = figures!("flush");
+const TRIM_FIGURES: [&str; 5] = figures!("trim");
 
 /// A mounted file system as RocksDB uses it.
 #[derive(Debug)]
@@ -24,14 +48,8 @@ pub struct Mounted<D: BlockDevice> {
     fs: FileSystem<D>,
     clock: Clock,
     syncs: Latency,
-}
-
-/// How long something took, over all times that it was done.
-#[derive(Debug, Default)]
-struct Latency {
-    count: AtomicU64,
-    total_ns: AtomicU64,
-    ns_max: AtomicU64,
+    /// Nothing, unless the device is observed.
+    seen: Arc<Seen>,
 }
 
 /// The RocksDB that is linked is not that of the headers that this crate was compiled with.
@@ -51,7 +69,7 @@ pub trait Figures: Send + Sync + std::fmt::Debug {
 impl<D: BlockDevice> Mounted<D> {
     /// Takes over a file system.
     pub fn new(fs: FileSystem<D>) -> Self {
-        Self { fs, clock: Clock::new(), syncs: Latency::default() }
+        Self { fs, clock: Clock::new(), syncs: Latency::default(), seen: Arc::default() }
     }
 
     /// The file system.
@@ -65,6 +83,20 @@ impl<D: BlockDevice> Mounted<D> {
         let result = act();
         self.syncs.add(self.clock.now().since(start));
         result
+    }
+}
+
+impl<D: BlockDevice> Mounted<Observed<D>> {
+    /// Mounts a device, and counts and times its operations from then on.
+    ///
+    /// # Errors
+    /// [`MountError`].
+    pub fn observed(device: D) -> Result<Self, MountError> {
+        let seen: Arc<Seen> = Arc::default();
+        let fs = FileSystem::mount(Observed::new(device, Arc::clone(&seen)))?;
+        let mut mounted = Self::new(fs);
+        mounted.seen = seen;
+        Ok(mounted)
     }
 }
 
@@ -83,23 +115,42 @@ impl<D: BlockDevice + Send + std::fmt::Debug> Figures for Mounted<D> {
     fn figures(&self) -> Vec<(&'static str, u64)> {
         let (space, counters) = (self.fs.space(), self.fs.counters());
         let block_bytes = u64::try_from(coney_spdk_env::fs::limits::BLOCK_LEN).unwrap_or(0);
-        let count = self.syncs.count.load(Ordering::Relaxed);
-        let total_ns = self.syncs.total_ns.load(Ordering::Relaxed);
-        vec![
+        let syncs = self.syncs.summary();
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut figures = vec![
             ("device_total_bytes", space.total * block_bytes),
             ("device_used_bytes", space.used * block_bytes),
             ("device_free_bytes", (space.free + space.held) * block_bytes),
             ("device_commits", counters.commits),
             ("device_journal_compactions", counters.compactions),
             ("device_flushes", counters.flushes),
-            ("device_syncs", count),
-            ("device_sync_usec_mean", total_ns.checked_div(count).unwrap_or(0) / 1000),
-            ("device_sync_usec_max", self.syncs.ns_max.load(Ordering::Relaxed) / 1000),
+            ("device_syncs", syncs.count),
+            ("device_sync_usec_mean", syncs.usec_mean),
+            ("device_sync_usec_p50", syncs.usec_p50),
+            ("device_sync_usec_p99", syncs.usec_p99),
+            ("device_sync_usec_max", syncs.usec_max),
+            ("device_read_only", u64::from(self.fs.broken().is_some())),
             ("device_errors", counters.device_errors),
-            ("device_trim_errors", counters.trim_errors),
             ("device_queues_in_use", counters.queues_in_use),
             ("device_queues_in_use_max", counters.queues_in_use_max),
-        ]
+            ("device_queue_depth", load(&self.seen.depth)),
+            ("device_queue_depth_max", load(&self.seen.depth_max)),
+        ];
+        for (names, kind) in [
+            (READ_FIGURES, &self.seen.reads),
+            (WRITE_FIGURES, &self.seen.writes),
+            (DURABLE_WRITE_FIGURES, &self.seen.durable_writes),
+            (FLUSH_FIGURES, &self.seen.flushes),
+            (TRIM_FIGURES, &self.seen.trims),
+        ] {
+            let found = kind.latency.summary();
+            let times = [found.usec_p50, found.usec_p99, found.usec_max];
+            let [count, p50, p99, max, errors] = names;
+            figures.push((count, found.count));
+            figures.extend([p50, p99, max].into_iter().zip(times));
+            figures.push((errors, load(&kind.errors)));
+        }
+        figures
     }
 
     fn broken(&self) -> Option<String> {
@@ -112,14 +163,5 @@ impl<D: BlockDevice> Drop for Mounted<D> {
     fn drop(&mut self) {
         // Whoever could hear of a failure has heard of it at his sync.
         self.fs.commit().ok();
-    }
-}
-
-impl Latency {
-    fn add(&self, took: Duration) {
-        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.total_ns.fetch_add(ns, Ordering::Relaxed);
-        self.ns_max.fetch_max(ns, Ordering::Relaxed);
     }
 }

@@ -255,7 +255,7 @@ fn a_failing_device_is_an_error_and_nothing_is_written_after_it() {
     db.put_opt(b"before", b"x", &synced).unwrap();
     let always = 1_000_000;
     mounted.fs().with_device(|device| {
-        device.set_faults(Faults { flush_error: always, ..Faults::default() });
+        device.set_faults(Faults { write_error: always, ..Faults::default() });
     });
     let error = db.put_opt(b"during", b"x", &synced).unwrap_err().to_string();
     assert!(error.contains("Input/output error"), "{error}");
@@ -265,6 +265,36 @@ fn a_failing_device_is_an_error_and_nothing_is_written_after_it() {
     assert!(Figures::broken(&*mounted).is_some());
     let figures = mounted.figures();
     assert!(figures.iter().any(|(name, value)| *name == "device_errors" && *value > 0));
+}
+
+#[test]
+fn an_observed_device_tells_what_it_did_and_what_failed() {
+    let device = sim(64);
+    let other = device.queue().unwrap();
+    let mounted = Mounted::observed(device).unwrap();
+    let figure = |name: &str| {
+        let figures = mounted.figures();
+        let names: std::collections::BTreeSet<_> = figures.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names.len(), figures.len(), "each name once: {figures:?}");
+        figures.iter().find(|(found, _)| *found == name).map(|(_, value)| *value).unwrap()
+    };
+    let file = mounted.fs().create(b"file").unwrap();
+    mounted.fs().append(file, &[7; 100]).unwrap();
+    let before = figure("device_durable_write_count");
+    mounted.fs().sync(&[file], 0).unwrap();
+    assert_eq!(figure("device_durable_write_count"), before + 1);
+    assert_eq!((figure("device_write_count"), figure("device_flush_count")), (0, 0));
+    mounted.fs().append(file, &[7; 100_000]).unwrap();
+    mounted.fs().sync(&[file], 0).unwrap();
+    assert_eq!((figure("device_write_count"), figure("device_flush_count")), (1, 1));
+    assert!(figure("device_queue_depth_max") > 0);
+    other.set_faults(Faults { read_error: 1_000_000, flush_error: 1_000_000, ..Faults::default() });
+    assert!(mounted.fs().read(file, 0, &mut [0; 10]).is_err());
+    assert_eq!((figure("device_read_errors"), figure("device_read_only")), (1, 0));
+    mounted.fs().append(file, &[7; 100_000]).unwrap();
+    assert!(mounted.fs().sync(&[file], 0).is_err());
+    assert_eq!((figure("device_flush_errors"), figure("device_read_only")), (1, 1));
+    assert_eq!((figure("device_write_errors"), figure("device_queue_depth")), (0, 0));
 }
 
 #[test]

@@ -173,6 +173,39 @@ fn uring_waits_for_its_requests_when_it_is_dropped() {
     }
 }
 
+// A buffer that one ring's kernel side knows means nothing to another ring.
+#[test]
+fn uring_reads_into_its_own_buffers_and_those_of_other_queues() {
+    let file = file_of(64);
+    let Ok(mut first) = UringDevice::open(file.path()) else { return };
+    let mut second = first.queue().unwrap();
+    for block in 0..20u8 {
+        run(&mut first, vec![write(block.into(), block + 1, 1, false)]);
+    }
+    for round in 0..4 {
+        // More than are registered, and of two lengths.
+        let len = if round % 2 == 0 { 4096 } else { 8192 };
+        let buffers: Vec<DeviceBuffer> = (0..20).map(|_| first.buffer(len)).collect();
+        assert!(buffers.iter().all(|buffer| buffer.len() == len));
+        let (reader, keeper) =
+            if round < 2 { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        for (block, buffer) in (0..).zip(buffers) {
+            let operation = Operation::Read { block, buffer };
+            reader.submit(Request { tag: block, operation }).unwrap();
+        }
+        let mut completions = Vec::new();
+        while completions.len() < 20 {
+            reader.wait(&mut completions);
+        }
+        for completion in completions {
+            assert_eq!(completion.result, Ok(()));
+            let Operation::Read { block, buffer } = completion.operation else { panic!("a read") };
+            assert!(buffer[..4096].iter().all(|byte| u64::from(*byte) == block + 1), "{block}");
+            if block % 3 == 0 { keeper.give_back(buffer) } else { reader.give_back(buffer) }
+        }
+    }
+}
+
 /// Whether the host, not the code, is why there is no ring or no direct I/O.
 fn is_refusal(error: &std::io::Error) -> bool {
     // EPERM, EINVAL (no O_DIRECT, as on tmpfs), ENOSYS.

@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock};
+use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 
 use super::{
     BlockDevice, Completion, DeviceError, FlushGuarantee, Geometry, Operation, QueueFull, Request,
@@ -67,22 +68,43 @@ impl FileDevice {
 
     fn execute(&self, operation: &mut Operation) -> Result<(), DeviceError> {
         self.geometry.check(operation)?;
-        let offset = |block: &u64| *block * u64::from(self.geometry.block_len);
-        match operation {
-            Operation::Read { block, buffer } => {
-                self.file.read_exact_at(buffer, offset(block)).map_err(|error| fault(&error))
-            }
-            Operation::Write { block, buffer, force_unit_access } => {
-                self.file.write_all_at(buffer, offset(block)).map_err(|error| fault(&error))?;
-                if *force_unit_access {
-                    self.file.sync_data().map_err(|error| fault(&error))
-                } else {
-                    Ok(())
-                }
-            }
-            Operation::Flush => self.file.sync_data().map_err(|error| fault(&error)),
-            Operation::Unmap { .. } if !self.trims => Ok(()),
-            Operation::Unmap { block, count } => punch(&self.file, offset(block), offset(count)),
+        if !self.trims && matches!(operation, Operation::Unmap { .. }) {
+            return Ok(());
+        }
+        execute(&self.file, u64::from(self.geometry.block_len), operation)
+    }
+}
+
+/// Does an operation that lies inside the file, and waits for it.
+pub(super) fn execute(
+    file: &File,
+    block_len: u64,
+    operation: &mut Operation,
+) -> Result<(), DeviceError> {
+    let offset = |block: &u64| *block * block_len;
+    match operation {
+        Operation::Read { block, buffer } => {
+            file.read_exact_at(buffer, offset(block)).map_err(|error| fault(&error))
+        }
+        Operation::Write { block, buffer, force_unit_access: false } => {
+            file.write_all_at(buffer, offset(block)).map_err(|error| fault(&error))
+        }
+        Operation::Write { block, buffer, force_unit_access: true } => {
+            write_durably(file, buffer, offset(block))
+        }
+        Operation::Flush => file.sync_data().map_err(|error| fault(&error)),
+        Operation::Unmap { block, count } => punch(file, offset(block), offset(count)),
+    }
+}
+
+/// One call for the write and its flush.
+fn write_durably(file: &File, bytes: &[u8], offset: u64) -> Result<(), DeviceError> {
+    loop {
+        match pwritev2(file, &[IoSlice::new(bytes)], offset, ReadWriteFlags::DSYNC) {
+            Ok(len) if len == bytes.len() => return Ok(()),
+            Ok(_) => return Err(DeviceError::Short),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(fault(&error.into())),
         }
     }
 }
@@ -125,11 +147,7 @@ pub(super) fn exclusive(path: &Path) -> io::Result<i32> {
 /// Locks `file` for this process and measures it.
 pub(super) fn claim(file: &File) -> Result<Geometry, OpenError> {
     flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        if error == rustix::io::Errno::WOULDBLOCK {
-            OpenError::InUse
-        } else {
-            OpenError::Io(error.into())
-        }
+        if error == Errno::WOULDBLOCK { OpenError::InUse } else { OpenError::Io(error.into()) }
     })?;
     // The end by seeking, because a block device has no length in its metadata.
     let len_bytes =
@@ -159,7 +177,7 @@ fn punch(file: &File, offset: u64, len: u64) -> Result<(), DeviceError> {
         return Ok(());
     }
     match fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
-        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(error) => Err(DeviceError::Io { code: error.raw_os_error() }),
     }
 }

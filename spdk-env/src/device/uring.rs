@@ -1,20 +1,29 @@
 //! A device on a regular file or a block device by io_uring with direct I/O: the page cache is not
 //! in the way, and many requests are in flight at once.
 //!
+//! The ring is for requests in flight together. It would hand what has to wait inside the kernel, a
+//! flush, a durable write or a trim, to a thread of the kernel's, and wait for that; so whoever waits makes such
+//! a call himself, and so he does with a request that is alone.
+//!
+//! A block device that has queues for polling (NVMe with the kernel's `nvme.poll_queues`) is polled by
+//! whoever waits, at the price of his core; otherwise he sleeps.
+//!
 //! A file must have its full length already, and lie where direct I/O is known (not on tmpfs).
 
 mod sys;
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::file::{OpenError, claim, exclusive, fault, trims};
+use super::file::{OpenError, claim, exclusive, execute, fault, trims};
 use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
-use sys::Ring;
+use crate::buffer::DeviceBuffer;
+use sys::{REGISTERED_BUFFER_LEN, Ring};
 
 /// A device on an open file.
 #[derive(Debug)]
@@ -24,11 +33,9 @@ pub struct UringDevice {
     trims: bool,
     /// Requests that never reach the kernel: wrong ones, and trims that the file does not do.
     ended: Vec<Completion>,
+    /// Flushes, durable writes and trims, which the next poll makes.
+    calls: VecDeque<Request>,
 }
-
-/// How often a waiting thread looks before it sleeps: about a microsecond, in which the page cache or
-/// a fast device answers; beyond that the core is worth more to others.
-const SPINS: usize = 64;
 
 impl UringDevice {
     /// The file at `path`, for this process alone: an advisory lock is held until it is dropped.
@@ -42,8 +49,47 @@ impl UringDevice {
         let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
         let geometry = claim(&file)?;
         let trims = trims(&file)?;
-        let ring = Ring::new(Arc::new(file), geometry.queue_depth)?;
-        Ok(Self { ring, geometry, trims, ended: Vec::new() })
+        let polls = has_poll_queues(&file);
+        let ring = Ring::new(Arc::new(file), geometry.queue_depth, polls)?;
+        let mut device = Self::on(ring, geometry, trims);
+        if polls && !device.answers() {
+            let file = Arc::clone(device.ring.file());
+            device.ring = Ring::new(file, geometry.queue_depth, false)?;
+        }
+        Ok(device)
+    }
+
+    /// Whether a read of the first block works.
+    fn answers(&mut self) -> bool {
+        let block_len = usize::try_from(self.geometry.block_len).unwrap_or(0);
+        let operation = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(block_len) };
+        let mut completions = Vec::new();
+        if self.submit(Request { tag: 0, operation }).is_err() {
+            return false;
+        }
+        while completions.is_empty() {
+            self.wait(&mut completions);
+        }
+        completions.iter().all(|completion| completion.result.is_ok())
+    }
+
+    const fn on(ring: Ring, geometry: Geometry, trims: bool) -> Self {
+        Self { ring, geometry, trims, ended: Vec::new(), calls: VecDeque::new() }
+    }
+
+    /// What needs no waiting, or is waited for in a call.
+    fn take_ended(&mut self, completions: &mut Vec<Completion>) {
+        completions.append(&mut self.ended);
+        while let Some(request) = self.calls.pop_front() {
+            completions.push(self.call(request));
+        }
+    }
+
+    fn call(&self, request: Request) -> Completion {
+        let Request { tag, mut operation } = request;
+        let block_len = u64::from(self.geometry.block_len);
+        let result = execute(self.ring.file(), block_len, &mut operation);
+        Completion { tag, operation, result }
     }
 }
 
@@ -53,13 +99,14 @@ impl BlockDevice for UringDevice {
     }
 
     fn queue(&self) -> Result<Self, DeviceError> {
-        let ring = Ring::new(self.ring.file(), self.geometry.queue_depth);
+        let file = Arc::clone(self.ring.file());
+        let ring = Ring::new(file, self.geometry.queue_depth, self.ring.polls());
         let ring = ring.map_err(|error| fault(&error))?;
-        Ok(Self { ring, geometry: self.geometry, trims: self.trims, ended: Vec::new() })
+        Ok(Self::on(ring, self.geometry, self.trims))
     }
 
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
-        if self.ended.len() >= self.geometry.queue_depth {
+        if self.ended.len() + self.calls.len() >= self.geometry.queue_depth {
             return Err(QueueFull(request));
         }
         let checked = self.geometry.check(&request.operation);
@@ -69,27 +116,64 @@ impl BlockDevice for UringDevice {
             self.ended.push(Completion { tag, operation, result: checked });
             return Ok(());
         }
-        self.ring.start(request, self.geometry.block_len)
+        match request.operation {
+            // A ring that polls knows nothing but reads and writes.
+            Operation::Flush
+            | Operation::Unmap { .. }
+            | Operation::Write { force_unit_access: true, .. } => {
+                self.calls.push_back(request);
+                Ok(())
+            }
+            _ => self.ring.start(request),
+        }
+    }
+
+    fn buffer(&mut self, len: usize) -> DeviceBuffer {
+        if len <= REGISTERED_BUFFER_LEN
+            && let Some(mut buffer) = self.ring.buffer()
+        {
+            buffer.set_len(len);
+            return buffer;
+        }
+        DeviceBuffer::zeroed(len)
+    }
+
+    fn give_back(&mut self, buffer: DeviceBuffer) {
+        self.ring.give_back(buffer);
     }
 
     fn poll(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
-        completions.append(&mut self.ended);
-        self.ring.reap(completions, false);
+        self.ring.reap(completions, self.geometry.block_len, false);
+        self.take_ended(completions);
         completions.len() - before
     }
 
     fn wait(&mut self, completions: &mut Vec<Completion>) -> usize {
         let before = completions.len();
-        completions.append(&mut self.ended);
-        for _ in 0..SPINS {
-            self.ring.reap(completions, false);
-            if completions.len() > before {
-                return completions.len() - before;
-            }
-            std::hint::spin_loop();
+        if let Some(request) = self.ring.take_alone() {
+            completions.push(self.call(request));
         }
-        self.ring.reap(completions, true);
+        let must_wait = completions.len() == before && self.ended.len() + self.calls.len() == 0;
+        self.ring.reap(completions, self.geometry.block_len, must_wait);
+        self.take_ended(completions);
         completions.len() - before
     }
+}
+
+/// Whether the kernel has queues for polling on this block device.
+fn has_poll_queues(file: &File) -> bool {
+    let Ok(metadata) = file.metadata() else { return false };
+    if !metadata.file_type().is_block_device() {
+        return false;
+    }
+    let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
+    // A partition's queue is that of its disk, one folder up.
+    [
+        format!("/sys/dev/block/{major}:{minor}/queue"),
+        format!("/sys/dev/block/{major}:{minor}/../queue"),
+    ]
+    .iter()
+    .filter_map(|queue| std::fs::read_to_string(format!("{queue}/io_poll")).ok())
+    .any(|text| text.trim() == "1")
 }

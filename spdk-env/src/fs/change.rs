@@ -39,6 +39,8 @@ pub(super) enum Change {
     Shrink { inode: u64, blocks: u64 },
     /// A file's length in bytes, and when it was changed.
     Size { inode: u64, size: u64, modified_ms: u64 },
+    /// A file grows by bytes that stand only here, until a `Size` says that its content is in place.
+    Append { inode: u64, modified_ms: u64, bytes: Vec<u8> },
 }
 
 impl Change {
@@ -74,6 +76,12 @@ impl Change {
             Self::Extend { inode, extent } => put(6, &[*inode, extent.start, extent.count]),
             Self::Shrink { inode, blocks } => put(7, &[*inode, *blocks]),
             Self::Size { inode, size, modified_ms } => put(8, &[*inode, *size, *modified_ms]),
+            Self::Append { inode, modified_ms, bytes } => {
+                put(9, &[*inode, *modified_ms]);
+                let len = u32::try_from(bytes.len()).expect("at most JOURNALED_SYNC_LEN_MAX");
+                out.extend_from_slice(&len.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
         }
     }
 
@@ -107,6 +115,11 @@ impl Change {
             8 => {
                 Self::Size { inode: fields.u64()?, size: fields.u64()?, modified_ms: fields.u64()? }
             }
+            9 => {
+                let (inode, modified_ms) = (fields.u64()?, fields.u64()?);
+                let len = usize::try_from(fields.u32()?).ok()?;
+                Self::Append { inode, modified_ms, bytes: fields.bytes(len)?.to_vec() }
+            }
             _ => return None,
         })
     }
@@ -118,6 +131,8 @@ pub(super) const INODE_LEN: usize = 10 + 25;
 pub(super) const EXTENT_LEN: usize = 25;
 /// Bytes that a name takes in a snapshot, without the name itself.
 pub(super) const LINK_LEN: usize = 18;
+/// Bytes that an `Append` takes, without the bytes themselves.
+pub(super) const APPEND_LEN: usize = 21;
 
 fn put_name(out: &mut Vec<u8>, name: &[u8]) {
     out.push(u8::try_from(name.len()).expect("names are checked when a path is parsed"));
@@ -165,6 +180,10 @@ mod tests {
             (
                 Change::Size { inode: 2, size: 3, modified_ms: 258 },
                 "08 0200000000000000 0300000000000000 0201000000000000",
+            ),
+            (
+                Change::Append { inode: 2, modified_ms: 258, bytes: b"ab".to_vec() },
+                "09 0200000000000000 0201000000000000 02000000 6162",
             ),
         ];
         for (change, golden) in goldens {

@@ -151,14 +151,15 @@ impl<D: BlockDevice> Journal<D> {
 
 /// The payloads of a snapshot's records; at least one.
 fn snapshot_payloads(state: &State) -> Vec<Vec<u8>> {
-    let mut payloads = vec![Vec::new()];
+    let mut payloads = Vec::new();
+    let (mut payload, mut bytes) = (Vec::new(), Vec::new());
     state.snapshot(|change| {
-        if payloads.last().is_some_and(|last| last.len() + 2 * 300 > SNAPSHOT_PAYLOAD_LEN_MAX) {
-            payloads.push(Vec::new());
+        change.encode(&mut bytes);
+        if payload.len() + bytes.len() > SNAPSHOT_PAYLOAD_LEN_MAX {
+            payloads.push(std::mem::take(&mut payload));
         }
-        if let Some(last) = payloads.last_mut() {
-            change.encode(last);
-        }
+        payload.append(&mut bytes);
     });
+    payloads.push(payload);
     payloads
 }

@@ -5,7 +5,9 @@
 //!  on the device   queued (full buffers), tail
 //!  or in flight
 //! ```
-//! Appending never waits for a flush, and for writes only when many are behind.
+//! Appending never waits for a flush, and for writes only when many are behind. What is little and was
+//! synced into the journal stays in memory as if it were not synced, until it is written in place. After
+//! a crash it is found in the journal, and readers get it from there.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +16,8 @@ use std::sync::{Arc, Mutex, RwLock, TryLockError};
 use super::change::{Change, EXTENT_LEN, Extent};
 use super::io::{Piece, ReadQueue, WriteQueue};
 use super::limits::{
-    BLOCK_BYTES, BLOCK_LEN, FILE_LEN_MAX, GROW_BLOCKS, QUEUED_TAILS_MAX, TAIL_LEN_MAX,
-    WRITES_IN_FLIGHT_MAX,
+    BLOCK_BYTES, BLOCK_LEN, FILE_LEN_MAX, GROW_BLOCKS, JOURNALED_SYNC_LEN_MAX, PENDING_LEN_MAX,
+    QUEUED_TAILS_MAX, TAIL_LEN_MAX, WRITES_IN_FLIGHT_MAX,
 };
 use super::queues::Queues;
 use super::state::ChangeError;
@@ -85,9 +87,16 @@ struct Writes<D> {
     uncounted: bool,
 }
 
-/// A file's extents, each with its first block in the file.
+/// Where a file's content is.
 #[derive(Debug)]
-struct Extents(Vec<(u64, Extent)>);
+struct Extents {
+    /// Each with its first block in the file.
+    places: Vec<(u64, Extent)>,
+    /// Bytes that only the journal has, from here on to the file's end. As long as there is a writer,
+    /// the writer has them in memory, and there are none here.
+    tail_start: u64,
+    tail: Vec<u8>,
+}
 
 /// A file's length at the moment when everything up to it was written.
 #[derive(Clone, Copy, Debug)]
@@ -120,14 +129,6 @@ impl<D: BlockDevice> Open<D> {
         *self.extents.write().expect("no thread panics with it") = None;
     }
 
-    /// The writer starts at `size`; `tail` are the bytes of the last block, if it is not whole.
-    pub(super) fn begin_writing(&self, size: u64, tail: &[u8], queues: &Queues<D>) {
-        let mut content = lock(&self.content);
-        *content = Content { writer: true, ..Content::default() };
-        content.restart(size, tail, queues);
-        self.size.store(size, Ordering::Release);
-    }
-
     fn extents(&self) -> Option<Arc<Extents>> {
         self.extents.read().expect("no thread panics with it").clone()
     }
@@ -139,17 +140,16 @@ impl Content {
         Self { start: u64::MAX, ..Self::default() }
     }
 
-    fn restart<D: BlockDevice>(&mut self, size: u64, tail: &[u8], queues: &Queues<D>) {
+    /// The file has `size` bytes, of which `end` are the last, from the start of a block on. The
+    /// device has them all, unless they are `dirty`.
+    fn restart<D: BlockDevice>(&mut self, size: u64, end: &[u8], dirty: bool, queues: &Queues<D>) {
         self.queued.clear();
-        self.start = size - to_u64(tail.len());
-        self.fill = tail.len();
-        self.dirty = false;
+        self.tail = None;
+        self.fill = 0;
+        self.start = size - to_u64(end.len());
         self.blocks = size.div_ceil(BLOCK_BYTES);
-        self.tail = (!tail.is_empty()).then(|| {
-            let mut buffer = queues.buffer();
-            buffer[..tail.len()].copy_from_slice(tail);
-            buffer
-        });
+        self.push(end, queues);
+        self.dirty = dirty;
     }
 
     fn push<D: BlockDevice>(&mut self, mut bytes: &[u8], queues: &Queues<D>) {
@@ -224,8 +224,8 @@ impl Extents {
     fn places(&self, first: u64, count: u64) -> Result<Vec<Extent>, ChangeError> {
         let mut places = Vec::new();
         let (mut block, end) = (first, first + count);
-        let from = self.0.partition_point(|(start, extent)| start + extent.count <= first);
-        for (start, extent) in self.0.iter().skip(from) {
+        let from = self.places.partition_point(|(start, extent)| start + extent.count <= first);
+        for (start, extent) in self.places.iter().skip(from) {
             if block >= end {
                 break;
             }
@@ -235,6 +235,23 @@ impl Extents {
             block += count;
         }
         if block < end { Err(ChangeError::Inconsistent) } else { Ok(places) }
+    }
+
+    /// Of a file without a writer.
+    fn size(&self) -> u64 {
+        self.tail_start + to_u64(self.tail.len())
+    }
+
+    /// Copies what of `offset ..` only the journal has to the end of `out`; how many bytes before it
+    /// are on the device.
+    fn read_tail(&self, offset: u64, out: &mut [u8]) -> usize {
+        let on_device = to_usize(self.tail_start.saturating_sub(offset)).min(out.len());
+        let at = to_usize((offset + to_u64(on_device)).saturating_sub(self.tail_start));
+        let out = &mut out[on_device..];
+        if let Some(bytes) = self.tail.get(at..).and_then(|bytes| bytes.get(..out.len())) {
+            out.copy_from_slice(bytes);
+        }
+        on_device
     }
 }
 
@@ -291,24 +308,75 @@ impl<D: BlockDevice> FileSystem<D> {
     /// [`FsError`].
     pub fn sync(&self, files: &[FileId], now_ms: u64) -> Result<(), FsError> {
         self.usable()?;
-        let files: Vec<_> = files.iter().map(|file| self.open(*file)).collect::<Result<_, _>>()?;
-        let mut marks = Vec::with_capacity(files.len());
-        for open in &files {
-            marks.push(self.write_all(open)?);
-        }
-        self.flush()?;
-        let mut meta = lock(&self.meta);
-        for (open, mark) in files.iter().zip(marks) {
-            let inode = open.inode;
-            // A later sync may have been faster.
-            if open.cuts.load(Ordering::Relaxed) == mark.cuts
-                && meta.state.file(inode)?.size < mark.size
-            {
-                meta.apply(Change::Size { inode, size: mark.size, modified_ms: now_ms })?;
+        let mut written = Vec::new();
+        for file in files {
+            let open = self.open(*file)?;
+            if !self.journal_end(&open, now_ms)? {
+                let mark = self.write_all(&open)?;
+                written.push((open, mark));
             }
         }
-        drop(meta);
+        if !written.is_empty() {
+            self.flush()?;
+            let mut meta = lock(&self.meta);
+            for (open, mark) in written {
+                let inode = open.inode;
+                let file = meta.state.file(inode)?;
+                // A later sync may have been faster.
+                let is_news =
+                    file.size < mark.size || (file.size == mark.size && !file.tail.is_empty());
+                if open.cuts.load(Ordering::Relaxed) == mark.cuts && is_news {
+                    meta.apply(Change::Size { inode, size: mark.size, modified_ms: now_ms })?;
+                }
+            }
+        }
         self.commit()
+    }
+
+    /// Has the next commit make durable what of a file is not, if that is little: one write and no
+    /// flush. False if it is too much, or on its way to its place already.
+    fn journal_end(&self, open: &Open<D>, now_ms: u64) -> Result<bool, FsError> {
+        loop {
+            let content = lock(&open.content);
+            if !content.writer {
+                return Err(FsError::WrongOpen);
+            }
+            let mut meta = lock(&self.meta);
+            let inode = open.inode;
+            let synced = meta.state.file(inode)?.size;
+            let len = to_usize(open.size().saturating_sub(synced));
+            if len == 0 {
+                return Ok(true);
+            }
+            if len > JOURNALED_SYNC_LEN_MAX
+                || content.start > synced
+                || !meta.state.has_room_in_tail(inode, len)
+            {
+                return Ok(false);
+            }
+            if meta.pending.len() < PENDING_LEN_MAX {
+                let mut bytes = vec![0; len];
+                let on_device = content.read(synced, &mut bytes);
+                assert_eq!(on_device, 0, "what starts at {synced} is in memory");
+                meta.apply(Change::Append { inode, modified_ms: now_ms, bytes })?;
+                return Ok(true);
+            }
+            drop(meta);
+            drop(content);
+            self.commit()?;
+        }
+    }
+
+    /// The writer starts at `size`. `end` are the file's last bytes from the start of a block on, of
+    /// which the last `journaled` are not in place.
+    pub(super) fn begin_writing(&self, open: &Open<D>, size: u64, end: &[u8], journaled: usize) {
+        let mut content = lock(&open.content);
+        *content = Content { writer: true, ..Content::default() };
+        content.restart(size, end, journaled > 0, &self.queues);
+        open.size.store(size, Ordering::Release);
+        // From here on readers ask the writer for what they got from the journal.
+        let _meta = lock(&self.meta);
+        open.writer_comes();
     }
 
     /// Cuts a file at `size` bytes, durably. Its writer goes on there.
@@ -337,8 +405,9 @@ impl<D: BlockDevice> FileSystem<D> {
             meta.apply(Change::Shrink { inode, blocks: size.div_ceil(BLOCK_BYTES) })?;
             open.cuts.fetch_add(1, Ordering::Relaxed);
             drop(meta);
+            // Everything was written in place above.
             let tail = self.last_block(&open, size)?;
-            content.restart(size, &tail, &self.queues);
+            content.restart(size, &tail, false, &self.queues);
             open.size.store(size, Ordering::Release);
             return self.commit();
         }
@@ -364,11 +433,18 @@ impl<D: BlockDevice> FileSystem<D> {
         let open = self.open(file)?;
         let mut results = Vec::with_capacity(reads.len());
         let mut pieces = Vec::new();
+        // In this order: a file that nobody writes has all bytes up to a length seen before.
+        let size = open.size();
+        let settled = self.settled_extents(&open)?;
+        let size = settled.as_ref().map_or(size, |extents| size.min(extents.size()));
         for (request, read) in reads.iter_mut().enumerate() {
-            let len = to_usize(open.size().saturating_sub(read.offset)).min(read.out.len());
+            let len = to_usize(size.saturating_sub(read.offset)).min(read.out.len());
             results.push(Ok(len));
             let mut out = &mut read.out[..len];
-            if open.writing.load(Ordering::SeqCst) {
+            if let Some(extents) = &settled {
+                let on_device = extents.read_tail(read.offset, out);
+                out = &mut out[..on_device];
+            } else {
                 let on_device = lock(&open.content).read(read.offset, out);
                 out = &mut out[..on_device];
                 if !out.is_empty() {
@@ -381,7 +457,11 @@ impl<D: BlockDevice> FileSystem<D> {
             let first = read.offset / BLOCK_BYTES;
             let mut skip = to_usize(read.offset % BLOCK_BYTES);
             let count = to_u64((skip + out.len()).div_ceil(BLOCK_LEN));
-            for place in self.places(&open, first, count)? {
+            let places = match &settled {
+                Some(extents) => extents.places(first, count)?,
+                None => self.places(&open, first, count)?,
+            };
+            for place in places {
                 let room = to_usize(place.count) * BLOCK_LEN - skip;
                 let (now, later) = out.split_at_mut(out.len().min(room));
                 pieces.push(Piece { block: place.start, skip, out: now, request });
@@ -417,19 +497,21 @@ impl<D: BlockDevice> FileSystem<D> {
     ) -> Result<PendingRead<D>, FsError> {
         let open = self.open(file)?;
         let len = to_usize(open.size().saturating_sub(offset)).min(len);
-        if open.writing.load(Ordering::SeqCst) {
+        let settled = self.settled_extents(&open)?;
+        let end = offset.saturating_add(to_u64(len));
+        let Some(extents) = settled.filter(|extents| end <= extents.tail_start) else {
             // Partly in memory: nothing to wait for long.
             let mut bytes = vec![0; len];
             let got = self.read(file, offset, &mut bytes)?;
             bytes.truncate(got);
             return Ok(PendingRead { len: got, queue: None, bytes });
-        }
+        };
         if len == 0 {
             return Ok(PendingRead { len, queue: None, bytes: Vec::new() });
         }
         let mut skip = to_usize(offset % BLOCK_BYTES);
         let count = to_u64((skip + len).div_ceil(BLOCK_LEN));
-        let places = self.places(&open, offset / BLOCK_BYTES, count)?;
+        let places = extents.places(offset / BLOCK_BYTES, count)?;
         let mut queue = ReadQueue::new(self.queues.take()?);
         let mut at = 0;
         for place in places {
@@ -511,24 +593,51 @@ impl<D: BlockDevice> FileSystem<D> {
         Ok(bytes)
     }
 
+    /// The bytes of a file without a writer from the block on that has `offset`.
+    pub(super) fn end_from(&self, open: &Open<D>, offset: u64) -> Result<Vec<u8>, FsError> {
+        let start = offset - offset % BLOCK_BYTES;
+        let mut bytes = vec![0; to_usize(open.size().saturating_sub(start))];
+        let file = FileId::from_number(open.inode);
+        let got = self.read(file, start, &mut bytes)?;
+        if got == bytes.len() { Ok(bytes) } else { Err(ChangeError::Inconsistent.into()) }
+    }
+
     /// Where `count` blocks of a file from `first` on are.
     fn places(&self, open: &Open<D>, first: u64, count: u64) -> Result<Vec<Extent>, FsError> {
+        Ok(self.extents(open)?.1.places(first, count)?)
+    }
+
+    /// Where the content is, and what of it only the journal has, unless there is a writer.
+    fn settled_extents(&self, open: &Open<D>) -> Result<Option<Arc<Extents>>, FsError> {
+        if open.writing.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let (settled, extents) = self.extents(open)?;
+        Ok(settled.then_some(extents))
+    }
+
+    /// Where the content is; whether there was no writer then.
+    fn extents(&self, open: &Open<D>) -> Result<(bool, Arc<Extents>), FsError> {
         if let Some(extents) = open.extents() {
-            return Ok(extents.places(first, count)?);
+            return Ok((true, extents));
         }
         let mut meta = lock(&self.meta);
+        let settled = !open.writing.load(Ordering::SeqCst);
+        let file = meta.state.file(open.inode)?;
         let mut start = 0;
-        let extents = meta.state.file(open.inode)?.extents.iter().map(|extent| {
+        let places = file.extents.iter().map(|extent| {
             start += extent.count;
             (start - extent.count, *extent)
         });
-        let extents = Arc::new(Extents(extents.collect()));
-        if !open.writing.load(Ordering::SeqCst) {
+        let places = places.collect();
+        let tail = if settled { file.tail.clone() } else { Vec::new() };
+        let tail_start = if settled { file.size - to_u64(tail.len()) } else { u64::MAX };
+        let extents = Arc::new(Extents { places, tail_start, tail });
+        if settled {
             let mut kept = open.extents.write().expect("no thread panics with it");
             *kept = Some(Arc::clone(&extents));
         }
-        drop(meta);
-        Ok(extents.places(first, count)?)
+        Ok((settled, extents))
     }
 
     /// Takes blocks until the file has `size` bytes' worth.

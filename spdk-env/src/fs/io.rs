@@ -61,7 +61,7 @@ impl<D: BlockDevice> Io<D> {
             while !rest.is_empty() {
                 let len = (skip + rest.len()).next_multiple_of(BLOCK_LEN).min(BUFFER_LEN_MAX);
                 let (out, after) = rest.split_at_mut(rest.len().min(len - skip));
-                let buffer = DeviceBuffer::zeroed(len);
+                let buffer = self.device.buffer(len);
                 operations.push(Operation::Read { block: block * self.device_blocks, buffer });
                 targets.push((piece.request, skip, out));
                 block += to_u64(len / BLOCK_LEN);
@@ -160,6 +160,9 @@ impl<D: BlockDevice> Io<D> {
             for completion in self.completions.drain(..) {
                 in_flight -= 1;
                 each(completion.tag, &completion.operation, completion.result);
+                if let Operation::Read { buffer, .. } = completion.operation {
+                    self.device.give_back(buffer);
+                }
             }
         }
     }
@@ -244,7 +247,7 @@ impl<D: BlockDevice> ReadQueue<D> {
             let end = target.end.min(at + len - skip);
             let tag = to_u64(self.targets.len());
             self.targets.push((skip, at..end));
-            let buffer = DeviceBuffer::zeroed(len);
+            let buffer = self.queue.io.device.buffer(len);
             let block_at = block * self.queue.io.device_blocks;
             let operation = Operation::Read { block: block_at, buffer };
             let ended = &mut self.ended;
@@ -265,12 +268,13 @@ impl<D: BlockDevice> ReadQueue<D> {
         while self.queue.in_flight > 0 {
             self.reap(true);
         }
-        for (tag, buffer) in &self.ended {
-            if let Some((skip, target)) = self.targets.get(to_usize(*tag))
+        for (tag, buffer) in self.ended {
+            if let Some((skip, target)) = self.targets.get(to_usize(tag))
                 && let Some(out) = out.get_mut(target.clone())
             {
                 out.copy_from_slice(&buffer[*skip..*skip + out.len()]);
             }
+            self.queue.io.device.give_back(buffer);
         }
         let result = self.queue.result();
         (self.queue.io, result)
@@ -314,7 +318,7 @@ impl<D: BlockDevice> WriteQueue<D> {
     /// # Errors
     /// The first error that any write had.
     pub(super) fn settle(&mut self, most: usize) -> Result<(), DeviceError> {
-        if self.queue.in_flight > 0 {
+        if self.queue.in_flight <= most {
             self.reap(false);
         }
         while self.queue.in_flight > most {

@@ -32,6 +32,15 @@ pub(crate) const TAIL_LEN_MAX: usize = 256 << 10;
 pub(crate) const QUEUED_TAILS_MAX: usize = 8;
 /// Such tails that are being written; whoever appends more waits for one to end.
 pub(crate) const WRITES_IN_FLIGHT_MAX: usize = 8;
+/// Longest that a sync gives to the journal; beyond, content is written in place first: then the
+/// second write of it costs more than the flush that the journal saves.
+pub(crate) const JOURNALED_SYNC_LEN_MAX: usize = 32 << 10;
+/// Bytes of one file that only the journal has; beyond: `TailTooLong`, and a sync writes them in place.
+pub const JOURNALED_TAIL_LEN_MAX: usize = 256 << 10;
+/// Of a journal region, the part that such bytes of all files may take in a snapshot.
+pub(crate) const JOURNALED_TAILS_DIVISOR: usize = 16;
+/// Bytes of an `Append` in a snapshot, so that its records are filled well.
+pub(crate) const SNAPSHOT_APPEND_LEN_MAX: usize = 4096;
 /// Queues to the device that are kept for later; more are closed after use.
 pub(crate) const IDLE_QUEUES_MAX: usize = 32;
 /// Blocks by which a file grows at least, so that it does not fragment; given back on close.

@@ -10,7 +10,7 @@ use super::io::Io;
 use super::journal::{self, JournalError, RecordKind, RecordPlace, Replayed};
 use super::limits::{BLOCK_BYTES, BLOCK_LEN, JOURNAL_BLOCKS_MAX, JOURNAL_BLOCKS_MIN};
 use super::queues::Queues;
-use super::superblock::{COPIES, MAGIC, Superblock, SuperblockError};
+use super::superblock::{COPIES, FORMAT_VERSION, MAGIC, Superblock, SuperblockError};
 use super::{Counting, FileSystem, Meta};
 use crate::device::{BlockDevice, DeviceError};
 use crate::number::to_usize;
@@ -116,6 +116,7 @@ pub fn format<D: BlockDevice>(device: D, options: &FormatOptions) -> Result<D, F
     }
     let superblock = Superblock {
         uuid: options.uuid,
+        version: FORMAT_VERSION,
         generation: 0,
         block_count,
         journal_blocks,
@@ -151,7 +152,7 @@ pub(super) fn find_superblock<D: BlockDevice>(
         }
     }
     let valid = copies.iter().filter_map(|copy| copy.as_ref().ok());
-    let Some(newest) = valid.max_by_key(|copy| copy.generation).cloned() else {
+    let Some(mut newest) = valid.max_by_key(|copy| (copy.generation, copy.version)).cloned() else {
         // The first copy's reason, unless only the second says more than that nothing is there.
         let nothing = MountError::Superblock(SuperblockError::Magic);
         let reasons = copies.into_iter().filter_map(Result::err);
@@ -166,6 +167,7 @@ pub(super) fn find_superblock<D: BlockDevice>(
     if newest.block_count > block_count {
         return Err(MountError::DeviceTooSmall { block_count, wanted: newest.block_count });
     }
+    newest.version = FORMAT_VERSION;
     let stale = (0..).zip(&copies).filter(|(_, copy)| copy.as_ref() != Ok(&newest));
     let stale = stale.map(|(copy, _)| copy).collect();
     Ok((newest, stale))

@@ -4,9 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::allocator::Allocator;
-use super::change::{Change, EXTENT_LEN, Extent, INODE_LEN, Kind, LINK_LEN};
-use super::limits::{BLOCK_BYTES, EXTENTS_MAX, FILE_LEN_MAX, FILES_MAX, LINKS_MAX, NAME_LEN_MAX};
+use super::change::{APPEND_LEN, Change, EXTENT_LEN, Extent, INODE_LEN, Kind, LINK_LEN};
+use super::limits::{
+    BLOCK_BYTES, BLOCK_LEN, EXTENTS_MAX, FILE_LEN_MAX, FILES_MAX, JOURNALED_TAIL_LEN_MAX,
+    JOURNALED_TAILS_DIVISOR, LINKS_MAX, NAME_LEN_MAX, SNAPSHOT_APPEND_LEN_MAX,
+};
 use super::superblock::Superblock;
+use crate::number::{to_u64, to_usize};
 
 /// The root directory's number; it has no name and is always there.
 pub(super) const ROOT: u64 = 1;
@@ -19,6 +23,8 @@ pub(super) struct Inode {
     pub(super) modified_ms: u64,
     pub(super) extents: Vec<Extent>,
     pub(super) blocks: u64,
+    /// The last bytes below `size`, of which only the journal is known to have them.
+    pub(super) tail: Vec<u8>,
 }
 
 /// All metadata.
@@ -30,6 +36,9 @@ pub(super) struct State {
     pub(super) next_inode: u64,
     /// Bytes that a snapshot of all this takes, without the headers of its records.
     pub(super) snapshot_len: usize,
+    /// Bytes that the tails take in it besides.
+    tails_len: usize,
+    tails_len_max: usize,
 }
 
 /// Why a change is impossible.
@@ -77,6 +86,9 @@ pub enum ChangeError {
     /// It takes blocks that are not free.
     #[error("blocks that are not free")]
     NotFree,
+    /// [`JOURNALED_TAIL_LEN_MAX`], or the journal's share for such bytes.
+    #[error("more bytes that only the journal has than it may have")]
+    TailTooLong,
 }
 
 impl State {
@@ -89,6 +101,9 @@ impl State {
             allocator: Allocator::new(Extent { start, count: superblock.block_count - start }),
             next_inode: ROOT + 1,
             snapshot_len: 0,
+            tails_len: 0,
+            tails_len_max: to_usize(superblock.journal_blocks) * BLOCK_LEN
+                / JOURNALED_TAILS_DIVISOR,
         }
     }
 
@@ -119,9 +134,22 @@ impl State {
                 }
                 file.size = *size;
                 file.modified_ms = *modified_ms;
+                let tail = std::mem::take(&mut file.tail);
+                self.tails_len -= tail_cost(tail.len());
                 Ok(())
             }
+            Change::Append { inode, modified_ms, bytes } => {
+                self.append(*inode, *modified_ms, bytes)
+            }
         }
+    }
+
+    /// Whether `len` bytes of a file may be in the journal only, with those that are there already.
+    pub(super) fn has_room_in_tail(&self, inode: u64, len: usize) -> bool {
+        let tail_len = self.inodes.get(&inode).map_or(0, |found| found.tail.len());
+        let more = tail_cost(tail_len.saturating_add(len)) - tail_cost(tail_len);
+        tail_len.saturating_add(len) <= JOURNALED_TAIL_LEN_MAX
+            && self.tails_len + more <= self.tails_len_max
     }
 
     /// The changes that make this state out of a new one.
@@ -132,8 +160,12 @@ impl State {
                 for &extent in &found.extents {
                     each(&Change::Extend { inode, extent });
                 }
-                let (size, modified_ms) = (found.size, found.modified_ms);
+                let size = found.size - to_u64(found.tail.len());
+                let modified_ms = found.modified_ms;
                 each(&Change::Size { inode, size, modified_ms });
+                for bytes in found.tail.chunks(SNAPSHOT_APPEND_LEN_MAX) {
+                    each(&Change::Append { inode, modified_ms, bytes: bytes.to_vec() });
+                }
             }
         }
         for (&parent, names) in &self.directories {
@@ -263,8 +295,29 @@ impl State {
         }
         if let Some(found) = self.inodes.remove(&inode) {
             self.snapshot_len -= INODE_LEN + EXTENT_LEN * found.extents.len();
+            self.tails_len -= tail_cost(found.tail.len());
             freed.extend(found.extents);
         }
+        Ok(())
+    }
+
+    fn append(&mut self, inode: u64, modified_ms: u64, bytes: &[u8]) -> Result<(), ChangeError> {
+        let file = self.file(inode)?;
+        let size = file.size.checked_add(to_u64(bytes.len()));
+        let size = size.filter(|size| *size <= FILE_LEN_MAX).ok_or(ChangeError::FileTooLong)?;
+        if size.div_ceil(BLOCK_BYTES) > file.blocks {
+            return Err(ChangeError::Inconsistent);
+        }
+        if !self.has_room_in_tail(inode, bytes.len()) {
+            return Err(ChangeError::TailTooLong);
+        }
+        let file = self.file(inode)?;
+        let before = tail_cost(file.tail.len());
+        file.tail.extend_from_slice(bytes);
+        let after = tail_cost(file.tail.len());
+        file.size = size;
+        file.modified_ms = modified_ms;
+        self.tails_len += after - before;
         Ok(())
     }
 
@@ -338,8 +391,21 @@ impl State {
 
 impl Inode {
     const fn new(kind: Kind, links: u32) -> Self {
-        Self { kind, links, size: 0, modified_ms: 0, extents: Vec::new(), blocks: 0 }
+        Self {
+            kind,
+            links,
+            size: 0,
+            modified_ms: 0,
+            extents: Vec::new(),
+            blocks: 0,
+            tail: Vec::new(),
+        }
     }
+}
+
+/// Bytes that a tail takes in a snapshot.
+const fn tail_cost(len: usize) -> usize {
+    len + APPEND_LEN * len.div_ceil(SNAPSHOT_APPEND_LEN_MAX)
 }
 
 /// Whether `name` may be given.

@@ -5,8 +5,11 @@ use super::wire::Fields;
 
 /// First bytes of a device of ours.
 pub(super) const MAGIC: [u8; 8] = *b"CONEYFS\0";
-/// The one version that this build reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version that this build writes.
+pub const FORMAT_VERSION: u32 = 2;
+/// The oldest that it reads. Whoever commits first makes it [`FORMAT_VERSION`], which has all that this
+/// one has and `Append`.
+const FORMAT_VERSION_MIN: u32 = 1;
 /// Copies of the superblock, in blocks 0 and 1.
 pub(super) const COPIES: u64 = 2;
 const CRC_FROM: usize = 12;
@@ -16,6 +19,8 @@ const CRC_FROM: usize = 12;
 pub(super) struct Superblock {
     /// Names this file system; part of every journal record.
     pub(super) uuid: [u8; 16],
+    /// Version of the format that the device has.
+    pub(super) version: u32,
     /// Counts compactions; its parity names the journal region.
     pub(super) generation: u64,
     /// Blocks that belong to the file system.
@@ -36,7 +41,7 @@ pub enum SuperblockError {
     #[error("the superblock's checksum is wrong")]
     Checksum,
     /// Another build wrote it.
-    #[error("format version {version}; this build reads {FORMAT_VERSION}")]
+    #[error("format version {version}; this build reads {FORMAT_VERSION_MIN} to {FORMAT_VERSION}")]
     Version {
         /// The version found.
         version: u32,
@@ -51,7 +56,7 @@ impl Superblock {
         let mut block = Vec::with_capacity(BLOCK_LEN);
         block.extend_from_slice(&MAGIC);
         block.extend_from_slice(&[0; 4]);
-        block.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        block.extend_from_slice(&self.version.to_le_bytes());
         block.extend_from_slice(&self.uuid);
         for field in [self.generation, self.block_count, self.journal_blocks, self.snapshot_records]
         {
@@ -72,14 +77,15 @@ impl Superblock {
             return Err(SuperblockError::Checksum);
         }
         let version = fields.u32().ok_or(SuperblockError::Invalid)?;
-        if version != FORMAT_VERSION {
+        if !(FORMAT_VERSION_MIN..=FORMAT_VERSION).contains(&version) {
             return Err(SuperblockError::Version { version });
         }
-        Self::fields(&mut fields).filter(Self::is_possible).ok_or(SuperblockError::Invalid)
+        Self::fields(&mut fields, version).filter(Self::is_possible).ok_or(SuperblockError::Invalid)
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn fields(fields: &mut Fields<'_>, version: u32) -> Option<Self> {
         let found = Self {
+            version,
             uuid: fields.array()?,
             generation: fields.u64()?,
             block_count: fields.u64()?,

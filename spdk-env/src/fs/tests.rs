@@ -74,6 +74,70 @@ fn synced_content_survives_and_the_rest_is_absent() {
     assert_eq!(content(&fs, b"wal"), [[1; 5000].as_slice(), &[3; 9000]].concat());
 }
 
+// A sync of a log's record is what clients wait for.
+#[test]
+fn little_is_synced_by_one_durable_write_without_a_flush() {
+    let fs = mounted(2048);
+    let file = fs.create(b"wal").unwrap();
+    fs.append(file, &[1; 700]).unwrap();
+    fs.sync(&[file], 1).unwrap();
+    let flushes = fs.counters().flushes;
+    fs.with_device(|device| device.record());
+    for byte in 2..6 {
+        fs.append(file, &[byte; 700]).unwrap();
+        fs.sync(&[file], 1).unwrap();
+    }
+    // One block written and forced.
+    let events = fs.with_device(|device| device.recorded());
+    assert_eq!((events, fs.counters().flushes - flushes), (8, 0));
+    let mut wanted: Vec<u8> = (1..6).flat_map(|byte| [byte; 700]).collect();
+    assert_eq!(content(&fs, b"wal"), wanted);
+
+    // After a crash it is in the journal: for readers, for a second crash, and for a new writer.
+    let fs = cut(cut(fs));
+    assert_eq!(content(&fs, b"wal"), wanted);
+    let reader = fs.open_read(b"wal").unwrap();
+    let mut out = [0; 1000];
+    assert_eq!(fs.read(reader, 1000, &mut out), Ok(1000));
+    assert!(out[..] == wanted[1000..2000]);
+    let read = fs.begin_read(reader, 3000, 1000).unwrap();
+    assert_eq!(fs.end_read(read, &mut out), Ok(500));
+    assert!(out[..500] == wanted[3000..]);
+    let file = fs.open_append(b"wal").unwrap();
+    fs.append(file, &[9; 100]).unwrap();
+    wanted.extend([9; 100]);
+    assert_eq!(fs.read(reader, 3000, &mut out), Ok(600), "from the writer's memory");
+    assert!(out[..600] == wanted[3000..]);
+    fs.sync(&[file], 1).unwrap();
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"wal"), wanted);
+
+    // Through snapshots, which have it too, and through a sync that is too long for the journal.
+    let file = fs.open_append(b"wal").unwrap();
+    while fs.counters().compactions < 2 {
+        fs.append(file, &[3; 50]).unwrap();
+        wanted.extend([3; 50]);
+        fs.sync(&[file], 1).unwrap();
+    }
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"wal"), wanted);
+    let file = fs.open_append(b"wal").unwrap();
+    fs.append(file, &[4; 40_000]).unwrap();
+    wanted.extend([4; 40_000]);
+    let flushes = fs.counters().flushes;
+    fs.sync(&[file], 1).unwrap();
+    assert_eq!(fs.counters().flushes, flushes + 1);
+    fs.append(file, b"end").unwrap();
+    wanted.extend(b"end");
+    fs.sync(&[file], 1).unwrap();
+    fs.close(file, true, 1).unwrap();
+    assert_eq!(content(&fs, b"wal"), wanted, "in place");
+    fs.commit().unwrap();
+    let fs = cut(fs);
+    assert_eq!(content(&fs, b"wal"), wanted);
+    adds_up(&fs);
+}
+
 #[test]
 fn names_links_and_renames() {
     let fs = mounted(256);
@@ -268,6 +332,7 @@ fn any_flipped_bit_of_metadata_is_an_error_or_harmless() {
 #[test]
 fn any_changes_with_a_right_checksum_are_replayed_or_refused() {
     let superblock = Superblock {
+        version: FORMAT_VERSION,
         uuid: UUID,
         generation: 0,
         block_count: 64,
@@ -306,7 +371,7 @@ fn any_change(random: &mut Seeded) -> Change {
     };
     let name = |number: u64| vec![b'a' + u8::try_from(number % 3).unwrap()];
     let inode = number(3).saturating_add(1);
-    match number(9) {
+    match number(10) {
         0 | 8 => Change::Inode { inode: number(4).saturating_add(1), kind: Kind::Directory },
         1 => Change::Inode { inode: number(4), kind: Kind::File },
         2 => Change::Link { parent: number(3), name: name(number(3)), inode },
@@ -320,6 +385,10 @@ fn any_change(random: &mut Seeded) -> Change {
         5 => Change::Free { inode },
         6 => Change::Extend { inode, extent: Extent { start: number(70), count: number(9) } },
         7 => Change::Shrink { inode, blocks: number(9) },
+        9 => {
+            let len = usize::try_from(number(5000).min(5000)).unwrap();
+            Change::Append { inode, modified_ms: 0, bytes: vec![1; len] }
+        }
         _ => Change::Size { inode, size: number(40_000), modified_ms: 0 },
     }
 }
@@ -346,7 +415,7 @@ fn directories_survive_compaction_in_whatever_order_they_were_made() {
     assert!(commits < 40, "a region has room for few commits: {commits}");
 }
 
-/// Every kind of change once, in a device whose bytes are in `golden/v1.txt`.
+/// Every kind of change once, in a device whose bytes are in `golden/v2.txt`.
 fn golden_device() -> SimDevice {
     let fs = mounted(40);
     let kept = fs.create(b"kept").unwrap();
@@ -359,6 +428,10 @@ fn golden_device() -> SimDevice {
     fs.unlink(b"gone").unwrap();
     fs.rename(b"kept", b"renamed").unwrap();
     fs.commit().unwrap();
+    // Not closed: its content is nowhere but in the journal.
+    let log = fs.create(b"log").unwrap();
+    fs.append(log, b"only in the journal").unwrap();
+    fs.sync(&[log], 0x0506_0708).unwrap();
     fs.into_device()
 }
 
@@ -376,7 +449,7 @@ fn a_device_has_the_bytes_of_the_format() {
             text += &format!("{}\n", hex.join(" "));
         }
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v1.txt");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/v2.txt");
     if std::env::var_os("CONEY_BLESS").is_some() {
         std::fs::write(path, &text).unwrap();
     }
@@ -385,7 +458,37 @@ fn a_device_has_the_bytes_of_the_format() {
 
 #[test]
 fn the_golden_device_is_mounted() {
-    let golden = include_str!("../../golden/v1.txt");
+    let fs = FileSystem::mount(device_of(include_str!("../../golden/v2.txt"))).unwrap();
+    let names = [b"dir".to_vec(), b"log".to_vec(), b"renamed".to_vec()];
+    assert_eq!(fs.list(b"/").unwrap(), names);
+    assert_eq!(content(&fs, b"log"), b"only in the journal");
+    assert_eq!(fs.metadata(b"log").unwrap().modified_ms, 0x0506_0708);
+    has_golden_files(&fs);
+}
+
+#[test]
+fn a_device_of_version_1_is_mounted_and_made_version_2_by_the_first_commit() {
+    let device = device_of(include_str!("../../golden/v1.txt"));
+    let (device, report) = check(device).unwrap();
+    let stale = |copy| Finding::StaleSuperblock { copy };
+    assert_eq!(report.findings, [stale(0), stale(1)]);
+    let fs = FileSystem::mount(device).unwrap();
+    has_golden_files(&fs);
+    let log = fs.create(b"log").unwrap();
+    fs.append(log, b"new").unwrap();
+    fs.sync(&[log], 0).unwrap();
+    let mut device = fs.into_device();
+    for copy in 0..2 {
+        assert_eq!(read_block(&mut device, copy)[12], 2);
+    }
+    let (device, report) = check(device).unwrap();
+    assert_eq!(report.findings, []);
+    let fs = FileSystem::mount(device).unwrap();
+    has_golden_files(&fs);
+    assert_eq!(content(&fs, b"log"), b"new");
+}
+
+fn device_of(golden: &str) -> SimDevice {
     let device = SimDevice::new(4096, 40, 1);
     let mut bit = 0;
     for line in golden.lines() {
@@ -398,10 +501,12 @@ fn the_golden_device_is_mounted() {
             bit += 8;
         }
     }
-    let fs = FileSystem::mount(device).unwrap();
-    assert_eq!(fs.list(b"/").unwrap(), [b"dir".to_vec(), b"renamed".to_vec()]);
-    assert_eq!(content(&fs, b"renamed"), b"content");
-    assert_eq!(content(&fs, b"dir/second name"), b"content");
+    device
+}
+
+fn has_golden_files(fs: &FileSystem<SimDevice>) {
+    assert_eq!(content(fs, b"renamed"), b"content");
+    assert_eq!(content(fs, b"dir/second name"), b"content");
     let metadata = fs.metadata(b"renamed").unwrap();
     assert_eq!((metadata.links, metadata.modified_ms, metadata.blocks), (2, 0x0102_0304, 1));
 }
@@ -422,7 +527,7 @@ fn read_block(device: &mut SimDevice, block: u64) -> Vec<u8> {
 fn another_version_is_refused_even_in_one_copy() {
     let mut device = formatted(64);
     let mut block = read_block(&mut device, 1);
-    block[12] = 2;
+    block[12] = 3;
     let crc = crc32c::crc32c(&block[12..]);
     block[8..12].copy_from_slice(&crc.to_le_bytes());
     let mut buffer = DeviceBuffer::zeroed(BLOCK_LEN);
@@ -431,7 +536,7 @@ fn another_version_is_refused_even_in_one_copy() {
     device.submit(Request { tag: 0, operation }).unwrap();
     device.poll(&mut Vec::new());
     let error = FileSystem::mount(device).unwrap_err();
-    assert_eq!(error, MountError::Superblock(SuperblockError::Version { version: 2 }));
+    assert_eq!(error, MountError::Superblock(SuperblockError::Version { version: 3 }));
 }
 
 #[test]

@@ -7,9 +7,12 @@ use coney_spdk_env::device::sim::{CrashPoint, Faults, Image, SimDevice};
 use coney_spdk_env::fs::{FileId, FileSystem, Finding, FormatOptions, FsError, check, format};
 use coney_spdk_env::seed::Seeded;
 
-/// Units below which every subset of the unflushed ones is tried.
+/// One of so many crash points is looked at thoroughly.
+const THOROUGH_EVERY: usize = 16;
+/// There, units up to which every subset of the unflushed ones is tried.
 const EXHAUSTIVE_UNITS_MAX: usize = 5;
-/// Random subsets tried beyond that, besides none and all; and as many times all but one.
+/// Random subsets tried beyond that, besides none and all; and as many times all but one. At the other
+/// points it is one of each.
 const RANDOM_SUBSETS: u64 = 8;
 const BLOCKS: u64 = 160;
 
@@ -57,6 +60,15 @@ pub(crate) struct Tally {
     pub(crate) commits: u64,
     /// Snapshots among them.
     pub(crate) compactions: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.points += other.points;
+        self.mounts += other.mounts;
+        self.commits += other.commits;
+        self.compactions += other.compactions;
+    }
 }
 
 /// Runs `operations` random operations of `seed` and cuts the power everywhere.
@@ -209,7 +221,8 @@ fn append(
 
 fn for_each_subset(point: &CrashPoint, random: &mut Seeded, mut each: impl FnMut(Image)) {
     let units = point.unflushed_len();
-    if units <= EXHAUSTIVE_UNITS_MAX {
+    let is_thorough = point.end.is_multiple_of(THOROUGH_EVERY);
+    if units <= 1 || (is_thorough && units <= EXHAUSTIVE_UNITS_MAX) {
         for mask in 0..1u32 << units {
             each(point.image(|unit| mask & (1 << unit) != 0));
         }
@@ -217,7 +230,7 @@ fn for_each_subset(point: &CrashPoint, random: &mut Seeded, mut each: impl FnMut
     }
     each(point.image(|_| false));
     each(point.image(|_| true));
-    for _ in 0..RANDOM_SUBSETS {
+    for _ in 0..if is_thorough { RANDOM_SUBSETS } else { 1 } {
         let missing = random.below(u64::try_from(units).expect("fits"));
         each(point.image(|unit| u64::try_from(unit) != Ok(missing)));
         each(point.image(|_| random.below(2) == 0));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use coney_control::config::Config;
 use coney_datapath::transport::App;
-use coney_engine::{Engine, EngineConfig};
+use coney_engine::{Engine, EngineConfig, Job};
 use coney_xdp_prog::AccessList;
 use crossbeam_channel::Receiver;
 use tempfile::TempDir;
@@ -84,13 +84,21 @@ struct Bench {
     wire: Rc<RefCell<Wire>>,
     admin: Receiver<AdminMessage>,
     engine: Arc<Engine>,
+    /// What the I/O pool, of [`IO_THREADS`] threads, would be doing.
+    jobs: Receiver<Request>,
     _messages: Receiver<Message>,
-    _dir: TempDir,
+    dir: TempDir,
 }
+
+const IO_THREADS: usize = 3;
 
 impl Bench {
     fn new(settings: &[(&str, &str)]) -> Self {
-        let dir = TempDir::new().unwrap();
+        Self::over(TempDir::new().unwrap(), settings)
+    }
+
+    /// Over what is in `dir`.
+    fn over(dir: TempDir, settings: &[(&str, &str)]) -> Self {
         let mut config = Config::default();
         for (key, value) in settings {
             config.set(key, value).unwrap();
@@ -103,7 +111,7 @@ impl Bench {
         let engine = Arc::new(Engine::open(engine_config).unwrap());
         let (handle, messages) = WorkerHandle::new(0).unwrap();
         let (admin_client, admin) = AdminClient::new();
-        let (pool, _jobs) = PoolClient::new();
+        let (pool, jobs) = PoolClient::new(IO_THREADS);
         let core = Core::new(CoreParts {
             executor: Executor::new(Arc::clone(&engine), 0),
             runtime: Arc::new(Runtime::new(&config)),
@@ -119,7 +127,7 @@ impl Bench {
         let wire = Rc::new(RefCell::new(Wire::default()));
         let transports: Vec<Box<dyn Transport>> = vec![Box::new(FakeTransport(Rc::clone(&wire)))];
         let mut bench =
-            Self { core, transports, wire, admin, engine, _messages: messages, _dir: dir };
+            Self { core, transports, wire, admin, engine, jobs, _messages: messages, dir };
         bench.core.now = Instant::from_millis(1000);
         bench.core.unix_now = UnixMillis(1_700_000_000_000);
         bench
@@ -494,4 +502,39 @@ fn a_stopping_worker_answers_what_it_has_and_closes() {
     bench.finish_iteration();
     assert_eq!(bench.sent(0), "+OK\r\n");
     assert_eq!(bench.wire.borrow().closed, [0, 1]);
+}
+
+// One cold key after the other would wait for the device as often as there are keys.
+#[test]
+fn cold_keys_of_a_pipeline_are_fetched_together_and_answered_in_order() {
+    let mut bench = Bench::new(&[]);
+    let key = bench.connect(0);
+    for n in 0..20 {
+        bench.roundtrip(key, format!("SET key{n} value{n}\r\n").as_bytes());
+    }
+    bench.engine.flush().unwrap();
+    let Bench { core, engine, jobs, dir, .. } = bench;
+    drop((core, engine, jobs));
+    let mut bench = Bench::over(dir, &[]);
+    let key = bench.connect(0);
+    let pipeline: String = (0..16).map(|n| format!("GET key{n}\r\n")).collect();
+    bench.core.on_data(key, format!("{pipeline}PING\r\n").as_bytes());
+    bench.finish_iteration();
+    let requests: Vec<Request> = bench.jobs.try_iter().collect();
+    let lens = requests.iter().map(|request| match &request.job {
+        Job::Fetch(keys) => keys.len(),
+        Job::Command(command) => panic!("{command:?}"),
+    });
+    assert_eq!(lens.collect::<Vec<_>>(), [6, 6, 4], "one for each thread");
+    for request in requests {
+        assert_eq!(bench.sent(0), "", "nothing before all are there");
+        let done = bench.engine.run(request.job);
+        bench.core.on_job_done(key, done);
+        bench.finish_iteration();
+    }
+    let replies: String =
+        (0..16).map(|n| format!("value{n}")).map(|v| format!("${}\r\n{v}\r\n", v.len())).collect();
+    assert_eq!(bench.sent(0), replies + "+PONG\r\n");
+    assert_eq!(bench.jobs.len(), 0, "and nothing else was fetched");
+    assert_eq!(bench.core.executor.stats.fetches, 1);
 }
