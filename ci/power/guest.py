@@ -66,7 +66,8 @@ class Guest:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.console.unlink(missing_ok=True)
-        words = (f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr coney.disk={self.path} coney.fs={self.fs} "
+        # On a busy host the kernel would take a slow timer for a broken one.
+        words = (f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check coney.disk={self.path} coney.fs={self.fs} "
                  f"coney.args={','.join(self.arguments)}")
         disk = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={self.disk_socket}"
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

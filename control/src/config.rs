@@ -46,6 +46,10 @@ pub struct Config {
     pub storage: Storage,
     pub device: PathBuf,
     pub device_size: u64,
+    pub spdk_config: PathBuf,
+    pub spdk_pci: String,
+    pub spdk_memory: u64,
+    pub spdk_no_huge: bool,
     pub databases: u16,
     pub sync: Sync,
     pub block_cache: u64,
@@ -106,6 +110,10 @@ impl Default for Config {
             storage: Storage::Posix,
             device: PathBuf::new(),
             device_size: 0,
+            spdk_config: PathBuf::new(),
+            spdk_pci: String::new(),
+            spdk_memory: 0,
+            spdk_no_huge: false,
             databases: 16,
             sync: Sync::EverySec,
             block_cache: 256 << 20,
@@ -218,6 +226,8 @@ pub enum Storage {
     Uring,
     /// The same by plain reads and writes, where io_uring is forbidden.
     Pread,
+    /// On a bdev of SPDK's; needs a binary built with the feature `spdk`.
+    Spdk,
 }
 
 /// Which structure RocksDB keeps new entries in.

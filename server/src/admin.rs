@@ -182,6 +182,8 @@ pub(crate) struct AdminParts {
     pub(crate) sync: Arc<SyncHandle>,
     pub(crate) config: Config,
     pub(crate) config_path: Option<PathBuf>,
+    /// Why nothing can be made durable, if so.
+    pub(crate) flush_problem: Option<&'static str>,
     pub(crate) server: ServerRow,
     pub(crate) steering: Option<Steering>,
     pub(crate) stopper: Stopper,

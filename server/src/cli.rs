@@ -1,6 +1,8 @@
 //! The command line.
 
 use std::net::IpAddr;
+#[cfg(feature = "spdk")]
+use std::path::Path;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -56,10 +58,10 @@ pub(crate) struct ServeArgs {
     /// Data directory [default: ./data]
     #[arg(long, value_name = "DIR")]
     dir: Option<String>,
-    /// What the data lives on: posix (a directory), uring or pread (a device) [default: posix]
+    /// What the data lives on: posix (a directory), uring, pread or spdk (a device) [default: posix]
     #[arg(long, value_name = "KIND")]
     storage: Option<String>,
-    /// Block device or file for the storages uring and pread; see `coney mkfs`
+    /// Block device or file for the storages uring and pread, bdev for spdk; see `coney mkfs`
     #[arg(long, value_name = "PATH")]
     device: Option<String>,
     /// Threads that serve clients; 0: half of the cores
@@ -150,7 +152,7 @@ pub(crate) struct CheckArgs {
     after_help = "What holds anything already is refused, and what is mounted too, even with --force."
 )]
 pub(crate) struct MkfsArgs {
-    /// Block device or file
+    /// Block device or file, or bdev
     pub(crate) device: PathBuf,
     /// Size of the file, if it does not exist, such as 10gb
     #[arg(long, value_name = "BYTES")]
@@ -158,29 +160,71 @@ pub(crate) struct MkfsArgs {
     /// Overwrite whatever is there
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) spdk: SpdkArgs,
+}
+
+/// What makes a device a bdev of SPDK's.
+#[derive(Debug, Args)]
+pub(crate) struct SpdkArgs {
+    /// SPDK's configuration, as in the setting of that name; the device is then the name of a bdev
+    #[arg(long, value_name = "FILE", global = true)]
+    spdk_config: Option<PathBuf>,
+    /// PCI address of a device for SPDK; may be repeated
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    spdk_pci: Vec<String>,
+    /// SPDK uses ordinary memory in place of huge pages
+    #[arg(long, global = true)]
+    spdk_no_huge: bool,
+}
+
+impl SpdkArgs {
+    /// Whether the device is a bdev.
+    pub(crate) fn is_given(&self) -> bool {
+        self.spdk_config.is_some() || !self.spdk_pci.is_empty() || self.spdk_no_huge
+    }
+
+    #[cfg(feature = "spdk")]
+    pub(crate) fn config(&self) -> &Path {
+        self.spdk_config.as_deref().unwrap_or_else(|| Path::new(""))
+    }
+
+    #[cfg(feature = "spdk")]
+    pub(crate) fn pci(&self) -> String {
+        self.spdk_pci.join(" ")
+    }
+
+    #[cfg(feature = "spdk")]
+    pub(crate) const fn no_huge(&self) -> bool {
+        self.spdk_no_huge
+    }
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Ends with 0 if the file system is clean, with 1 if not.")]
 pub(crate) struct FsckArgs {
-    /// Block device or file
+    /// Block device or file, or bdev
     pub(crate) device: PathBuf,
     /// Repair what needs no guess: an old or damaged copy of the superblock, files without a name
     #[arg(long)]
     pub(crate) repair: bool,
+    #[command(flatten)]
+    pub(crate) spdk: SpdkArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct FsArgs {
     #[command(subcommand)]
     pub(crate) command: FsCommand,
+    #[command(flatten)]
+    pub(crate) spdk: SpdkArgs,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FsCommand {
     /// List a directory: kind, names of the file, bytes, name
     Ls {
-        /// Block device or file
+        /// Block device or file, or bdev
         device: PathBuf,
         /// Directory in it
         #[arg(default_value = "/")]
@@ -188,26 +232,26 @@ pub(crate) enum FsCommand {
     },
     /// Write a file to standard output
     Cat {
-        /// Block device or file
+        /// Block device or file, or bdev
         device: PathBuf,
         /// File in it
         path: String,
     },
     /// Tell how much is used and free
     Df {
-        /// Block device or file
+        /// Block device or file, or bdev
         device: PathBuf,
     },
     /// Copy the database to an empty directory, for --storage posix --dir DIR
     Export {
-        /// Block device or file
+        /// Block device or file, or bdev
         device: PathBuf,
         /// Where to; made if it does not exist
         dir: PathBuf,
     },
     /// Copy the database of a directory, whose server is stopped, to a device without one
     Import {
-        /// Block device or file
+        /// Block device or file, or bdev
         device: PathBuf,
         /// Where from
         dir: PathBuf,

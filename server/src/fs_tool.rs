@@ -6,12 +6,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use coney_base::Clock;
-use coney_spdk_env::device::file::FileDevice;
 use coney_spdk_env::fs::limits::BLOCK_LEN;
 use coney_spdk_env::fs::{FileId, FileSystem, Finding, FsError, Kind, MountError, check};
 
 use crate::cli::{FsArgs, FsCommand, FsckArgs, MkfsArgs};
-use crate::storage::{self, StorageError};
+use crate::storage::{self, StorageError, ToolDevice, open_for_tool};
 
 /// Where the server has its database.
 const DATABASE: &str = coney_engine::Device::DATABASE;
@@ -43,13 +42,13 @@ pub(crate) fn mkfs(args: &MkfsArgs) -> Result<String, FsToolError> {
     if let Some(size) = &args.size {
         let size = coney_control::config::value::size(size)
             .map_err(|_bad| FsToolError::Size(size.clone(), "not a size such as 64mb or 10gb"))?;
-        if !path.exists() {
+        if !args.spdk.is_given() && !path.exists() {
             storage::make(path, size)?;
         }
     }
-    let device = storage::open_file(path)?;
-    storage::make_file_system(device, path, args.force).map_err(explain)?;
-    let fs = mount(path)?;
+    let device = open_for_tool(path, &args.spdk)?;
+    let device = storage::make_file_system(device, path, args.force).map_err(explain)?;
+    let fs = mount_device(device, path)?;
     Ok(format!("{}: {}\n", path.display(), space(&fs)))
 }
 
@@ -68,7 +67,7 @@ fn explain(error: StorageError) -> FsToolError {
 pub(crate) fn fsck(args: &FsckArgs) -> Result<(String, bool), FsToolError> {
     let path = &args.device;
     let damaged = |source| FsToolError::Damaged { path: path.clone(), source };
-    let device = storage::open_file(path)?;
+    let device = open_for_tool(path, &args.spdk)?;
     let (device, mut report) = check(device).map_err(damaged)?;
     let mut text = String::new();
     for finding in &report.findings {
@@ -98,6 +97,7 @@ pub(crate) fn fsck(args: &FsckArgs) -> Result<(String, bool), FsToolError> {
 
 /// Looks into a file system, or copies a database out of or into it.
 pub(crate) fn fs(args: &FsArgs) -> Result<(), FsToolError> {
+    let mount = |path: &Path| mount_device(open_for_tool(path, &args.spdk)?, path);
     match &args.command {
         FsCommand::Ls { device, path } => ls(&mount(device)?, path),
         FsCommand::Cat { device, path } => {
@@ -121,10 +121,9 @@ pub(crate) fn fs(args: &FsArgs) -> Result<(), FsToolError> {
     }
 }
 
-type Mounted = FileSystem<FileDevice>;
+type Mounted = FileSystem<ToolDevice>;
 
-fn mount(path: &Path) -> Result<Mounted, FsToolError> {
-    let device = storage::open_file(path)?;
+fn mount_device(device: ToolDevice, path: &Path) -> Result<Mounted, FsToolError> {
     FileSystem::mount(device)
         .map_err(|source| FsToolError::Damaged { path: path.to_owned(), source })
 }

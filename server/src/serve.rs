@@ -113,8 +113,10 @@ fn serve(
     let rules = Arc::new(access::rules(&config)?);
     let mut plan = datapath::plan(&config, &rules, workers)?;
     let Privileged { steering, threads } = give_up_privileges(&config, user, &mut plan, clock)?;
-    let device = storage::open(&config)?;
-    let place = device.as_ref().map_or(&config.dir, |_| &config.device).clone();
+    let opened = storage::open(&config)?;
+    let place = opened.as_ref().map_or(&config.dir, |opened| &opened.path).clone();
+    let flush_problem = opened.as_ref().and_then(|opened| opened.flush_problem);
+    let device = opened.map(|opened| opened.device);
     let engine_config = EngineConfig { device, ..engine_config(&config, workers, seed) };
     let engine = Arc::new(Engine::open(engine_config)?);
     settings::apply(&config, &engine);
@@ -142,6 +144,7 @@ fn serve(
         sync: Arc::clone(&shared.sync),
         config: config.clone(),
         config_path,
+        flush_problem,
         server,
         steering: steering.clone(),
         stopper,

@@ -1,10 +1,16 @@
 //! Where the database lives: an ordinary directory, or a file system of our own on a block device.
 
+#[cfg(feature = "spdk")]
+mod spdk;
+mod tool;
+
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+#[cfg(feature = "spdk")]
+use coney_control::config::Datapath;
 use coney_control::config::{Config, Storage};
 use coney_engine::Device;
 use coney_spdk_env::BlockDevice;
@@ -16,6 +22,8 @@ use coney_spdk_env_shim::{Mounted, VersionMismatch};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tracing::info;
+
+pub(crate) use tool::{ToolDevice, open_for_tool};
 
 /// Why a device cannot be used. Each says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -40,18 +48,53 @@ pub(crate) enum StorageError {
     Format { path: PathBuf, source: FormatError },
     #[error("{}: {source}: see `coney mkfs` and `coney fsck`", path.display())]
     Mount { path: PathBuf, source: MountError },
-    #[error("{}: its flush makes nothing durable, which sync = \"{sync}\" promises: set sync = \"off\"", path.display())]
-    FlushIsNothing { path: PathBuf, sync: &'static str },
+    #[error("{}: {why}, so that nothing is durable, which sync = \"{sync}\" promises: set sync = \"off\"", path.display())]
+    FlushIsNothing { path: PathBuf, why: &'static str, sync: &'static str },
+    #[cfg(not(feature = "spdk"))]
+    #[error(
+        "storage spdk: this binary was built without SPDK; build it with `cargo build --release \
+         --features coney-server/spdk` (an installed SPDK is needed), or use the storage uring"
+    )]
+    NoSpdk,
+    #[cfg(feature = "spdk")]
+    #[error(
+        "storage spdk: set spdk-config to a file that makes bdevs, or spdk-pci to the address of an NVMe device"
+    )]
+    NoBdevs,
+    #[cfg(feature = "spdk")]
+    #[error("spdk-config {}: {source}", path.display())]
+    SpdkConfig { path: PathBuf, source: io::Error },
+    #[cfg(feature = "spdk")]
+    #[error("storage spdk: {0}")]
+    Spdk(String),
+    #[cfg(feature = "spdk")]
+    #[error(
+        "storage spdk and datapath dpdk cannot be used together: each starts DPDK in its own way"
+    )]
+    TwoEnvironments,
     #[error(transparent)]
     Version(#[from] VersionMismatch),
 }
 
+/// The device that the database is on.
+pub(crate) struct Opened {
+    pub(crate) device: Device,
+    /// What it is called.
+    pub(crate) path: PathBuf,
+    /// Why its flush makes nothing durable, if so: `sync` must be "off".
+    pub(crate) flush_problem: Option<&'static str>,
+}
+
 /// The device that the configuration names; `None` if the database is in a directory.
-pub(crate) fn open(config: &Config) -> Result<Option<Device>, StorageError> {
+pub(crate) fn open(config: &Config) -> Result<Option<Opened>, StorageError> {
     let word = match config.storage {
         Storage::Posix => return Ok(None),
         Storage::Uring => "uring",
         Storage::Pread => "pread",
+        #[cfg(feature = "spdk")]
+        Storage::Spdk => return open_bdev(config).map(Some),
+        #[cfg(not(feature = "spdk"))]
+        Storage::Spdk => return Err(StorageError::NoSpdk),
     };
     let path = config.device.as_path();
     if path.as_os_str().is_empty() {
@@ -63,14 +106,38 @@ pub(crate) fn open(config: &Config) -> Result<Option<Device>, StorageError> {
         }
         make(path, config.device_size)?;
         let device = open_file(path)?;
-        make_file_system(device, path, false)?;
+        drop(make_file_system(device, path, false)?);
         info!("made a file system of {} bytes in {}", config.device_size, path.display());
     }
-    let device = match config.storage {
-        Storage::Pread => mount(open_file(path)?, path, config)?,
-        Storage::Uring | Storage::Posix => mount(open_uring(path)?, path, config)?,
+    let opened = match config.storage {
+        Storage::Pread => mount(open_file(path)?, path, None, config)?,
+        Storage::Uring | Storage::Spdk | Storage::Posix => {
+            mount(open_uring(path)?, path, None, config)?
+        }
     };
-    Ok(Some(device))
+    Ok(Some(opened))
+}
+
+/// The bdev that the configuration names.
+#[cfg(feature = "spdk")]
+fn open_bdev(config: &Config) -> Result<Opened, StorageError> {
+    if config.datapath == Datapath::Dpdk {
+        return Err(StorageError::TwoEnvironments);
+    }
+    let (mut device, bdev) = spdk::open(&spdk::Source {
+        bdev: &config.device,
+        config: &config.spdk_config,
+        pci: &config.spdk_pci,
+        memory: config.spdk_memory,
+        no_huge: config.spdk_no_huge,
+    })?;
+    let flush_problem = device.flush_problem();
+    if device.is_memory() {
+        // Made a moment ago by SPDK, so nothing can be in it.
+        device = make_file_system(device, &bdev, false)?;
+        info!("made a file system in the memory of {}", bdev.display());
+    }
+    mount(device, &bdev, flush_problem, config)
 }
 
 /// The device by plain reads and writes, for this process alone.
@@ -106,16 +173,15 @@ pub(crate) fn make(path: &Path, size: u64) -> Result<(), StorageError> {
 }
 
 /// Makes a file system on a device.
-pub(crate) fn make_file_system(
-    device: FileDevice,
+pub(crate) fn make_file_system<D: BlockDevice>(
+    device: D,
     path: &Path,
     force: bool,
-) -> Result<(), StorageError> {
+) -> Result<D, StorageError> {
     let uuid = coney_base::random()
         .map_err(|source| StorageError::Make { path: path.to_owned(), source })?;
     let options = FormatOptions { uuid, journal_blocks: None, force };
     format(device, &options)
-        .map(drop)
         .map_err(|source| StorageError::Format { path: path.to_owned(), source })
 }
 
@@ -126,19 +192,24 @@ fn open_error(path: &Path, source: OpenError) -> StorageError {
 fn mount<D: BlockDevice + Send + std::fmt::Debug + 'static>(
     device: D,
     path: &Path,
+    flush_problem: Option<&'static str>,
     config: &Config,
-) -> Result<Device, StorageError> {
+) -> Result<Opened, StorageError> {
     let sync = match config.sync {
         coney_control::config::Sync::Off => None,
         coney_control::config::Sync::EverySec => Some("everysec"),
         coney_control::config::Sync::Always => Some("always"),
     };
-    if let (Some(sync), FlushGuarantee::None) = (sync, device.geometry().flush) {
-        return Err(StorageError::FlushIsNothing { path: path.to_owned(), sync });
+    let flush_problem = match device.geometry().flush {
+        FlushGuarantee::Durable => None,
+        FlushGuarantee::None => Some(flush_problem.unwrap_or("its flush does nothing")),
+    };
+    if let (Some(sync), Some(why)) = (sync, flush_problem) {
+        return Err(StorageError::FlushIsNothing { path: path.to_owned(), why, sync });
     }
     let mounted = Mounted::observed(device)
         .map_err(|source| StorageError::Mount { path: path.to_owned(), source })?;
     let mounted = Arc::new(mounted);
     let env = coney_spdk_env_shim::env(&mounted)?;
-    Ok(Device::new(path, env, mounted))
+    Ok(Opened { device: Device::new(path, env, mounted), path: path.to_owned(), flush_problem })
 }

@@ -12,6 +12,8 @@
 
 pub mod file;
 pub mod sim;
+#[cfg(feature = "spdk")]
+pub mod spdk;
 pub mod uring;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! * [`device`]: what a block device is to us ([`BlockDevice`]: submit and poll, buffers by value),
 //!   and its backends: [`device::sim`] with faults from a seed, [`device::uring`] over io_uring,
-//!   [`device::file`] over `pread` and `pwrite`.
+//!   [`device::file`] over `pread` and `pwrite`, and with the feature `spdk` one over SPDK.
 //! * [`fs`]: the file system over any of them; its bytes on the device are in
 //!   `docs/spdk-env-format.md`.
 //!

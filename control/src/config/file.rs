@@ -75,8 +75,14 @@ pub fn read(config: &mut Config, file: &str, text: &str) -> Result<(), FileError
 }
 
 /// The storage settings as one table: what each of its keys is called at the top level.
-const STORAGE: [(&str, &str); 4] =
-    [("kind", "storage"), ("path", "dir"), ("device", "device"), ("size", "device-size")];
+const STORAGE: [(&str, &str); 6] = [
+    ("kind", "storage"),
+    ("path", "dir"),
+    ("device", "device"),
+    ("size", "device-size"),
+    ("bdev", "device"),
+    ("config", "spdk-config"),
+];
 
 fn read_storage(config: &mut Config, table: &DeTable<'_>) -> Result<(), (Range<usize>, Problem)> {
     for (name, value) in table {

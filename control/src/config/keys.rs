@@ -61,8 +61,8 @@ pub fn of_command(name: &str) -> Option<&'static Key> {
 const SYNC_WORDS: &[&str] = &["off", "everysec", "always"];
 const APPENDFSYNC_WORDS: &[&str] = &["no", "everysec", "always"];
 const SYNC: &[Sync] = &[Sync::Off, Sync::EverySec, Sync::Always];
-const STORAGE_WORDS: &[&str] = &["posix", "uring", "pread"];
-const STORAGE: &[Storage] = &[Storage::Posix, Storage::Uring, Storage::Pread];
+const STORAGE_WORDS: &[&str] = &["posix", "uring", "pread", "spdk"];
+const STORAGE: &[Storage] = &[Storage::Posix, Storage::Uring, Storage::Pread, Storage::Spdk];
 const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
@@ -308,6 +308,44 @@ pub static KEYS: &[Key] = &[
         form: Form::Number,
         get: |config| config.device_size.to_string(),
         set: |config, text| memory(text, 0, 1 << 50).map(|value| config.device_size = value),
+    },
+    Key {
+        name: "spdk-config",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.spdk_config.display().to_string(),
+        set: |config, text| {
+            config.spdk_config = text.into();
+            Ok(())
+        },
+    },
+    Key {
+        name: "spdk-pci",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::List,
+        get: |config| config.spdk_pci.clone(),
+        set: |config, text| {
+            text.clone_into(&mut config.spdk_pci);
+            Ok(())
+        },
+    },
+    Key {
+        name: "spdk-memory",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.spdk_memory.to_string(),
+        set: |config, text| memory(text, 0, 1 << 40).map(|value| config.spdk_memory = value),
+    },
+    Key {
+        name: "spdk-no-huge",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Bool,
+        get: |config| show_bool(config.spdk_no_huge),
+        set: |config, text| yes_no(text).map(|value| config.spdk_no_huge = value),
     },
     Key {
         name: "databases",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use coney_control::config::command::SetError;
-use coney_control::config::{Config, command, file};
+use coney_control::config::{Config, Sync, command, file};
 use tracing::info;
 
 use super::{Admin, AdminRequest, Answer, error, ok, unknown};
@@ -54,6 +54,9 @@ impl Admin {
         };
         match command::set(&self.parts.config, &texts) {
             Ok(config) => {
+                if let Err(problem) = self.check_sync(&config) {
+                    return error(request, &problem.to_string());
+                }
                 if let Err(problem) = self.apply_rules(&config, &texts) {
                     return error(request, &problem.to_string());
                 }
@@ -68,6 +71,16 @@ impl Admin {
                 ok(request)
             }
             Err(problem) => error(request, &problem.to_string()),
+        }
+    }
+
+    /// Refuses a promise of durability that the device cannot keep.
+    fn check_sync(&self, config: &Config) -> Result<(), SetError> {
+        match self.parts.flush_problem {
+            Some(why) if config.sync != Sync::Off => {
+                Err(SetError::Conflict { name: "sync".to_owned(), problem: why.to_owned() })
+            }
+            _ => Ok(()),
         }
     }
 

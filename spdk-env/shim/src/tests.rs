@@ -436,3 +436,37 @@ fn rocksdb_works_on_io_uring_and_finds_everything_again() {
     assert_eq!(entries(&db), expected);
     drop(db);
 }
+
+/// Both kinds of bdev in one test, because SPDK starts once in a process.
+#[cfg(feature = "spdk")]
+#[test]
+fn rocksdb_works_on_bdevs_and_finds_everything_again() {
+    use coney_spdk_env::device::spdk::{Spdk, SpdkOptions};
+
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    file.as_file().set_len(128 * MIB).unwrap();
+    let config = format!(
+        r#"{{"subsystems":[{{"subsystem":"bdev","config":[
+            {{"method":"bdev_malloc_create","params":{{"name":"M","num_blocks":32768,"block_size":4096}}}},
+            {{"method":"bdev_aio_create","params":{{"name":"A","filename":"{}","block_size":512}}}}]}}]}}"#,
+        file.path().display(),
+    );
+    let start =
+        SpdkOptions { config: config.into_bytes(), no_huge: true, ..SpdkOptions::default() };
+    let spdk = Spdk::start(&start).unwrap();
+    for bdev in ["M", "A"] {
+        let expected = {
+            let (mounted, env) = mounted(formatted(spdk.open(bdev).unwrap()));
+            let db = DB::open(&options(&env), "/db").unwrap();
+            fill(&db, 0, 20_000, 300);
+            db.compact_range(None::<&[u8]>, None::<&[u8]>);
+            let all = entries(&db);
+            drop(db);
+            assert_eq!(ffi::verify_checksum(mounted, "/db"), Ok(()));
+            all
+        };
+        let (_mounted, env) = mounted(spdk.open(bdev).unwrap());
+        let db = DB::open(&options(&env), "/db").unwrap();
+        assert_eq!(entries(&db), expected, "{bdev}");
+    }
+}

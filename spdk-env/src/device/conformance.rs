@@ -206,6 +206,79 @@ fn uring_reads_into_its_own_buffers_and_those_of_other_queues() {
     }
 }
 
+/// SPDK starts once in a process, so that all kinds of bdev are one test. Without huge pages and PCI.
+#[cfg(feature = "spdk")]
+#[test]
+fn spdk_conforms_on_every_kind_of_bdev() {
+    use super::FlushGuarantee;
+    use super::spdk::{Spdk, SpdkError, SpdkOptions};
+
+    let (aio, uring) = (file_of(64), file_of(64));
+    let config = format!(
+        r#"{{"subsystems":[{{"subsystem":"bdev","config":[
+            {{"method":"bdev_malloc_create","params":{{"name":"M","num_blocks":64,"block_size":4096}}}},
+            {{"method":"bdev_malloc_create","params":{{"name":"Small","num_blocks":512,"block_size":512}}}},
+            {{"method":"bdev_error_create","params":{{"base_name":"Small"}}}},
+            {{"method":"bdev_error_inject_error","params":{{"name":"EE_Small","io_type":"flush","error_type":"failure","num":2}}}},
+            {{"method":"bdev_aio_create","params":{{"name":"A","filename":"{}","block_size":4096}}}},
+            {{"method":"bdev_uring_create","params":{{"name":"U","filename":"{}","block_size":4096}}}}]}}]}}"#,
+        aio.path().display(),
+        uring.path().display(),
+    );
+    let options =
+        SpdkOptions { config: config.into_bytes(), no_huge: true, ..SpdkOptions::default() };
+    let spdk = Spdk::start(&options).unwrap();
+    let expected = [
+        ("M", "malloc", FlushGuarantee::None),
+        ("A", "aio", FlushGuarantee::Durable),
+        ("U", "uring", FlushGuarantee::None),
+    ];
+    for (name, module, flush) in expected {
+        let mut device = spdk.open(name).unwrap();
+        assert_eq!((device.module(), device.geometry().flush), (module, flush));
+        assert_eq!(device.flush_problem().is_none(), flush == FlushGuarantee::Durable);
+        assert_eq!(device.is_memory(), module == "malloc");
+        conforms(&mut device);
+        // What one queue has written, another reads.
+        let mut other = device.queue().unwrap();
+        run(&mut device, vec![write(3, 0x33, 2, true)]);
+        assert_eq!(read(&mut other, 3, 2), [0x33; 2 * 4096]);
+    }
+    // What the aio bdev wrote is in the file.
+    assert_eq!(std::fs::read(aio.path()).unwrap()[3 * 4096], 0x33);
+
+    // A flush reaches the bdev, by itself and behind a forced write: this one fails two of them. It
+    // is also of a kind that nobody has looked at, and is given DMA memory.
+    let mut fails = spdk.open("EE_Small").unwrap();
+    assert_eq!((fails.module(), fails.geometry().block_len), ("error", 512));
+    assert_eq!(fails.geometry().flush, FlushGuarantee::None);
+    let eio = Err(DeviceError::Io { code: 5 });
+    for (operation, result) in [
+        (Operation::Flush, eio),
+        (write(0, 1, 1, false), Ok(())),
+        (write(0, 2, 1, true), eio),
+        (write(0, 3, 1, true), Ok(())),
+        (Operation::Flush, Ok(())),
+    ] {
+        assert_eq!(run(&mut fails, vec![operation]).remove(0).result, result);
+    }
+    assert_eq!(read(&mut fails, 0, 1), [3; 4096]);
+
+    // Closed while requests are in flight: they end first, and nothing is freed under SPDK's hands.
+    for round in 0..20 {
+        let mut device = spdk.open("A").unwrap();
+        for block in 0..30 {
+            device.submit(Request { tag: 0, operation: write(block, round, 2, false) }).unwrap();
+        }
+        drop(device);
+        assert_eq!(read(&mut spdk.open("A").unwrap(), 1, 30), [round; 30 * 4096]);
+    }
+
+    let Err(SpdkError::Missing { others, .. }) = spdk.open("N") else { panic!("no such bdev") };
+    assert_eq!(others.len(), 5);
+    assert!(matches!(Spdk::start(&options), Err(SpdkError::Again)));
+}
+
 /// Whether the host, not the code, is why there is no ring or no direct I/O.
 fn is_refusal(error: &std::io::Error) -> bool {
     // EPERM, EINVAL (no O_DIRECT, as on tmpfs), ENOSYS.
