@@ -26,6 +26,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 
 use crate::bucket;
+use crate::draws::Draws;
 use crate::edges::Edges;
 
 /// Column families by their numbers in the batch. RocksDB numbers them in the order of creation.
@@ -85,6 +86,8 @@ pub struct Batch {
     sorted_len: usize,
     /// What is known of sorted sets, writes of this batch included.
     pub(crate) edges: Edges,
+    /// Members of sets that are popped next, writes of this batch included.
+    pub(crate) draws: Draws,
 }
 
 /// Where the latest record of a key lies in the batch.
@@ -145,6 +148,7 @@ impl Batch {
             elements: Vec::new(),
             sorted_len: 0,
             edges: Edges::default(),
+            draws: Draws::default(),
         }
     }
 
@@ -244,6 +248,10 @@ impl Batch {
     /// Adds the removal of `prefix + element` in `data` or `score`.
     pub fn delete_element(&mut self, family: Family, prefix: &[u8], element: &[u8]) {
         let key = self.record(RECORD_DELETE, family, &[prefix, element]);
+        let key_bytes = &self.bytes[key.start as usize..key.end as usize];
+        if family == Family::Data {
+            self.draws.removed(key_bytes);
+        }
         self.note(family, key, 0..0);
     }
 
@@ -291,6 +299,9 @@ impl Batch {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
             if family == Family::Score && tag == RECORD_PUT && !bucket::is_page_key(key) {
                 self.edges.added(key);
+            }
+            if family == Family::Data && tag == RECORD_DELETE {
+                self.draws.removed(key);
             }
             if matches!(family, Family::Data | Family::Score) && is_left_out(key) {
                 continue;

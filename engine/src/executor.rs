@@ -16,7 +16,6 @@ use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::collection::members::Candidates;
 use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
@@ -190,8 +189,6 @@ pub struct Executor {
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
-    /// Members that SPOP takes next.
-    pub(crate) candidates: Candidates,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -269,7 +266,6 @@ impl Executor {
             are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
-            candidates: Candidates::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -594,10 +590,10 @@ impl Executor {
         }
         if !committed && !self.batch.is_empty() {
             self.batch.edges.clear();
+            self.batch.draws.clear();
         }
         self.batch.clear();
         self.ahead.clear();
-        self.candidates.clear();
         self.batch_number += 1;
         self.is_sealed = false;
         if !self.is_shared {

@@ -35,6 +35,7 @@ pub mod command;
 pub mod compact;
 pub mod counts;
 mod device;
+mod draws;
 mod edges;
 pub mod element;
 pub mod engine;
