@@ -18,7 +18,8 @@
 //! ([`Batch::sort_elements`]), each once: what was added since is sorted in.
 //!
 //! A meta entry that is written again and again in one iteration (the count of a large collection)
-//! keeps its one record, whose value is overwritten ([`Batch::overwrite_meta`]).
+//! keeps its one record, whose value is overwritten ([`Batch::overwrite_meta`]), and so do the counts of
+//! a sorted set's page.
 
 use std::ops::Range;
 
@@ -209,10 +210,18 @@ impl Batch {
     /// long. `false`: nothing was done. Only where nobody needs to tell the two writes apart: see
     /// [`Batch::records_since`] and [`Batch::take_back`].
     pub fn overwrite_meta(&mut self, meta_key: &[u8], parts: &[&[u8]]) -> bool {
+        self.overwrite(Family::Meta, meta_key, parts)
+    }
+
+    /// As [`Batch::overwrite_meta`], for an element given by its whole key.
+    pub fn overwrite_element(&mut self, family: Family, key: &[u8], value: &[u8]) -> bool {
+        self.overwrite(family, key, &[value])
+    }
+
+    fn overwrite(&mut self, family: Family, key: &[u8], parts: &[&[u8]]) -> bool {
         let Self { bytes, overlay, hasher, .. } = self;
-        let hash = hash_of(hasher, Family::Meta, meta_key);
-        let is_it =
-            |latest: &Latest| latest.family == Family::Meta && latest.key(bytes) == meta_key;
+        let hash = hash_of(hasher, family, key);
+        let is_it = |latest: &Latest| latest.family == family && latest.key(bytes) == key;
         let Some(latest) = overlay.find(hash, is_it) else { return false };
         let (start, end) = (latest.value_start as usize, latest.value_end as usize);
         let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -249,8 +258,10 @@ impl Batch {
     pub fn delete_element(&mut self, family: Family, prefix: &[u8], element: &[u8]) {
         let key = self.record(RECORD_DELETE, family, &[prefix, element]);
         let key_bytes = &self.bytes[key.start as usize..key.end as usize];
-        if family == Family::Data {
-            self.draws.removed(key_bytes);
+        match family {
+            Family::Data => self.draws.removed(key_bytes),
+            Family::Score => self.edges.removed(key_bytes),
+            Family::Meta | Family::Expiry | Family::System => {}
         }
         self.note(family, key, 0..0);
     }
@@ -299,6 +310,9 @@ impl Batch {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
             if family == Family::Score && tag == RECORD_PUT && !bucket::is_page_key(key) {
                 self.edges.added(key);
+            }
+            if family == Family::Score && tag == RECORD_DELETE {
+                self.edges.removed(key);
             }
             if family == Family::Data && tag == RECORD_DELETE {
                 self.draws.removed(key);

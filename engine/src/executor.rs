@@ -16,6 +16,7 @@ use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
+use crate::command::zset::buckets::Kept;
 use crate::command::{self, CommandError, CommandSpec, Context, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::engine::Engine;
@@ -189,6 +190,8 @@ pub struct Executor {
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
+    /// Pages of sorted sets that were changed last.
+    pub(crate) kept_buckets: Kept,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -266,6 +269,7 @@ impl Executor {
             are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
+            kept_buckets: Kept::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -591,6 +595,7 @@ impl Executor {
         if !committed && !self.batch.is_empty() {
             self.batch.edges.clear();
             self.batch.draws.clear();
+            self.kept_buckets.clear();
         }
         self.batch.clear();
         self.ahead.clear();

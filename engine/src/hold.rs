@@ -147,6 +147,7 @@ impl Executor {
         debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
         let mark = self.batch.mark();
         self.batch.append(&built.batch);
+        self.kept_buckets.clear();
         self.learn_from(std::mem::take(&mut built.batch), &stripes);
         self.touch(mark, client.id);
         self.changes.merge(&built.changes);

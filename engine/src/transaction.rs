@@ -162,6 +162,7 @@ impl Executor {
     /// Takes back all writes since then.
     pub(crate) fn take_back(&mut self, savepoint: Savepoint) {
         self.batch.take_back(savepoint.batch);
+        self.kept_buckets.clear();
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
         self.outgoing.truncate(savepoint.outgoing);

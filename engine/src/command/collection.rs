@@ -201,6 +201,23 @@ impl Context<'_> {
         result
     }
 
+    /// Writes a page of a sorted set, over what the open batch has of it if it can.
+    pub(crate) fn write_page(&mut self, prefix: &[u8], page_key: &[u8], value: &[u8]) {
+        // A transaction may be taken back to what was there before it.
+        if !self.exec.in_transaction {
+            let mut key = std::mem::take(&mut self.exec.index_key);
+            key.clear();
+            key.extend_from_slice(prefix);
+            key.extend_from_slice(page_key);
+            let is_done = self.exec.batch.overwrite_element(Family::Score, &key, value);
+            self.exec.index_key = key;
+            if is_done {
+                return;
+            }
+        }
+        self.exec.batch.put_element(Family::Score, prefix, page_key, value);
+    }
+
     fn element_at<R>(
         &mut self,
         family: Family,
