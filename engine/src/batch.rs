@@ -489,6 +489,23 @@ impl Batch {
         self.elements.iter().map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
     }
 
+    /// The keys of the elements in `data`.
+    pub(crate) fn data_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let is_data = |(family, _): &&(Family, Range<u32>)| *family == Family::Data;
+        let elements = self.elements.iter().filter(is_data);
+        elements.map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+    }
+
+    /// Whether the batch writes or removes an element of a family with a key from `begin` to before
+    /// `end`.
+    pub(crate) fn has_elements(&mut self, family: Family, begin: &[u8], end: &[u8]) -> bool {
+        if self.elements.is_empty() {
+            return false;
+        }
+        self.sort_elements();
+        self.pending_range(family, begin, end).next().is_some()
+    }
+
     /// All meta keys of the batch and what it says of them.
     pub fn all_pending(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
         self.keys.iter().filter_map(|key| {

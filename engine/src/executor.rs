@@ -582,6 +582,16 @@ impl Executor {
                 Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
             }
         }
+        for key in self.batch.data_keys() {
+            self.cache.forget_chunk(key);
+            if self.cache.has_members(key) {
+                let value = match self.batch.pending_element(Family::Data, key) {
+                    Some(Pending::Put(value)) if committed => Some(value),
+                    _ => None,
+                };
+                self.cache.change_member(key, value, epoch_of(key));
+            }
+        }
         for (key, pending) in self.batch.pending_pages() {
             match pending {
                 Pending::Put(value) if committed => self.cache.put_page(key, value, epoch_of(key)),

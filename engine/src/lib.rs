@@ -30,6 +30,7 @@ pub mod batch;
 pub mod bucket;
 pub mod cache;
 pub mod check;
+pub mod chunk;
 pub mod client;
 pub mod command;
 pub mod compact;
