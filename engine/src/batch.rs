@@ -18,7 +18,8 @@
 //! ([`Batch::sort_elements`]), each once: what was added since is sorted in.
 //!
 //! A meta entry that is written again and again in one iteration (the count of a large collection)
-//! keeps its one record, whose value is overwritten ([`Batch::overwrite_meta`]).
+//! keeps its one record, whose value is overwritten ([`Batch::overwrite_meta`]), and so do the counts of
+//! a sorted set's page.
 
 use std::ops::Range;
 
@@ -26,6 +27,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 
 use crate::bucket;
+use crate::draws::Draws;
 use crate::edges::Edges;
 
 /// Column families by their numbers in the batch. RocksDB numbers them in the order of creation.
@@ -85,6 +87,8 @@ pub struct Batch {
     sorted_len: usize,
     /// What is known of sorted sets, writes of this batch included.
     pub(crate) edges: Edges,
+    /// Members of sets that are popped next, writes of this batch included.
+    pub(crate) draws: Draws,
 }
 
 /// Where the latest record of a key lies in the batch.
@@ -145,6 +149,7 @@ impl Batch {
             elements: Vec::new(),
             sorted_len: 0,
             edges: Edges::default(),
+            draws: Draws::default(),
         }
     }
 
@@ -205,10 +210,18 @@ impl Batch {
     /// long. `false`: nothing was done. Only where nobody needs to tell the two writes apart: see
     /// [`Batch::records_since`] and [`Batch::take_back`].
     pub fn overwrite_meta(&mut self, meta_key: &[u8], parts: &[&[u8]]) -> bool {
+        self.overwrite(Family::Meta, meta_key, parts)
+    }
+
+    /// As [`Batch::overwrite_meta`], for an element given by its whole key.
+    pub fn overwrite_element(&mut self, family: Family, key: &[u8], value: &[u8]) -> bool {
+        self.overwrite(family, key, &[value])
+    }
+
+    fn overwrite(&mut self, family: Family, key: &[u8], parts: &[&[u8]]) -> bool {
         let Self { bytes, overlay, hasher, .. } = self;
-        let hash = hash_of(hasher, Family::Meta, meta_key);
-        let is_it =
-            |latest: &Latest| latest.family == Family::Meta && latest.key(bytes) == meta_key;
+        let hash = hash_of(hasher, family, key);
+        let is_it = |latest: &Latest| latest.family == family && latest.key(bytes) == key;
         let Some(latest) = overlay.find(hash, is_it) else { return false };
         let (start, end) = (latest.value_start as usize, latest.value_end as usize);
         let len: usize = parts.iter().map(|part| part.len()).sum();
@@ -244,6 +257,12 @@ impl Batch {
     /// Adds the removal of `prefix + element` in `data` or `score`.
     pub fn delete_element(&mut self, family: Family, prefix: &[u8], element: &[u8]) {
         let key = self.record(RECORD_DELETE, family, &[prefix, element]);
+        let key_bytes = &self.bytes[key.start as usize..key.end as usize];
+        match family {
+            Family::Data => self.draws.removed(key_bytes),
+            Family::Score => self.edges.removed(key_bytes),
+            Family::Meta | Family::Expiry | Family::System => {}
+        }
         self.note(family, key, 0..0);
     }
 
@@ -291,6 +310,12 @@ impl Batch {
             assert_ne!(tag, RECORD_DELETE_RANGE, "a range in a batch of single keys");
             if family == Family::Score && tag == RECORD_PUT && !bucket::is_page_key(key) {
                 self.edges.added(key);
+            }
+            if family == Family::Score && tag == RECORD_DELETE {
+                self.edges.removed(key);
+            }
+            if family == Family::Data && tag == RECORD_DELETE {
+                self.draws.removed(key);
             }
             if matches!(family, Family::Data | Family::Score) && is_left_out(key) {
                 continue;
@@ -462,6 +487,23 @@ impl Batch {
     /// The keys of all elements in the batch.
     pub(crate) fn element_keys(&self) -> impl Iterator<Item = &[u8]> {
         self.elements.iter().map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+    }
+
+    /// The keys of the elements in `data`.
+    pub(crate) fn data_keys(&self) -> impl Iterator<Item = &[u8]> {
+        let is_data = |(family, _): &&(Family, Range<u32>)| *family == Family::Data;
+        let elements = self.elements.iter().filter(is_data);
+        elements.map(|(_, key)| &self.bytes[key.start as usize..key.end as usize])
+    }
+
+    /// Whether the batch writes or removes an element of a family with a key from `begin` to before
+    /// `end`.
+    pub(crate) fn has_elements(&mut self, family: Family, begin: &[u8], end: &[u8]) -> bool {
+        if self.elements.is_empty() {
+            return false;
+        }
+        self.sort_elements();
+        self.pending_range(family, begin, end).next().is_some()
     }
 
     /// All meta keys of the batch and what it says of them.

@@ -98,12 +98,17 @@ impl Root {
 
     /// Writes the extra to `out`, replacing what it held.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.clear();
-        out.push(self.level);
-        out.extend_from_slice(&self.page.to_be_bytes());
-        out.extend_from_slice(&self.next_page.to_be_bytes());
-        write_counts(&self.counts, out);
+        write_root(self.level, self.page, self.next_page, &self.counts, out);
     }
+}
+
+/// The same of a root in parts.
+pub fn write_root(level: u8, page: u32, next_page: u32, counts: &[u64], out: &mut Vec<u8>) {
+    out.clear();
+    out.push(level);
+    out.extend_from_slice(&page.to_be_bytes());
+    out.extend_from_slice(&next_page.to_be_bytes());
+    write_counts(counts, out);
 }
 
 /// Reads the counts of a page, of which there is one at least.

@@ -1,7 +1,7 @@
-//! The hot-key cache of one worker: whole meta values, and pages of large sorted sets
-//! ([`crate::bucket`]), in front of RocksDB.
+//! The hot-key cache of one worker: whole meta values; of large collections fields and members with what
+//! is stored for them, pages of sorted sets ([`crate::bucket`]) and chunks of lists ([`crate::list_chunk`]).
 //!
-//! Per entry and not per block, bounded in bytes, scan resistant (`quick_cache`, an S3-FIFO
+//! In front of RocksDB, per entry and not per block, bounded in bytes, scan resistant (`quick_cache`, an S3-FIFO
 //! variant). An entry is valid while its stripe's epoch is the one it was cached under, see
 //! [`crate::stripe`]. The commit path updates it from the batch's own keys, never a command.
 
@@ -9,11 +9,19 @@ use ahash::RandomState;
 use quick_cache::unsync::{Cache as QuickCache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
+use crate::{element, list_chunk};
+
 /// Values longer than this are not cached: they would push out too much.
 pub const VALUE_LEN_MAX: usize = 64 * 1024;
 /// What an entry costs beyond the bytes of its key and value (slots, hash table, allocator
 /// rounding).
 pub const ENTRY_OVERHEAD_BYTES: usize = 96;
+/// Words of a [`Filter`].
+const FILTER_WORDS: usize = 1 << 10;
+/// What tells members from pages and chunks.
+const MEMBER_NUMBER: u64 = 1 << 32;
+/// An odd factor, 2^64 over the golden ratio: spreads what belongs to one key.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[derive(Debug)]
 struct Entry {
@@ -57,6 +65,10 @@ impl Weighter<u64, Entry> for ByteWeighter {
 #[derive(Debug)]
 pub struct Cache {
     inner: QuickCache<u64, Entry, ByteWeighter, RandomState>,
+    /// Keys of which chunks may be cached.
+    chunked: Filter,
+    /// Keys of which fields or members may be.
+    named: Filter,
     /// Lookups that found a valid entry.
     pub hits: u64,
     /// Lookups that did not.
@@ -78,7 +90,8 @@ impl Cache {
             RandomState::new(),
             DefaultLifecycle::default(),
         );
-        Self { inner, hits: 0, misses: 0 }
+        let (chunked, named) = (Filter::default(), Filter::default());
+        Self { inner, chunked, named, hits: 0, misses: 0 }
     }
 
     /// The value cached under `epoch`.
@@ -119,6 +132,61 @@ impl Cache {
         self.put_at(page_place(key), key, value, epoch);
     }
 
+    /// The chunk of a list, as [`Cache::page`].
+    pub fn chunk(&self, key: &[u8], epoch: u32) -> Option<&[u8]> {
+        if self.chunked.has(key) { self.page(key, epoch) } else { None }
+    }
+
+    /// Caches a chunk of a list, as [`Cache::put`] does.
+    pub fn put_chunk(&mut self, key: &[u8], value: &[u8], epoch: u32) {
+        self.chunked.add(key);
+        self.put_at(page_place(key), key, value, epoch);
+    }
+
+    /// An element of `data` with this key is written or removed: forgets its chunk, if it is a list's.
+    pub fn forget_chunk(&mut self, element_key: &[u8]) {
+        if self.chunked.has(element_key) {
+            let number = list_chunk::number_of_key(element_key);
+            self.inner.remove(&place_of(element_key, number));
+        }
+    }
+
+    /// What is cached of a field or member, given by its key in `data`; not counted as a hit or a miss.
+    pub fn member(&self, key: &[u8], epoch: u32) -> Option<&[u8]> {
+        if !self.named.has(key) {
+            return None;
+        }
+        let entry = self.inner.get(&member_place(key)).filter(|entry| entry.epoch == epoch);
+        entry.and_then(|entry| entry.value_of(key))
+    }
+
+    /// Caches a field or member, as [`Cache::put`] does.
+    pub fn put_member(&mut self, key: &[u8], value: &[u8], epoch: u32) {
+        self.named.add(key);
+        self.put_at(member_place(key), key, value, epoch);
+    }
+
+    /// Whether any field or member of a collection may be cached, given by a key of its elements.
+    pub fn has_members(&self, key: &[u8]) -> bool {
+        self.named.has(key)
+    }
+
+    /// A field or member is written, or removed (`None`): changes what is cached of it, if anything is.
+    pub fn change_member(&mut self, key: &[u8], value: Option<&[u8]>, epoch: u32) {
+        let place = member_place(key);
+        let value = value.filter(|value| value.len() <= VALUE_LEN_MAX);
+        match (self.inner.get_mut(&place), value) {
+            (None, _) => {}
+            (Some(mut entry), Some(value)) if entry.value_of(key).is_some() => {
+                entry.set(key, value, epoch);
+            }
+            (Some(entry), _) => {
+                drop(entry);
+                self.inner.remove(&place);
+            }
+        }
+    }
+
     fn put_at(&mut self, place: u64, meta_key: &[u8], value: &[u8], epoch: u32) {
         if value.len() > VALUE_LEN_MAX {
             self.inner.remove(&place);
@@ -146,6 +214,8 @@ impl Cache {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.inner.clear();
+        self.chunked = Filter::default();
+        self.named = Filter::default();
     }
 
     /// Bytes in use and entries.
@@ -166,9 +236,46 @@ fn place(meta_key: &[u8]) -> u64 {
 
 /// Where a page is cached: its key ends with what tells it from others of its key.
 fn page_place(key: &[u8]) -> u64 {
-    let page = key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-    // An odd factor, 2^64 over the golden ratio, spreads the pages of one key.
-    place(key) ^ page.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    place_of(key, key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+}
+
+/// Where a page or a chunk of a key is cached.
+fn place_of(key: &[u8], number: u64) -> u64 {
+    place(key) ^ number.wrapping_mul(GOLDEN_RATIO)
+}
+
+/// Where a field or member is cached: its element begins with its hash.
+fn member_place(key: &[u8]) -> u64 {
+    let hash = element::of_key(key).and_then(|element| element.first_chunk());
+    let hash = hash.map_or(0, |hash| u32::from_be_bytes(*hash));
+    // No page and no chunk has such a number.
+    place_of(key, MEMBER_NUMBER | u64::from(hash))
+}
+
+/// Which keys something was cached of, so that what concerns others need not look for it: by a bit for
+/// each of many keys. Empty until there is one.
+#[derive(Debug, Default)]
+struct Filter(Vec<u64>);
+
+impl Filter {
+    fn place_of(key: &[u8]) -> (usize, u64) {
+        // The high bits are the good ones.
+        let bit = place(key).wrapping_mul(GOLDEN_RATIO) >> 48;
+        (usize::try_from(bit / 64).unwrap_or(0) % FILTER_WORDS, 1 << (bit % 64))
+    }
+
+    fn add(&mut self, key: &[u8]) {
+        let (word, bit) = Self::place_of(key);
+        self.0.resize(FILTER_WORDS, 0);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        let (word, bit) = Self::place_of(key);
+        self.0.get(word).is_some_and(|word| word & bit != 0)
+    }
 }
 
 #[cfg(test)]
@@ -224,6 +331,46 @@ mod tests {
         assert_eq!(cache.get(b"12345678key", 0), Some(&b"meta"[..]));
         cache.remove_page(&key(7));
         assert_eq!(cache.page(&key(7), 0), None);
+    }
+
+    // What could break: a chunk that stays although one of its elements is another one.
+    #[test]
+    fn writing_an_element_of_a_list_ends_its_chunk() {
+        let mut cache = Cache::new(1 << 20);
+        let key = |number: u64| [&b"12345678list"[..], &number.to_be_bytes()].concat();
+        cache.forget_chunk(&key(40));
+        for number in [1, 2] {
+            cache.put_chunk(&key(number), b"chunk", 0);
+        }
+        cache.forget_chunk(&key(40));
+        assert_eq!((cache.chunk(&key(1), 0), cache.chunk(&key(2), 0)), (None, Some(&b"chunk"[..])));
+        cache.clear();
+        assert_eq!(cache.chunk(&key(2), 0), None);
+    }
+
+    #[test]
+    fn a_member_that_is_cached_changes_with_what_is_written() {
+        let mut cache = Cache::new(1 << 20);
+        let key = |member: &str| {
+            let (mut meta, mut key, mut element) = (Vec::new(), Vec::new(), Vec::new());
+            crate::key::write_meta_key(&mut meta, 3, b"hash");
+            element::write_prefix(&mut key, &meta, 7);
+            element::write_member(&mut element, member.as_bytes());
+            [key, element].concat()
+        };
+        assert!(!cache.has_members(&key("a")));
+        cache.put_member(&key("a"), b"1", 4);
+        cache.put_member(&key("b"), b"2", 4);
+        assert!(cache.has_members(&key("c")));
+        cache.change_member(&key("a"), Some(b"3"), 5);
+        cache.change_member(&key("b"), None, 5);
+        cache.change_member(&key("c"), Some(b"4"), 5);
+        assert_eq!(cache.member(&key("a"), 5), Some(&b"3"[..]));
+        for (member, epoch) in [("a", 4), ("b", 4), ("b", 5), ("c", 5)] {
+            assert_eq!(cache.member(&key(member), epoch), None, "{member} {epoch}");
+        }
+        cache.change_member(&key("a"), Some(&vec![0; VALUE_LEN_MAX + 1]), 5);
+        assert_eq!(cache.member(&key("a"), 5), None);
     }
 
     #[test]

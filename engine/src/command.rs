@@ -58,7 +58,7 @@ mod tenant;
 mod text;
 mod tracking;
 pub(crate) mod transaction;
-mod zset;
+pub(crate) mod zset;
 
 pub use error::CommandError;
 pub(crate) use spec::Handler;

@@ -79,6 +79,11 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
 /// held.
 pub fn write_member(out: &mut Vec<u8>, member: &[u8]) {
     out.clear();
+    append_member(out, member);
+}
+
+/// Appends the element of an unordered member to `out`.
+pub fn append_member(out: &mut Vec<u8>, member: &[u8]) {
     out.extend_from_slice(&key::hash(member).to_be_bytes());
     out.extend_from_slice(member);
 }

@@ -17,7 +17,7 @@ use crate::ahead::{Ahead, NewVersion};
 use crate::batch::{Batch, Family, Pending};
 use crate::cache::Cache;
 use crate::client::Client;
-use crate::command::collection::members::Candidates;
+use crate::command::zset::buckets::Kept;
 use crate::command::{self, CommandError, CommandSpec, Context, Flags, Group, Handler, Old, Stop};
 use crate::counts::Changes;
 use crate::databases::Exchange;
@@ -27,7 +27,7 @@ use crate::job::{Job, Purpose};
 use crate::key::{self, MetaKey};
 use crate::mail::Outgoing;
 use crate::pubsub::Local;
-use crate::store::{Found, Frozen, StoreError, Tier, Written};
+use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::{Known, Stripes};
 use crate::tenant::LocalTenants;
 use crate::tracking::{self, Tracked};
@@ -38,6 +38,7 @@ mod stats;
 pub use park::fetch_too;
 pub use stats::{CacheUsage, ExecutorStats};
 
+mod commit;
 mod page;
 mod park;
 mod reads;
@@ -204,8 +205,8 @@ pub struct Executor {
     pub(crate) value: Vec<u8>,
     /// What a handler of several keys found at each before it began to write.
     pub(crate) prepared: Vec<Old>,
-    /// Members that SPOP takes next.
-    pub(crate) candidates: Candidates,
+    /// Pages of sorted sets that were changed last.
+    pub(crate) kept_buckets: Kept,
     /// State of [`Executor::next_random`].
     random: u64,
     /// Counters.
@@ -287,7 +288,7 @@ impl Executor {
             are_known: Vec::new(),
             value: Vec::new(),
             prepared: Vec::new(),
-            candidates: Candidates::default(),
+            kept_buckets: Kept::default(),
             random: seed,
             stats: ExecutorStats::default(),
         }
@@ -530,136 +531,6 @@ impl Executor {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
-    }
-
-    /// Writes in the open batch.
-    pub fn write_count(&self) -> u64 {
-        self.batch.writes()
-    }
-
-    /// Whether [`Executor::commit`] has something to do.
-    pub fn has_writes(&self) -> bool {
-        let is_open = self.is_batch_open && self.holds.is_empty();
-        !self.batch.is_empty() || !self.latched.is_empty() || is_open || self.holds_exclusive
-    }
-
-    /// Whether the reply of the last command may depend on what becomes of the open batch: of commands
-    /// that only read, those that met something of it.
-    pub fn leans_on_batch(&self) -> bool {
-        self.leans_on_batch
-    }
-
-    /// Whether the batch should be committed before the next command.
-    pub fn wants_commit(&self) -> bool {
-        self.commit_requested || self.batch.is_full()
-    }
-
-    /// Commits the writes since the last commit.
-    pub fn commit(&mut self) -> CommitOutcome {
-        self.commit_requested = false;
-        if self.batch.is_empty() {
-            self.settle_mail(true);
-            self.finish(false);
-            return CommitOutcome::Nothing;
-        }
-        if !self.is_sealed {
-            self.is_sealed = true;
-            self.changes.write(&self.engine.counts, self.id, &mut self.batch);
-        }
-        match self.engine.store.write(self.batch.as_bytes()) {
-            Ok(Written::Yes) => {
-                let ticket = self.engine.next_ticket();
-                self.changes.apply(&self.engine.counts, self.id);
-                self.settle_mail(true);
-                self.invalidate_written();
-                self.call_waiting(true);
-                self.finish_exchanges(true);
-                self.finish(true);
-                CommitOutcome::Committed { ticket }
-            }
-            Ok(Written::Stalled) => CommitOutcome::Stalled,
-            Err(error) => {
-                self.engine.note_failure(&error);
-                self.give_up_batch();
-                CommitOutcome::Failed(error)
-            }
-        }
-    }
-
-    /// Forgets the writes since the last commit, which failed or was put off for too long.
-    pub fn give_up_batch(&mut self) {
-        self.changes.clear();
-        self.settle_mail(false);
-        self.writers.clear();
-        self.call_waiting(false);
-        self.finish_exchanges(false);
-        self.finish(false);
-    }
-
-    /// Updates the cache, releases the latches and forgets the batch.
-    fn finish(&mut self, committed: bool) {
-        let emptied = std::mem::take(&mut self.empties_tables);
-        self.emptied.clear();
-        if emptied {
-            self.cache.clear();
-            if self.is_shared {
-                self.engine.stripes.invalidate_all();
-            }
-        }
-        let mut epoch_of = |key: &[u8]| {
-            if !self.is_shared {
-                return 0;
-            }
-            // The batch holds the latch, and saw this version when it took it.
-            let stripe = stripe_of(key);
-            let version = self.engine.stripes.version(stripe, self.id);
-            self.known.epoch(stripe, version.unwrap_or_default())
-        };
-        for (meta_key, pending) in self.batch.all_pending() {
-            match pending {
-                Pending::Put(value) if committed => {
-                    self.cache.put(meta_key, value, epoch_of(meta_key));
-                }
-                Pending::Put(_) | Pending::Deleted => self.cache.remove(meta_key),
-            }
-        }
-        for (key, pending) in self.batch.pending_pages() {
-            match pending {
-                Pending::Put(value) if committed => self.cache.put_page(key, value, epoch_of(key)),
-                Pending::Put(_) | Pending::Deleted => self.cache.remove_page(key),
-            }
-        }
-        let earliest = std::mem::replace(&mut self.earliest_deadline_ms, u64::MAX);
-        if committed {
-            self.engine.lower_expiry_floor(earliest);
-        }
-        if !committed && !self.batch.is_empty() {
-            self.batch.edges.clear();
-        }
-        self.batch.clear();
-        self.ahead.clear();
-        self.candidates.clear();
-        self.batch_number += 1;
-        self.is_sealed = false;
-        if !self.is_shared {
-            return;
-        }
-        for stripe in self.latched.drain(..) {
-            let version = self.engine.stripes.release(stripe, self.id);
-            self.known.wrote(stripe, version);
-        }
-        // What is held keeps FLUSHALL waiting.
-        if self.is_batch_open && self.holds.is_empty() {
-            self.is_batch_open = false;
-            self.engine.stripes.close_batch(self.id);
-        }
-        // A command that still waits for exclusive mode asked for it in this iteration too; one
-        // whose client is gone did not, and must not keep the others waiting.
-        if self.holds_exclusive && (emptied || !self.asked_exclusive) {
-            self.holds_exclusive = false;
-            self.engine.stripes.end_exclusive(self.id);
-        }
-        self.asked_exclusive = false;
     }
 
     /// Finds the raw meta value of the key in `self.meta_key` and hands it to `f`.

@@ -113,8 +113,8 @@ impl Executor {
         hold.built
     }
 
-    /// What the pool found of sorted sets to which nobody could write since.
-    fn learn_edges(&mut self, built: &Batch, stripes: &[usize]) {
+    /// What the pool found of sets and sorted sets to which nobody could write since.
+    fn learn_from(&mut self, built: Batch, stripes: &[usize]) {
         for (prefix, first, last) in built.edges.all() {
             if !stripes.contains(&stripe_of(prefix)) {
                 continue;
@@ -124,6 +124,13 @@ impl Executor {
                 if !key.is_empty() {
                     self.batch.edges.learn(prefix, epoch, key, is_last);
                 }
+            }
+        }
+        for (prefix, members, cursor) in built.draws.into_all() {
+            if stripes.contains(&stripe_of(&prefix))
+                && let Some(epoch) = self.epoch_of(&prefix)
+            {
+                self.batch.draws.learn(&prefix, epoch, members, cursor);
             }
         }
     }
@@ -140,7 +147,8 @@ impl Executor {
         debug_assert!(!self.is_sealed(), "{} is tried only in an open batch", spec.full_name);
         let mark = self.batch.mark();
         self.batch.append(&built.batch);
-        self.learn_edges(&built.batch, &stripes);
+        self.kept_buckets.clear();
+        self.learn_from(std::mem::take(&mut built.batch), &stripes);
         self.touch(mark, client.id);
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);

@@ -32,6 +32,11 @@ fn without_sign_of_zero(score: f64) -> f64 {
 /// Writes the element of a member in `score`, replacing what `out` held.
 pub fn write_element(out: &mut Vec<u8>, score: f64, member: &[u8]) {
     out.clear();
+    append_element(out, score, member);
+}
+
+/// Appends the element of a member in `score` to `out`.
+pub fn append_element(out: &mut Vec<u8>, score: f64, member: &[u8]) {
     out.extend_from_slice(&rank(score).to_be_bytes());
     out.extend_from_slice(member);
 }

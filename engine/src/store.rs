@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rocksdb::perf::{PerfContext, PerfMetric};
 use rocksdb::{
     BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator,
     ErrorKind, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
@@ -484,6 +485,12 @@ impl Frozen<'_> {
         reads.set_async_io(true);
         self.store.db.raw_iterator_cf_opt(self.store.family(family), reads)
     }
+}
+
+/// Records of removals that iterators of this thread have stepped over so far.
+pub fn removed_skipped() -> u64 {
+    // RocksDB counts this unless it is told not to.
+    PerfContext::default().metric(PerfMetric::InternalDeleteSkippedCount)
 }
 
 /// What stopped an iterator: `Ok(true)`: nothing, it is at its end; `Ok(false)`: only the device

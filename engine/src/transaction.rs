@@ -171,8 +171,7 @@ impl Executor {
     /// Takes back all writes since then.
     pub(crate) fn take_back(&mut self, savepoint: Savepoint) {
         self.batch.take_back(savepoint.batch);
-        // They may be members that are gone now.
-        self.candidates.clear();
+        self.kept_buckets.clear();
         self.changes = savepoint.changes;
         self.earliest_deadline_ms = savepoint.earliest_deadline_ms;
         self.outgoing.truncate(savepoint.outgoing);

@@ -21,6 +21,9 @@ pub struct Reply<'a> {
     protocol: Protocol,
 }
 
+/// Bytes around those of a bulk string: a dollar sign, up to twenty digits, two line ends.
+const BULK_OVERHEAD_BYTES_MAX: usize = 25;
+
 impl<'a> Reply<'a> {
     /// A writer that appends to `out`.
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
@@ -89,6 +92,7 @@ impl<'a> Reply<'a> {
 
     /// A bulk string.
     pub fn bulk(&mut self, bytes: &[u8]) {
+        self.out.reserve(bytes.len() + BULK_OVERHEAD_BYTES_MAX);
         self.header(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
@@ -209,6 +213,17 @@ impl<'a> Reply<'a> {
     }
 
     fn prefixed(&mut self, kind: u8, value: i64) {
+        // One or two digits, as lengths mostly have, at once.
+        match u8::try_from(value) {
+            Ok(value @ 0..=9) => {
+                return self.out.extend_from_slice(&[kind, b'0' + value, b'\r', b'\n']);
+            }
+            Ok(value @ 10..=99) => {
+                let (tens, ones) = (b'0' + value / 10, b'0' + value % 10);
+                return self.out.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
+            }
+            _ => {}
+        }
         self.out.push(kind);
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.out.extend_from_slice(b"\r\n");
@@ -223,6 +238,13 @@ mod tests {
         let mut out = Vec::new();
         write(&mut Reply::new(&mut out, protocol));
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_any_length_are_whole() {
+        for value in [0, 9, 10, 42, 99, 100, 255, 256, -1, -10, i64::MAX, i64::MIN] {
+            assert_eq!(written(Protocol::Resp2, |reply| reply.int(value)), format!(":{value}\r\n"));
+        }
     }
 
     fn everything(reply: &mut Reply<'_>) {

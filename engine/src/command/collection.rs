@@ -43,14 +43,14 @@ pub(super) struct Budget {
 
 impl Budget {
     /// On a worker, in one command: well below a millisecond.
-    pub(super) const WORKER: Self = Self { elements: 1024, bytes: 64 << 10, text_bytes: 1 << 20 };
+    pub(super) const WORKER: Self = Self { elements: 1024, bytes: 128 << 10, text_bytes: 1 << 20 };
     /// On the pool: what a reply or a batch may keep in memory.
     pub(super) const POOL: Self =
         Self { elements: usize::MAX, bytes: 512 << 20, text_bytes: chunk::STRING_LEN_MAX };
     /// Bounded by other means.
     const UNBOUNDED: Self = Self { elements: usize::MAX, bytes: usize::MAX, text_bytes: u64::MAX };
 
-    fn spend(&mut self, bytes: usize) -> bool {
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
         if self.elements == 0 || self.bytes < bytes {
             return false;
         }
@@ -238,6 +238,23 @@ impl Context<'_> {
         result
     }
 
+    /// Writes a page of a sorted set, over what the open batch has of it if it can.
+    pub(crate) fn write_page(&mut self, prefix: &[u8], page_key: &[u8], value: &[u8]) {
+        // A transaction may be taken back to what was there before it.
+        if !self.exec.in_transaction {
+            let mut key = std::mem::take(&mut self.exec.index_key);
+            key.clear();
+            key.extend_from_slice(prefix);
+            key.extend_from_slice(page_key);
+            let is_done = self.exec.batch.overwrite_element(Family::Score, &key, value);
+            self.exec.index_key = key;
+            if is_done {
+                return;
+            }
+        }
+        self.exec.batch.put_element(Family::Score, prefix, page_key, value);
+    }
+
     fn element_at<R>(
         &mut self,
         family: Family,
@@ -270,17 +287,25 @@ impl Context<'_> {
         Ok(found)
     }
 
-    /// The same for a field or member: what `data` holds under its name.
+    /// The same for a field or member: what `data` holds under its name, which the cache may have.
     pub(crate) fn member<R>(
         &mut self,
         prefix: &[u8],
         name: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
-        let mut element = std::mem::take(&mut self.exec.element);
-        element::write_member(&mut element, name);
-        let result = self.element(Family::Data, prefix, &element, f);
-        self.exec.element = element;
+        let mut key = std::mem::take(&mut self.exec.index_key);
+        key.clear();
+        key.extend_from_slice(prefix);
+        element::append_member(&mut key, name);
+        let result = match (self.exec.batch.pending_element(Family::Data, &key), self.source) {
+            (None, Source::Worker(tier)) => {
+                self.exec.element_reads += 1;
+                self.exec.committed_member(&key, tier, f)
+            }
+            (_, Source::Worker(_) | Source::Pool(_)) => self.element_at(Family::Data, &key, f),
+        };
+        self.exec.index_key = key;
         result
     }
 

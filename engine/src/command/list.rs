@@ -14,6 +14,7 @@ use crate::notify::Class;
 use edit::List;
 use read::Wanted;
 
+mod cached;
 mod edit;
 mod position;
 mod read;

@@ -18,7 +18,7 @@ use crate::score;
 
 pub(super) mod aggregate;
 pub(super) mod algebra;
-mod buckets;
+pub(crate) mod buckets;
 mod edit;
 pub(super) mod geo;
 mod number;

@@ -58,8 +58,16 @@ enum Op {
     PopMax,
     Push(bool, u8),
     Pop(bool),
+    /// So many elements at once.
+    PushMany(bool, u8),
+    /// From one position to another.
+    Range(u8, u8),
+    Replace(u8, u8),
+    /// Keeps the elements between two positions.
+    Trim(u8, u8),
     Increment,
     AddMember(u8),
+    RemoveMember(u8),
     PopMember,
     Commit,
     /// The other worker goes on.
@@ -73,10 +81,15 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::PopMin),
         3 => Just(Op::PopMax),
         3 => (any::<bool>(), any::<u8>()).prop_map(|(is_left, value)| Op::Push(is_left, value)),
-        2 => any::<bool>().prop_map(Op::Pop),
+        4 => any::<bool>().prop_map(Op::Pop),
+        2 => (any::<bool>(), 1_u8..60).prop_map(|(is_left, count)| Op::PushMany(is_left, count)),
+        4 => (0_u8..120, 0_u8..120).prop_map(|(start, stop)| Op::Range(start, stop)),
+        1 => (0_u8..120, any::<u8>()).prop_map(|(at, value)| Op::Replace(at, value)),
+        1 => (0_u8..6, 60_u8..255).prop_map(|(start, stop)| Op::Trim(start, stop)),
         2 => Just(Op::Increment),
         5 => (0_u8..60).prop_map(Op::AddMember),
-        3 => Just(Op::PopMember),
+        1 => (0_u8..60).prop_map(Op::RemoveMember),
+        4 => Just(Op::PopMember),
         3 => Just(Op::Commit),
         2 => Just(Op::Switch),
     ]
@@ -135,6 +148,42 @@ impl Model {
                 let popped = if *is_left { self.list.pop_front() } else { self.list.pop_back() };
                 assert_eq!(reply, Vec::from_iter(popped));
             }
+            Op::PushMany(is_left, number) => {
+                let values: Vec<String> = (0..*number).map(|it| format!("p{it}")).collect();
+                let name = if *is_left { "LPUSH" } else { "RPUSH" };
+                let reply = workers.ask(&format!("{name} l {}", values.join(" ")));
+                for value in values {
+                    if *is_left {
+                        self.list.push_front(value);
+                    } else {
+                        self.list.push_back(value);
+                    }
+                }
+                assert_eq!(reply, count(self.list.len()));
+            }
+            Op::Range(start, stop) => {
+                let reply = workers.ask(&format!("LRANGE l {start} {stop}"));
+                let (start, end) = (usize::from(*start), usize::from(*stop) + 1);
+                let end = end.min(self.list.len());
+                let start = start.min(end);
+                let expected: Vec<String> = self.list.range(start..end).cloned().collect();
+                assert_eq!(reply, expected);
+            }
+            Op::Replace(at, number) => {
+                let reply = workers.ask(&format!("LSET l {at} {number}"));
+                match self.list.get_mut(usize::from(*at)) {
+                    Some(value) => {
+                        *value = number.to_string();
+                        assert_eq!(reply, ["+OK"]);
+                    }
+                    None => assert!(reply[0].starts_with("-ERR"), "{reply:?}"),
+                }
+            }
+            Op::Trim(start, stop) => {
+                assert_eq!(workers.ask(&format!("LTRIM l {start} {stop}")), ["+OK"]);
+                self.list.truncate(usize::from(*stop) + 1);
+                self.list.drain(..usize::from(*start).min(self.list.len()));
+            }
             Op::Increment => {
                 self.counter += 1;
                 assert_eq!(workers.ask("INCR c"), [format!(":{}", self.counter)]);
@@ -143,6 +192,11 @@ impl Model {
                 let member = format!("m{number}");
                 let reply = workers.ask(&format!("SADD s {member}"));
                 assert_eq!(reply, count(usize::from(self.set.insert(member))));
+            }
+            Op::RemoveMember(number) => {
+                let member = format!("m{number}");
+                let reply = workers.ask(&format!("SREM s {member}"));
+                assert_eq!(reply, count(usize::from(self.set.remove(&member))));
             }
             Op::PopMember => {
                 let reply = workers.ask("SPOP s");
@@ -164,8 +218,9 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    // What could break: what a worker remembers of a queue's ends, or which members it pops next,
-    // when it, or another worker, writes there meanwhile; values that are overwritten in the batch.
+    // What could break: what a worker remembers of a queue's ends, of a list's elements, or which
+    // members it pops next, when it, or another worker, writes there meanwhile; values that are
+    // overwritten in the batch.
     #[test]
     fn queues_are_queues_within_and_across_batches(
         workers in 1_usize..3,
@@ -227,6 +282,61 @@ fn taking_the_first_does_not_step_over_all_that_were_taken() {
     // A table that was just written has blocks that are not in memory yet.
     let holds = workers.executors[0].stats.holds;
     assert!(holds < 200, "{holds} of 12000 were left to the pool");
+}
+
+// SPOP until nothing is left must not step over all that were taken again and again, nor leave that to
+// the pool, command by command.
+#[test]
+fn a_set_can_be_emptied_member_by_member() {
+    let mut workers = Workers::new(1);
+    for number in 0..12_000 {
+        workers.ask(&format!("SADD s m{number}"));
+    }
+    workers.commit();
+    let mut popped = BTreeSet::new();
+    for number in 0..12_000 {
+        popped.extend(workers.ask("SPOP s"));
+        if number % 100 == 0 {
+            workers.commit();
+        }
+    }
+    assert_eq!(popped.len(), 12_000);
+    assert_eq!((workers.ask("SPOP s").len(), workers.ask("EXISTS s")), (0, vec![":0".to_owned()]));
+    // A table that was just written has blocks that are not in memory yet.
+    let holds = workers.executors[0].stats.holds;
+    assert!(holds < 40, "{holds} of 12000 were left to the pool");
+}
+
+// What could break: a set that most members were taken from, where those that are left are taken in
+// order: what is added, or removed by name, meanwhile.
+#[test]
+fn a_sparse_set_gives_every_member_once() {
+    let mut workers = Workers::new(1);
+    for number in 0..6_000 {
+        workers.ask(&format!("SADD s m{number}"));
+    }
+    workers.commit();
+    let mut left: BTreeSet<String> = (0..6_000).map(|number| format!("m{number}")).collect();
+    let mut next = 6_000;
+    while !left.is_empty() {
+        let member = workers.ask("SPOP s").remove(0);
+        assert!(left.remove(&member), "{member} was not there");
+        match next % 7 {
+            0 => workers.commit(),
+            1 => {
+                let member = left.first().cloned().unwrap_or_default();
+                let reply = workers.ask(&format!("SREM s {member}"));
+                assert_eq!(reply, [format!(":{}", usize::from(left.remove(&member)))]);
+            }
+            2 if next < 9_000 => {
+                assert_eq!(workers.ask(&format!("SADD s m{next} {member}")), [":2"]);
+                left.extend([format!("m{next}"), member]);
+            }
+            _ => {}
+        }
+        next += 1;
+    }
+    assert!(workers.ask("SPOP s").is_empty());
 }
 
 /// Pearson's statistic of how often each of `counts` came, if all are as likely.

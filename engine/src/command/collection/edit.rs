@@ -260,6 +260,9 @@ impl Context<'_> {
         element::write_member(element, entry.name);
         self.exec.batch.put_element(Family::Data, &large.prefix, element, entry.value);
         large.body.count += u64::from(!is_there);
+        if !is_there && edit.kind == Kind::Set {
+            self.note_added(&large.prefix, entry.name, large.body.count);
+        }
         let limits = &self.exec.engine.limits;
         let encoding = checked(limits, edit.kind, encoding, large.body.count);
         edit.is_meta_changed |= !is_there || encoding != large.body.encoding;

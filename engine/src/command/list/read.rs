@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::cached::{Keep, is_streak, visit_cached};
 use super::edit::head;
 use crate::batch::Family;
 use crate::command::collection::{ElementRange, GoOn, Large, Shape};
@@ -45,7 +46,13 @@ pub(super) fn visit(
         None => Ok(()),
         Some((large, Wanted { range, is_reverse })) => {
             let head = head(&large.body)?;
-            visit_large(ctx, &large, head, range, is_reverse, visit)
+            let count = range.end.saturating_sub(range.start);
+            if is_reverse || count <= 1 || !ctx.is_on_worker() {
+                return visit_large(ctx, &large, head, range, is_reverse, visit);
+            }
+            let list = head..head + large.body.count;
+            let wanted = head + range.start..head + range.end;
+            visit_cached(ctx, &large, &list, wanted, Keep::IfRead, visit)
         }
     }
 }
@@ -92,6 +99,11 @@ pub(super) fn visit_large(
         return Ok(());
     }
     if missing == 1 {
+        let list = head..head + large.body.count;
+        if is_streak(ctx, large, &list, head + range.start) {
+            let wanted = head + range.start..head + range.end;
+            return visit_cached(ctx, large, &list, wanted, Keep::All, visit);
+        }
         ctx.element(Family::Data, &large.prefix, &begin, |found| match found {
             Some(value) => visit(value),
             None => Err(MetaError::Body.into()),

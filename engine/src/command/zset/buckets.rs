@@ -6,6 +6,10 @@
 //! too large or too small ([`Buckets::finish`]). Splitting reads the members of a bucket; where that
 //! would have to wait or is too much for a worker it is left to a later writer, and one that finds a
 //! bucket twice too large goes to the pool. Nothing but speed depends on it.
+//!
+//! A worker keeps the pages that it changed last ([`Kept`]), so that the next change of the same set
+//! need not take them apart again. They are those of the open batch, or of what is committed, as long as
+//! nobody else writes the key, which its epoch says ([`crate::cache`]).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +18,7 @@ use crate::batch::Family;
 use crate::bucket::{
     BUCKET_LEN_JOINED_MAX, BUCKET_LEN_MAX, BUCKET_LEN_MIN, BUCKET_LEN_NEW, Bound, Bounds,
     PAGE_LEN_MAX, PAGE_LEN_NEW, PAGES_BEGIN, Part, Root, SINGLE_LEN_MAX, page_key, parse_counts,
-    separator, write_counts,
+    separator, write_counts, write_root,
 };
 use crate::command::collection::{ElementRange, Large};
 use crate::command::{Context, Stop};
@@ -71,13 +75,53 @@ pub(super) struct Place {
 
 /// The pages of a large sorted set that a command has to do with.
 #[derive(Debug, Default)]
-pub(super) struct Buckets {
+pub(crate) struct Buckets {
     /// `None`: the set is a single bucket.
     root: Option<u32>,
     next_page: u32,
     pages: BTreeMap<u32, Page>,
+    /// Pages whose counts have changed.
+    counted: Vec<u32>,
     removed: Vec<u32>,
     is_uneven: bool,
+    /// Which set it is, while these are kept: what its elements begin with, under which epoch, and what
+    /// its meta value says of the pages.
+    prefix: Vec<u8>,
+    epoch: u32,
+    extra: Vec<u8>,
+}
+
+/// Sets of which pages are kept.
+const KEPT_SETS_MAX: usize = 8;
+/// Most pages of a set that are kept.
+const KEPT_PAGES_MAX: usize = 256;
+
+/// Pages as the last changes of some sets left them.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Vec<Buckets>);
+
+impl Kept {
+    /// The pages of a set, unless others wrote there.
+    fn take(&mut self, prefix: &[u8], epoch: u32, extra: &[u8]) -> Option<Buckets> {
+        let at = self.0.iter().position(|kept| kept.prefix == prefix)?;
+        let kept = self.0.swap_remove(at);
+        Some(kept).filter(|kept| kept.epoch == epoch && kept.extra == extra)
+    }
+
+    fn put(&mut self, buckets: Buckets) {
+        if buckets.pages.len() > KEPT_PAGES_MAX {
+            return;
+        }
+        if self.0.len() >= KEPT_SETS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(buckets);
+    }
+
+    /// What was written may not be there.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 /// What leads to a bucket.
@@ -95,6 +139,17 @@ impl Buckets {
             Self { root: Some(root.page), next_page: root.next_page, ..Self::default() };
         buckets.insert(root.page, root.level, bounds, root.counts)?;
         Ok(buckets)
+    }
+
+    /// Finds the root of a latched set, with the pages that are kept of it.
+    pub(super) fn open_latched(ctx: &mut Context<'_>, large: &Large) -> Result<Self, Stop> {
+        let epoch = ctx.exec.epoch_of(&large.prefix);
+        let kept = epoch
+            .and_then(|epoch| ctx.exec.kept_buckets.take(&large.prefix, epoch, &large.body.extra));
+        match kept {
+            Some(kept) => Ok(kept),
+            None => Self::open(ctx, large),
+        }
     }
 
     fn insert(&mut self, id: u32, level: u8, bounds: Bounds, counts: Vec<u64>) -> Result<(), Stop> {
@@ -228,7 +283,10 @@ impl Buckets {
             let page = self.pages.get_mut(&id).expect("what is changed was prepared");
             let (at, child, _) = page.bounds.find(element);
             next = Some(child.page).filter(|_| page.level > 1);
-            page.has_new_counts = true;
+            if !page.has_new_counts {
+                page.has_new_counts = true;
+                self.counted.push(id);
+            }
             if let Some(count) = page.counts.get_mut(at) {
                 *count = if is_more { *count + 1 } else { count.saturating_sub(1) };
             }
@@ -242,18 +300,38 @@ impl Buckets {
     /// Splits and joins, writes the pages that have changed, and returns the new extra if it is
     /// another one.
     pub(super) fn finish(mut self, ctx: &mut Context<'_>, large: &Large) -> Option<Vec<u8>> {
-        match self.root {
+        let is_structure_changed = match self.root {
             None if is_split_at(large.body.count, SINGLE_LEN_MAX) => {
                 let single = Child { page: 0, begin: Vec::new(), count: large.body.count };
                 let buckets = split(ctx, large, &Span::default(), single);
                 if buckets.len() > 1 {
                     self.grow(buckets, 1);
                 }
+                true
             }
-            Some(root) if self.is_uneven => self.even_out_root(ctx, large, root),
-            _ => {}
+            Some(root) if self.is_uneven => {
+                self.even_out_root(ctx, large, root);
+                true
+            }
+            _ => false,
+        };
+        if is_structure_changed {
+            self.counted.clear();
+            self.counted.extend(self.pages.keys());
         }
-        self.write(ctx, large)
+        self.write(ctx, large);
+        let mut extra = Vec::new();
+        if let Some((page, root)) = self.root.and_then(|id| Some((id, self.pages.get(&id)?))) {
+            write_root(root.level, page, self.next_page, &root.counts, &mut extra);
+        }
+        let new_extra = (extra != large.body.extra).then(|| extra.clone());
+        if let (Some(_), Some(epoch)) = (self.root, ctx.exec.epoch_of(&large.prefix)) {
+            self.prefix.clear();
+            self.prefix.extend_from_slice(&large.prefix);
+            (self.epoch, self.extra) = (epoch, extra);
+            ctx.exec.kept_buckets.put(self);
+        }
+        new_extra
     }
 
     fn even_out_root(&mut self, ctx: &mut Context<'_>, large: &Large, root: u32) {
@@ -439,31 +517,30 @@ impl Buckets {
         self.remove(id);
     }
 
-    fn write(mut self, ctx: &mut Context<'_>, large: &Large) -> Option<Vec<u8>> {
-        let batch = &mut ctx.exec.batch;
-        for id in self.removed {
+    /// Writes the pages that have changed, and those that were removed.
+    fn write(&mut self, ctx: &mut Context<'_>, large: &Large) {
+        for id in self.removed.drain(..) {
             for part in [Part::Bounds, Part::Counts] {
-                batch.delete_element(Family::Score, &large.prefix, &page_key(id, part));
+                let key = page_key(id, part);
+                ctx.exec.batch.delete_element(Family::Score, &large.prefix, &key);
             }
         }
-        for (id, page) in &self.pages {
+        let mut counts = Vec::new();
+        for id in self.counted.drain(..) {
+            let Some(page) = self.pages.get_mut(&id) else { continue };
             if page.has_new_bounds {
-                let key = page_key(*id, Part::Bounds);
-                batch.put_element(Family::Score, &large.prefix, &key, page.bounds.as_bytes());
+                let key = page_key(id, Part::Bounds);
+                let bounds = page.bounds.as_bytes();
+                ctx.exec.batch.put_element(Family::Score, &large.prefix, &key, bounds);
             }
-            if page.has_new_counts && self.root != Some(*id) {
-                let key = page_key(*id, Part::Counts);
-                let mut counts = Vec::with_capacity(2 * page.counts.len());
+            if page.has_new_counts && self.root != Some(id) {
+                counts.clear();
                 write_counts(&page.counts, &mut counts);
-                batch.put_element(Family::Score, &large.prefix, &key, &counts);
+                ctx.write_page(&large.prefix, &page_key(id, Part::Counts), &counts);
             }
+            (page.has_new_bounds, page.has_new_counts, page.is_uneven) = (false, false, false);
         }
-        let mut extra = Vec::new();
-        if let Some((id, page)) = self.root.and_then(|id| Some((id, self.pages.remove(&id)?))) {
-            let Page { level, counts, .. } = page;
-            Root { level, page: id, next_page: self.next_page, counts }.write(&mut extra);
-        }
-        (extra != large.body.extra).then_some(extra)
+        self.is_uneven = false;
     }
 }
 

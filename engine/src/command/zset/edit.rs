@@ -28,7 +28,7 @@ impl<'k> SortedEdit<'k> {
         let edit = ctx.edit(key, Kind::ZSet)?;
         let buckets = match &edit.form {
             Form::Compact(_) => Buckets::default(),
-            Form::Large(large) => Buckets::open(ctx, large)?,
+            Form::Large(large) => Buckets::open_latched(ctx, large)?,
         };
         Ok(Self { edit, known: Vec::new(), buckets })
     }

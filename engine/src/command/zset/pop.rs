@@ -1,13 +1,20 @@
 //! Taking members from one end: ZPOPMIN, ZPOPMAX, ZMPOP, and those of them that wait.
 
+use std::collections::VecDeque;
+
 use coney_resp::{Args, Protocol, Reply};
 
 use super::edit::SortedEdit;
-use super::sorted::{Range, Scored};
+use super::sorted::{Range, Scored, Sorted, all_elements, walk_large};
 use super::tell;
 use crate::command::blocking::{self, Timeout};
+use crate::command::collection::Large;
+use crate::command::collection::edit::Form;
 use crate::command::option::{Window, int, is, pop_count};
 use crate::command::{CommandError, Context, Done, Stop};
+use crate::edges::{END_BYTES_MAX, END_LEN_MAX};
+use crate::meta::MetaError;
+use crate::score;
 
 /// Removes and returns at most `count` members, the lowest first, or the highest.
 fn take(
@@ -17,11 +24,67 @@ fn take(
     is_reverse: bool,
 ) -> Result<Vec<Scored>, Stop> {
     let edit = SortedEdit::open(ctx, key)?;
+    let members = match (&edit.edit.form, usize::try_from(count)) {
+        (Form::Large(large), Ok(count @ 1..END_LEN_MAX)) if ctx.is_on_worker() => {
+            outermost(ctx, large, count, is_reverse)?
+        }
+        _ => read(ctx, &edit.sorted()?, count, is_reverse)?,
+    };
+    edit.remove_all(ctx, &members, if is_reverse { "zpopmax" } else { "zpopmin" })?;
+    Ok(members)
+}
+
+/// The first `count` members of a sorted set, or the last ones.
+fn read(
+    ctx: &mut Context<'_>,
+    sorted: &Sorted,
+    count: u64,
+    is_reverse: bool,
+) -> Result<Vec<Scored>, Stop> {
     let window = Window { offset: 0, count };
     // Whatever the score, since the window says how many.
     let range = Range::Score(0, u64::MAX);
-    let members = edit.sorted()?.collect(ctx, &range, is_reverse, window)?;
-    edit.remove_all(ctx, &members, if is_reverse { "zpopmax" } else { "zpopmin" })?;
+    sorted.collect(ctx, &range, is_reverse, window)
+}
+
+/// The same of a large one that is latched: as the worker remembers them ([`crate::edges`]), or with
+/// some more, which it remembers from then on.
+fn outermost(
+    ctx: &mut Context<'_>,
+    large: &Large,
+    count: usize,
+    is_reverse: bool,
+) -> Result<Vec<Scored>, Stop> {
+    let epoch = ctx.exec.epoch_of(&large.prefix);
+    if let Some(epoch) = epoch
+        && let Some(known) = ctx.exec.batch.edges.end(&large.prefix, epoch, is_reverse, count)
+    {
+        let scored = |key: &[u8]| -> Result<Scored, MetaError> {
+            let element = key.get(large.prefix.len()..).and_then(score::parse_element);
+            let (score, member) = element.ok_or(MetaError::Body)?;
+            Ok(Scored { score, member: member.to_vec() })
+        };
+        return Ok(known.map(scored).collect::<Result<_, _>>()?);
+    }
+    let (mut members, mut keys, mut bytes) = (Vec::new(), VecDeque::new(), 0);
+    let walked = walk_large(ctx, large, &all_elements(is_reverse), &mut |score, member| {
+        if members.len() < count {
+            members.push(Scored { score, member: member.to_vec() });
+        }
+        let mut key = large.prefix.clone();
+        score::append_element(&mut key, score, member);
+        bytes += key.len();
+        keys.push_back(key);
+        members.len() < count || (keys.len() < END_LEN_MAX && bytes < END_BYTES_MAX)
+    });
+    match walked {
+        // The next ones are not in memory.
+        Err(Stop::TooLong) if members.len() == count => {}
+        other => other?,
+    }
+    if let Some(epoch) = epoch {
+        ctx.exec.batch.edges.learn_end(&large.prefix, epoch, keys, is_reverse);
+    }
     Ok(members)
 }
 

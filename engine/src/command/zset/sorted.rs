@@ -320,7 +320,7 @@ fn walk_far(
     walk_large(ctx, large, &elements, &mut Window { offset, ..window }.of(visit))
 }
 
-fn all_elements(is_reverse: bool) -> ElementRange {
+pub(super) fn all_elements(is_reverse: bool) -> ElementRange {
     ElementRange { begin: Vec::new(), end: Some(PAGES_BEGIN.to_vec()), is_reverse }
 }
 
