@@ -245,13 +245,13 @@ fn noise(n: u64) -> Vec<u8> {
         state = state.wrapping_mul(0xd129_0bc0_9cba_d3a5).wrapping_add(1);
         state.to_be_bytes()
     })
-    .take(128)
+    .take(1024)
     .flatten()
     .collect()
 }
 
 /// Keys whose values are in tables on the device, and in no cache of the server that starts next.
-const COLD_KEYS: u64 = 8000;
+const COLD_KEYS: u64 = 1000;
 
 fn fill_with_cold_keys(disk: &Disk) {
     let server = disk.start(&["--set", "write-buffer=1mb"]);
@@ -321,16 +321,15 @@ fn reads_that_fail_are_errors_and_counted() {
     let server = disk.start(&["--set", "block-cache=1mb"]);
     let mut client = server.connect();
     assert_eq!(client.info("device_read_errors"), 0);
-    // The second half of what is used ends to exist.
+    // All but the first eighth of what is used ends to exist.
     let used = content_blocks(&disk.path());
     let file = std::fs::File::options().write(true).open(disk.path()).unwrap();
     let len = file.metadata().unwrap().len();
-    file.set_len(used[used.len() / 2] * 4096).unwrap();
-    let (right, error) = read_all(&mut client);
+    file.set_len(used[used.len() / 8] * 4096).unwrap();
+    let (_, error) = read_all(&mut client);
     file.set_len(len).unwrap();
-    let error = error.expect("some of the keys were in the second half");
+    let error = error.expect("some of the keys were there");
     assert!(error.contains("IO error"), "{error}");
-    assert!(right > 0, "others were not");
     assert!(client.info("device_read_errors") > 0);
     assert!(client.info("device_errors") > 0);
     assert_eq!(client.ask("PING"), "+PONG");
@@ -371,7 +370,7 @@ fn a_device_that_fails_to_write_makes_the_server_read_only_and_it_says_why() {
             None => break,
             other => panic!("after {acknowledged} writes: {other:?}"),
         }
-        assert!(acknowledged < 100_000, "the device never failed");
+        assert!(acknowledged < 20_000, "the device never failed");
     }
     server.wait_for_log("writes do not reach the disk");
     let mut client = server.connect();
