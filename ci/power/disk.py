@@ -115,18 +115,25 @@ class Server:
 
     def __init__(self, disk, path):
         self.disk = disk
+        self.path = str(path)
+        self.connected = threading.Event()
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(path))
+        self.listener.bind(self.path)
         self.listener.listen()
         self.thread = None
 
     def serve_next(self):
         """Waits in a thread of its own for one machine, and serves it until it is gone."""
+        self.connected.clear()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
     def wait_until_gone(self):
         """After the machine was killed: everything that was in flight has been taken."""
+        if not self.connected.is_set():
+            # It ended before it came here.
+            with socket.socket(socket.AF_UNIX) as nobody:
+                nobody.connect(self.path)
         self.thread.join()
 
     def close(self):
@@ -134,6 +141,7 @@ class Server:
 
     def _serve(self):
         connection, _ = self.listener.accept()
+        self.connected.set()
         with connection:
             try:
                 if self._negotiate(connection):
