@@ -1,7 +1,8 @@
 //! RocksDB on an ordinary file system against RocksDB on ours over io_uring, in a file of the same
 //! disk: the same operations in turns, medians over the rounds. The ordinary file system twice: as
 //! RocksDB uses it, with all free memory as a second cache behind the block cache, and with direct I/O
-//! for tables, which has the memory that ours has.
+//! for tables, which has the memory that ours has. With the feature `spdk`, ours over SPDK's aio bdev
+//! too.
 //!
 //! `cargo bench --workspace --bench storage -- [directory] [entries] [rounds]`
 
@@ -46,7 +47,12 @@ struct Place {
     direct: bool,
 }
 
-const PLACES: usize = 3;
+/// What is compared.
+const PLACES: &[&str] = if cfg!(feature = "spdk") {
+    &["ext4", "direct", "uring", "spdk aio"]
+} else {
+    &["ext4", "direct", "uring"]
+};
 
 /// Microseconds of an operation, of real time and of the process' CPU.
 #[derive(Clone, Copy, Default)]
@@ -61,34 +67,41 @@ fn main() -> Result<(), Error> {
     let entries: u64 = arguments.next().map_or(Ok(300_000), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(3), |text| text.parse())?;
     println!("{entries} entries of {VALUE_LEN} bytes, {rounds} rounds, in {}", directory.display());
-    let mut costs = [const { Vec::new() }; PLACES];
+    let mut costs = vec![Vec::new(); PLACES.len()];
+    #[cfg(feature = "spdk")]
+    let spdk = spdk::Aio::start(&directory, entries)?;
     for round in 0..rounds {
         let scratch = tempfile::tempdir_in(&directory)?;
         // Whoever is second finds the disk as the first left it: they take turns.
-        for turn in 0..PLACES {
-            let which = (round + turn) % PLACES;
+        for turn in 0..PLACES.len() {
+            let which = (round + turn) % PLACES.len();
             let cost = match which {
                 0 => run(&posix(&scratch.path().join("posix"), false)?, entries)?,
                 1 => run(&posix(&scratch.path().join("posix-direct"), true)?, entries)?,
-                _ => run(&uring(&scratch.path().join("device"), entries)?, entries)?,
+                2 => run(&uring(&scratch.path().join("device"), entries)?, entries)?,
+                #[cfg(feature = "spdk")]
+                3 => run(&spdk.place(round)?, entries)?,
+                _ => unreachable!("there are {} places", PLACES.len()),
             };
             costs[which].push(cost);
         }
     }
-    println!(
-        "\n{:22} {:>10} {:>10} {:>10} {:>7} {:>8}   CPU: ext4, direct, uring",
-        "us per operation", "ext4", "direct", "uring", "/ext4", "/direct"
-    );
+    let heads: Vec<String> = PLACES.iter().map(|place| format!("{place:>10} {:>7}", "")).collect();
+    println!("\n{:22} {}   CPU: {}", "us per operation", heads.join(" "), PLACES.join(", "));
     for (at, name) in OPERATIONS.iter().enumerate() {
         let of = |which: usize, part: fn(&Cost) -> f64| {
             median(costs[which].iter().map(|cost: &[Cost; 6]| part(&cost[at])).collect())
         };
-        let [posix, direct, uring] = [0, 1, 2].map(|which| of(which, |cost| cost.usec));
-        let cpu = [0, 1, 2].map(|which| format!("{:.2}", of(which, |cost| cost.cpu_usec)));
-        let (to_posix, to_direct) = (posix / uring, direct / uring);
+        let ext4 = of(0, |cost| cost.usec);
+        let shown = (0..PLACES.len()).map(|which| {
+            let usec = of(which, |cost| cost.usec);
+            format!("{usec:10.2} {:6.2}x", ext4 / usec)
+        });
+        let cpu = (0..PLACES.len()).map(|which| format!("{:.2}", of(which, |cost| cost.cpu_usec)));
         println!(
-            "{name:22} {posix:10.2} {direct:10.2} {uring:10.2} {to_posix:6.2}x {to_direct:7.2}x   {}",
-            cpu.join(", ")
+            "{name:22} {}   {}",
+            shown.collect::<Vec<_>>().join(" "),
+            cpu.collect::<Vec<_>>().join(", ")
         );
     }
     Ok(())
@@ -103,18 +116,69 @@ fn posix(path: &Path, direct: bool) -> Result<Place, Error> {
     Ok(Place { path: path.to_owned(), env: Env::new()?, direct })
 }
 
-fn uring(path: &Path, entries: u64) -> Result<Place, Error> {
+fn make_device(path: &Path, entries: u64) -> Result<(), Error> {
     let file = std::fs::File::create_new(path)?;
     // Written, not only reserved: ext4 has to note the first write to each reserved block.
     let chunk = vec![0; 1 << 20];
     for _ in 0..(entries * DEVICE_LEN_PER_ENTRY).max(DEVICE_LEN_MIN).div_ceil(1 << 20) {
         std::io::Write::write_all(&mut &file, &chunk)?;
     }
-    file.sync_all()?;
+    Ok(file.sync_all()?)
+}
+
+fn uring(path: &Path, entries: u64) -> Result<Place, Error> {
+    make_device(path, entries)?;
     let options = FormatOptions { uuid: [1; 16], journal_blocks: None, force: false };
     let device = format(UringDevice::open(path)?, &options)?;
     let mounted = Arc::new(Mounted::new(FileSystem::mount(device)?));
     Ok(Place { path: PathBuf::from("/db"), env: env(&mounted)?, direct: false })
+}
+
+#[cfg(feature = "spdk")]
+mod spdk {
+    use std::path::{Path, PathBuf};
+    use std::sync::Arc;
+
+    use coney_spdk_env::device::spdk::{Spdk, SpdkOptions};
+    use coney_spdk_env::fs::{FileSystem, FormatOptions, format};
+    use coney_spdk_env_shim::{Mounted, env};
+
+    use super::{Error, Place, make_device};
+
+    /// SPDK, which starts once in a process, with an aio bdev.
+    pub(super) struct Aio {
+        spdk: Arc<Spdk>,
+        _scratch: tempfile::TempDir,
+    }
+
+    impl Aio {
+        pub(super) fn start(directory: &Path, entries: u64) -> Result<Self, Error> {
+            let scratch = tempfile::tempdir_in(directory)?;
+            let file = scratch.path().join("spdk");
+            make_device(&file, entries)?;
+            let config = format!(
+                r#"{{"subsystems":[{{"subsystem":"bdev","config":[
+                    {{"method":"bdev_aio_create","params":{{"name":"A","filename":"{}","block_size":4096}}}}]}}]}}"#,
+                file.display()
+            );
+            let options = SpdkOptions {
+                config: config.into_bytes(),
+                no_huge: true,
+                ..SpdkOptions::default()
+            };
+            Ok(Self { spdk: Spdk::start(&options)?, _scratch: scratch })
+        }
+
+        /// A new file system on the bdev, in place of that of the round before.
+        pub(super) fn place(&self, round: usize) -> Result<Place, Error> {
+            // What is left of the old one is told from the new one by this.
+            let uuid = u128::try_from(round)?.to_be_bytes();
+            let options = FormatOptions { uuid, journal_blocks: None, force: true };
+            let device = format(self.spdk.open("A")?, &options)?;
+            let mounted = Arc::new(Mounted::new(FileSystem::mount(device)?));
+            Ok(Place { path: PathBuf::from("/db"), env: env(&mounted)?, direct: false })
+        }
+    }
 }
 
 fn open(place: &Place, name: &str) -> Result<DB, Error> {

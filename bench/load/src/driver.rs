@@ -20,8 +20,9 @@ use crate::workload::{Kind, Mix, Writer};
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 /// How long operations may take to finish after the end.
 const GRACE: Duration = Duration::from_secs(10);
-/// An open loop that is due sooner than this polls instead of sleeping: a sleep may be longer.
-const SPIN: Duration = Duration::from_micros(100);
+/// An open loop that is due sooner than this polls instead of sleeping: a sleep is rounded up to whole
+/// milliseconds.
+const SPIN: Duration = Duration::from_millis(2);
 
 /// Why a run ended early.
 #[derive(Debug, thiserror::Error)]
