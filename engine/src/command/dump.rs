@@ -14,13 +14,18 @@ use crate::rdb::{self, HashField, Value};
 
 pub(super) fn dump(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (table, key) = (ctx.table(), &args[1]);
-    let kind = ctx.peek(table, key, |found| found.map(|(header, _)| header.kind))?;
-    let saved = match kind {
+    let found = ctx.peek(table, key, |found| {
+        let Some((header, _)) = found else { return Ok(None) };
+        let len = match header.kind {
+            Kind::String => string_of(found)?.map_or(0, |text| text.len()),
+            Kind::Hash | Kind::List | Kind::Set | Kind::ZSet | Kind::Stream => 0,
+        };
+        Ok::<_, CommandError>(Some((header.kind, len)))
+    })??;
+    let saved = match found.map(|(kind, _)| kind) {
         None | Some(Kind::String) => {
             // What is large is not for a worker.
-            let len = ctx.peek(table, key, |found| {
-                string_of(found).map(|text| text.map_or(0, |text| text.len()))
-            })??;
+            let len = found.map_or(0, |(_, len)| len);
             ctx.spend(usize::try_from(len).unwrap_or(usize::MAX))?;
             ctx.text(key, |text| text.map(rdb::write::string))?
         }

@@ -1,58 +1,10 @@
 //! SWAPDB where several workers, transactions or a restart take part. Replies in general are in the
 //! conversations.
 
-use std::sync::Arc;
-
-use coney_engine::{Client, Engine, Executor, Park};
-use coney_resp::OwnedArgs;
+use coney_engine::Park;
 use tempfile::TempDir;
 
-use crate::peer::{START, commit, execute, open, try_once};
-
-struct Worker {
-    engine: Arc<Engine>,
-    executor: Executor,
-    client: Client,
-}
-
-impl Worker {
-    fn new(engine: &Arc<Engine>, id: usize) -> Self {
-        let executor = Executor::new(Arc::clone(engine), id);
-        Self { engine: Arc::clone(engine), executor, client: Client::new(id as u64 + 1) }
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        let words: Vec<&str> = line.split(' ').collect();
-        let args = OwnedArgs::from_parts(&words);
-        let done =
-            execute(&self.engine, &mut self.executor, START, &mut self.client, args.as_args());
-        String::from_utf8(done.reply).unwrap()
-    }
-
-    fn say(&mut self, lines: &[&str]) {
-        for line in lines {
-            self.ask(line);
-        }
-    }
-
-    fn try_ask(&mut self, line: &str) -> Result<String, Park> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let args = OwnedArgs::from_parts(&words);
-        try_once(&mut self.executor, START, &mut self.client, args.as_args(), 0)
-            .map(|done| String::from_utf8(done.reply).unwrap())
-    }
-
-    fn commit(&mut self) {
-        commit(&mut self.executor);
-    }
-}
-
-fn two_workers() -> (TempDir, Worker, Worker) {
-    let dir = TempDir::new().unwrap();
-    let engine = open(&dir, 2);
-    let (a, b) = (Worker::new(&engine, 0), Worker::new(&engine, 1));
-    (dir, a, b)
-}
+use crate::peer::{START, Worker, open, two_workers};
 
 #[test]
 fn what_was_swapped_is_so_after_a_restart() {

@@ -370,3 +370,53 @@ impl Peer for EnginePeer {
         true
     }
 }
+
+/// One of several workers on an engine, with one client.
+pub(crate) struct Worker {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) executor: Executor,
+    pub(crate) client: Client,
+}
+
+impl Worker {
+    pub(crate) fn new(engine: &Arc<Engine>, id: usize) -> Self {
+        let executor = Executor::new(Arc::clone(engine), id);
+        Self { engine: Arc::clone(engine), executor, client: Client::new(id as u64 + 1) }
+    }
+
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        self.ask_at(START, line)
+    }
+
+    pub(crate) fn ask_at(&mut self, now: UnixMillis, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        let args = OwnedArgs::from_parts(&words);
+        let done = execute(&self.engine, &mut self.executor, now, &mut self.client, args.as_args());
+        String::from_utf8(done.reply).unwrap()
+    }
+
+    /// Asks several, without their replies.
+    pub(crate) fn say(&mut self, lines: &[&str]) {
+        for line in lines {
+            self.ask(line);
+        }
+    }
+
+    pub(crate) fn try_ask(&mut self, line: &str) -> Result<String, Park> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let args = OwnedArgs::from_parts(&words);
+        try_once(&mut self.executor, START, &mut self.client, args.as_args(), 0)
+            .map(|done| String::from_utf8(done.reply).unwrap())
+    }
+
+    pub(crate) fn commit(&mut self) {
+        commit(&mut self.executor);
+    }
+}
+
+pub(crate) fn two_workers() -> (TempDir, Worker, Worker) {
+    let dir = TempDir::new().unwrap();
+    let engine = open(&dir, 2);
+    let (a, b) = (Worker::new(&engine, 0), Worker::new(&engine, 1));
+    (dir, a, b)
+}

@@ -11,56 +11,7 @@ use coney_resp::OwnedArgs;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::peer::{EnginePeer, START, commit, execute, open, try_once};
-
-struct Worker {
-    engine: Arc<Engine>,
-    executor: Executor,
-    client: Client,
-}
-
-impl Worker {
-    fn ask(&mut self, line: &str) -> String {
-        self.ask_at(START, line)
-    }
-
-    fn ask_at(&mut self, now: UnixMillis, line: &str) -> String {
-        let words: Vec<&str> = line.split(' ').collect();
-        let args = OwnedArgs::from_parts(&words);
-        let done = execute(&self.engine, &mut self.executor, now, &mut self.client, args.as_args());
-        String::from_utf8(done.reply).unwrap()
-    }
-
-    /// Asks several, without their replies.
-    fn say(&mut self, lines: &[&str]) {
-        for line in lines {
-            self.ask(line);
-        }
-    }
-
-    fn try_ask(&mut self, line: &str) -> Result<String, Park> {
-        let words: Vec<&str> = line.split(' ').collect();
-        let args = OwnedArgs::from_parts(&words);
-        try_once(&mut self.executor, START, &mut self.client, args.as_args(), 0)
-            .map(|done| String::from_utf8(done.reply).unwrap())
-    }
-
-    fn commit(&mut self) {
-        commit(&mut self.executor);
-    }
-}
-
-fn two_workers() -> (TempDir, Worker, Worker) {
-    let dir = TempDir::new().unwrap();
-    let engine = open(&dir, 2);
-    let worker = |id| Worker {
-        engine: Arc::clone(&engine),
-        executor: Executor::new(Arc::clone(&engine), id),
-        client: Client::new(id as u64 + 1),
-    };
-    let (a, b) = (worker(0), worker(1));
-    (dir, a, b)
-}
+use crate::peer::{EnginePeer, START, Worker, commit, execute, open, two_workers};
 
 #[test]
 fn another_worker_sees_all_of_a_transaction_or_nothing() {
