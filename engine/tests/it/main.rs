@@ -28,6 +28,7 @@ mod queues;
 mod ranks;
 mod slow;
 mod sorted;
+mod stale;
 mod streams;
 mod texts;
 mod transactions;
