@@ -5,7 +5,7 @@
 //! - [`keys`]: the table.
 //! - [`file`]: the TOML file, read and rewritten.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -75,6 +75,7 @@ pub struct Config {
     pub encoding_limits: EncodingLimits,
     pub notify_keyspace_events: String,
     pub tracking_table_max_keys: usize,
+    pub metrics_listen: Option<SocketAddr>,
     pub slowlog_log_slower_than: i64,
     pub slowlog_max_len: usize,
     pub latency_monitor_threshold: i64,
@@ -139,6 +140,7 @@ impl Default for Config {
             encoding_limits: EncodingLimits::default(),
             notify_keyspace_events: String::new(),
             tracking_table_max_keys: 1_000_000,
+            metrics_listen: None,
             slowlog_log_slower_than: 10_000,
             slowlog_max_len: 128,
             latency_monitor_threshold: 0,

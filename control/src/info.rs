@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+mod sums;
 mod write;
 
 pub use write::write;
@@ -125,6 +126,17 @@ impl Times {
         self.count
     }
 
+    /// In all.
+    pub fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// Bounds in seconds, and how often it took longer than the bound before and at most this long.
+    pub fn buckets_seconds(&self) -> Vec<(f64, u64)> {
+        let bound = |power: usize| Duration::from_nanos(1024_u64 << power).as_secs_f64();
+        self.buckets.iter().enumerate().map(|(power, count)| (bound(power), *count)).collect()
+    }
+
     /// In microseconds.
     pub fn total_micros(&self) -> u64 {
         u64::try_from(self.total.as_micros()).unwrap_or(u64::MAX)
@@ -176,6 +188,8 @@ pub struct ServerRow {
     /// How kernel sockets are used: `epoll` or `io_uring`.
     pub kernel_transport: &'static str,
     pub listeners: Vec<String>,
+    /// Where the page of metrics is, if it is served.
+    pub metrics: Option<String>,
 }
 
 /// Memory, in bytes.

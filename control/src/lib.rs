@@ -3,6 +3,7 @@
 //!
 //! - [`config`]: every setting, its file, and CONFIG GET and SET.
 //! - [`info`]: INFO from rows that workers and the rest of the server fill in.
+//! - [`metrics`]: the same for Prometheus.
 //! - [`clients`]: CLIENT LIST, CLIENT INFO and CLIENT KILL.
 //! - [`slowlog`]: the commands that took longest.
 //! - [`latest`]: how fast a counter grew lately.
@@ -12,5 +13,6 @@ pub mod config;
 pub mod info;
 pub mod latency;
 pub mod latest;
+pub mod metrics;
 pub mod slowlog;
 pub mod suggest;

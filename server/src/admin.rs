@@ -14,7 +14,7 @@ use std::time::Duration;
 use coney_base::{Clock, Instant};
 use coney_control::clients::ClientRow;
 use coney_control::config::Config;
-use coney_control::info::{ServerRow, WorkerRow};
+use coney_control::info::{ServerRow, Snapshot, WorkerRow};
 use coney_control::latency::LatencyMonitor;
 use coney_control::latest::Latest;
 use coney_control::slowlog::{Entry, SlowLog};
@@ -42,6 +42,8 @@ const MESSAGES_MAX: usize = 1024;
 const NOT_IN_TRANSACTION: &str = "ERR Command not allowed inside a transaction";
 /// How long a worker may take to answer before it is left out.
 const WORKER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the page of metrics waits for the figures: there may be a queue, and workers that do not answer.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(5);
 /// How often rates and the memory peak are sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -104,6 +106,8 @@ pub(crate) enum AdminMessage {
         unix_secs: u64,
         millis: u64,
     },
+    /// The page of metrics wants all figures.
+    Snapshot(Sender<Box<Snapshot>>),
     /// Memtables were written to disk, or not; a client may wait for it.
     Saved {
         asked_by: Option<Box<AdminRequest>>,
@@ -153,6 +157,13 @@ impl AdminClient {
         if self.messages.try_send(message).is_err() {
             self.slow_dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// All figures of the server. Waits for the thread; `None`: it is too busy, or gone.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        let (sender, answer) = bounded(1);
+        self.messages.try_send(AdminMessage::Snapshot(sender)).ok()?;
+        answer.recv_timeout(SNAPSHOT_PATIENCE).ok().map(|snapshot| *snapshot)
     }
 
     /// Lets the thread end after what is queued.
@@ -251,6 +262,10 @@ impl Admin {
                 }
                 Ok(AdminMessage::Latency { event, unix_secs, millis }) => {
                     self.latency.add(event, unix_secs, millis);
+                }
+                Ok(AdminMessage::Snapshot(asker)) => {
+                    // Who asked may have lost patience.
+                    asker.send(Box::new(self.snapshot())).ok();
                 }
                 Ok(AdminMessage::Saved { asked_by, outcome }) => self.on_saved(asked_by, outcome),
                 Err(RecvTimeoutError::Timeout) => {}

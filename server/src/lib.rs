@@ -26,6 +26,7 @@ mod files;
 mod fs_tool;
 mod host;
 mod logging;
+mod metrics;
 mod pool;
 mod privileges;
 mod reclaim;

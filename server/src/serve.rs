@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! start   listeners, AF_XDP -> fewer privileges -> database -> I/O pool -> sync, admin -> workers
-//!         -> expiry -> ready
-//! stop    expiry -> workers (finish, reply, close) -> admin, pool, sync -> log to disk -> database
+//!         -> metrics, expiry -> ready
+//! stop    metrics, expiry -> workers (finish, reply, close) -> admin, pool, sync -> log to disk -> database
 //! ```
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::admin::{AdminClient, AdminParts};
 use crate::datapath::{self, DatapathError, Part, Plan};
 use crate::expiry::Expiry;
+use crate::metrics::{self, MetricsServer};
 use crate::pool::{Pool, PoolClient};
 use crate::privileges::{PrivilegesError, User};
 use crate::reclaim::Reclaimer;
@@ -61,6 +63,15 @@ enum ServeError {
          of the host"
     )]
     LastSync(StoreError),
+    #[error(
+        "cannot listen on {address} for metrics: {source}. Set `metrics-listen` to a free address of \
+         this host, or to \"\" for none"
+    )]
+    Metrics { address: SocketAddr, source: std::io::Error },
+}
+
+fn listen_for_metrics(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    metrics::listen(address).map_err(|source| ServeError::Metrics { address, source })
 }
 
 /// The users of `aclfile`, if there is one.
@@ -134,7 +145,9 @@ fn serve(
     let (admin_client, admin_messages) = AdminClient::new();
     let listeners: Vec<String> = plan.listeners.iter().map(ToString::to_string).collect();
     let paths = (plan.name, plan.kernel_transport);
-    let server = server_row(&config, config_path.as_deref(), workers, paths, &listeners)?;
+    let metrics = config.metrics_listen.map(listen_for_metrics).transpose()?;
+    let mut server = server_row(&config, config_path.as_deref(), workers, paths, &listeners)?;
+    server.metrics = metrics.as_ref().map(|(_, address)| address.to_string());
     let admin_thread = crate::admin::start(AdminParts {
         client: admin_client.clone(),
         messages: admin_messages,
@@ -161,12 +174,18 @@ fn serve(
         worker_threads.push(start_worker(&shared, seat, &handles, clients)?);
     }
     drop(pool_client);
+    let metrics = metrics
+        .map(|(listener, _)| MetricsServer::start(listener, admin_client.clone(), clock))
+        .transpose()?;
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
     let reclaimer = Reclaimer::start(&shared.engine)?;
     announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
+    if let Some(metrics) = metrics {
+        metrics.stop();
+    }
     expiry.stop();
     reclaimer.begin_stop();
     for handle in &handles {

@@ -1,8 +1,9 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, event_classes, integer, memory, networks, output_limits, pin_cores,
-    show_binds, show_networks, show_output_limits, show_pin_cores, word, yes_no,
+    BadValue, binds, choice, event_classes, integer, listen_address, memory, networks,
+    output_limits, pin_cores, show_binds, show_networks, show_output_limits, show_pin_cores, word,
+    yes_no,
 };
 use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
 
@@ -572,6 +573,14 @@ pub static KEYS: &[Key] = &[
         set: |config, text| {
             integer(text, 0, i64::MAX).map(|value| config.tracking_table_max_keys = value)
         },
+    },
+    Key {
+        name: "metrics-listen",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| config.metrics_listen.map(|address| address.to_string()).unwrap_or_default(),
+        set: |config, text| listen_address(text).map(|value| config.metrics_listen = value),
     },
     Key {
         name: "slowlog-log-slower-than",

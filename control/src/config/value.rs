@@ -1,7 +1,7 @@
 //! Texts into values, by the rules of Redis's configuration.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -102,6 +102,13 @@ pub(super) fn event_classes(text: &str) -> Result<String, BadValue> {
 
 /// What `A` stands for in `notify-keyspace-events`.
 const EVENTS_OF_A: &str = "g$lshzxetd";
+
+/// An address with a port; an empty text is none.
+pub(super) fn listen_address(text: &str) -> Result<Option<SocketAddr>, BadValue> {
+    const EXPECTED: BadValue =
+        BadValue::Expected("an IP address with a port such as 127.0.0.1:9121, or empty for none");
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_unparsable| EXPECTED) }
+}
 
 /// yes or no; TOML's true and false mean the same.
 pub(super) fn yes_no(text: &str) -> Result<bool, BadValue> {

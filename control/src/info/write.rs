@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use super::{Calls, REDIS_VERSION, Snapshot, Times, WorkerRow};
+use super::{Calls, REDIS_VERSION, Snapshot};
 
 /// Bytes, or other things, as a text for people: `bytesToHuman` in Redis.
 fn human(bytes: u64) -> String {
@@ -81,26 +81,6 @@ pub fn write(snapshot: &Snapshot, sections: &[&[u8]]) -> String {
         keyspace(snapshot, &mut text);
     }
     text.0
-}
-
-impl Snapshot {
-    fn sum(&self, field: impl Fn(&WorkerRow) -> u64) -> u64 {
-        self.workers.iter().map(field).sum()
-    }
-
-    fn sum_usize(&self, field: impl Fn(&WorkerRow) -> usize) -> usize {
-        self.workers.iter().map(field).sum()
-    }
-
-    fn max(&self, field: impl Fn(&WorkerRow) -> usize) -> usize {
-        self.workers.iter().map(field).max().unwrap_or(0)
-    }
-
-    /// A counter of the transports, summed over workers.
-    fn transport(&self, names: &[&str]) -> u64 {
-        let counters = self.workers.iter().flat_map(|worker| &worker.transports);
-        counters.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).sum()
-    }
 }
 
 fn server(snapshot: &Snapshot, text: &mut Text) {
@@ -267,18 +247,9 @@ fn modules(_snapshot: &Snapshot, text: &mut Text) {
 fn commandstats(snapshot: &Snapshot, text: &mut Text) {
     text.section("Commandstats");
     for (at, name) in snapshot.commands.iter().enumerate() {
-        let mut sum = Calls::default();
-        for calls in snapshot.workers.iter().filter_map(|worker| worker.calls.get(at)) {
-            sum.calls += calls.calls;
-            sum.failed += calls.failed;
-            sum.rejected += calls.rejected;
-        }
+        let sum = snapshot.calls(at);
         if sum != Calls::default() {
-            let mut times = Times::default();
-            for worker in &snapshot.workers {
-                let of_it = worker.times.iter().filter(|(other, _)| *other == at);
-                of_it.for_each(|(_, other)| times.merge(other));
-            }
+            let times = snapshot.times(at);
             let micros = times.total_micros();
             text.field(
                 &format!("cmdstat_{name}"),
@@ -296,15 +267,7 @@ fn commandstats(snapshot: &Snapshot, text: &mut Text) {
 
 fn errorstats(snapshot: &Snapshot, text: &mut Text) {
     text.section("Errorstats");
-    let mut sums: Vec<(&str, u64)> = Vec::new();
-    for (code, count) in snapshot.workers.iter().flat_map(|worker| &worker.errors) {
-        match sums.iter_mut().find(|(known, _)| known == code) {
-            Some((_, sum)) => *sum += count,
-            None => sums.push((code, *count)),
-        }
-    }
-    sums.sort_unstable();
-    for (code, count) in sums {
+    for (code, count) in snapshot.error_counts() {
         text.field(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
@@ -317,6 +280,7 @@ fn cluster(_snapshot: &Snapshot, text: &mut Text) {
 fn coney(snapshot: &Snapshot, text: &mut Text) {
     text.section("Coney");
     text.field("coney_version", snapshot.server.coney_version);
+    text.field("metrics_listener", snapshot.server.metrics.as_deref().unwrap_or(""));
     text.field("workers", snapshot.server.workers);
     text.field("io_threads", snapshot.server.io_threads);
     text.field("cache_bytes", snapshot.sum(|row| row.cache_bytes));
@@ -362,14 +326,8 @@ fn coney(snapshot: &Snapshot, text: &mut Text) {
 fn datapath(snapshot: &Snapshot, text: &mut Text) {
     text.section("Datapath");
     text.field("datapath", snapshot.server.datapath);
-    let mut names: Vec<&'static str> = Vec::new();
-    for (name, _) in snapshot.workers.iter().flat_map(|worker| &worker.transports) {
-        if !names.contains(name) {
-            names.push(name);
-        }
-    }
-    for name in names {
-        text.field(name, snapshot.transport(&[name]));
+    for (name, value) in snapshot.transport_counters() {
+        text.field(name, value);
     }
     for (name, value) in &snapshot.steering {
         text.field(name, value);
@@ -411,7 +369,7 @@ fn hundredths(a: u64, b: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::info::TableRow;
+    use crate::info::{TableRow, WorkerRow};
 
     fn snapshot() -> Snapshot {
         let worker = |id: usize, commands| WorkerRow {

@@ -13,7 +13,7 @@ impl Admin {
         Answer::Now(request.reply(|reply| reply.verbatim(*b"txt", text.as_bytes())))
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Snapshot {
         let workers = self.reports();
         let memory = self.memory_row();
         let parts = &self.parts;

@@ -16,6 +16,7 @@ mod latency;
 mod lifetime;
 mod limits;
 mod linearizable;
+mod metrics;
 mod pubsub;
 mod reclaim;
 mod support;
