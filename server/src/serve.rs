@@ -123,6 +123,10 @@ fn serve(
     let user = User::find(&config.user, &config.group)?;
     let rules = Arc::new(access::rules(&config)?);
     let mut plan = datapath::plan(&config, &rules, workers)?;
+    let pins = pins(&config, &cores, workers);
+    if let Err(errno) = threads::keep_off(&pins, &cores) {
+        warn!("the threads that are no workers may take time from workers: {errno}");
+    }
     let Privileged { steering, threads } = give_up_privileges(&config, user, &mut plan, clock)?;
     let opened = storage::open(&config)?;
     let place = opened.as_ref().map_or(&config.dir, |opened| &opened.path).clone();
@@ -163,7 +167,6 @@ fn serve(
         stopper,
         clock,
     })?;
-    let pins = pins(&config, &cores, workers);
     let mut worker_threads = Vec::new();
     for (((part, handle), messages), core) in
         plan.parts.into_iter().zip(&handles).zip(receivers).zip(pins)

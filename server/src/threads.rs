@@ -23,6 +23,25 @@ pub(crate) fn cores() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect()
 }
 
+/// Keeps the calling thread, and those that it starts from now on, off the cores that workers are pinned
+/// to, as far as there are others: compactions and reads of the device then take no time from workers.
+///
+/// # Errors
+/// The kernel's answer.
+pub(crate) fn keep_off(pinned: &[Option<usize>], cores: &[usize]) -> Result<(), Errno> {
+    let others = cores_of_others(pinned, cores);
+    if others.is_empty() || others.len() == cores.len() {
+        return Ok(());
+    }
+    let mut set = CpuSet::new();
+    others.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+    sched_setaffinity(None, &set)
+}
+
+fn cores_of_others(pinned: &[Option<usize>], cores: &[usize]) -> Vec<usize> {
+    cores.iter().copied().filter(|core| !pinned.contains(&Some(*core))).collect()
+}
+
 /// Binds the calling thread to one core.
 ///
 /// # Errors
@@ -34,4 +53,33 @@ pub(crate) fn pin(core: usize) -> Result<(), Errno> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_stay_off_the_cores_of_workers_if_there_are_more() {
+        assert_eq!(cores_of_others(&[Some(0), None], &[0, 1, 2]), [1, 2]);
+        assert_eq!(cores_of_others(&[Some(0), Some(1)], &[0, 1]), [0_usize; 0]);
+        assert_eq!(cores_of_others(&[None], &[0, 1]), [0, 1]);
+    }
+
+    #[test]
+    fn threads_started_later_stay_off_too() {
+        let cores = cores();
+        let Some((first, rest)) = cores.split_first().filter(|(_, rest)| !rest.is_empty()) else {
+            return;
+        };
+        // A thread of its own, so that other tests keep their cores.
+        let seen = std::thread::spawn({
+            let (pinned, cores) = ([Some(*first)], cores.clone());
+            move || {
+                keep_off(&pinned, &cores).unwrap();
+                std::thread::spawn(super::cores).join().unwrap()
+            }
+        });
+        assert_eq!(seen.join().unwrap(), rest);
+    }
 }
