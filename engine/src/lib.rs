@@ -14,7 +14,8 @@
 //! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
 //!   client is whose.
-//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables.
+//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables; `usage`:
+//!   how many bytes they take.
 //! - [`Device`]: a file system of our own in place of a directory.
 //! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
@@ -66,6 +67,7 @@ pub mod stripe;
 pub mod tenant;
 pub mod tracking;
 pub mod transaction;
+mod usage;
 pub mod varint;
 mod wait;
 pub mod watch;

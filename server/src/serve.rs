@@ -24,6 +24,7 @@ use crate::datapath::{self, DatapathError, Part, Plan};
 use crate::expiry::Expiry;
 use crate::pool::{Pool, PoolClient};
 use crate::privileges::{PrivilegesError, User};
+use crate::quota::QuotaKeeper;
 use crate::reclaim::Reclaimer;
 use crate::runtime::Runtime;
 use crate::steering::Steering;
@@ -163,12 +164,14 @@ fn serve(
     drop(pool_client);
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
     let reclaimer = Reclaimer::start(&shared.engine)?;
+    let quota_keeper = QuotaKeeper::start(&shared.engine, clock)?;
     announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
     info!("stopping");
     expiry.stop();
     reclaimer.begin_stop();
+    quota_keeper.begin_stop();
     for handle in &handles {
         handle.send(Message::Stop);
     }
@@ -182,6 +185,7 @@ fn serve(
     pool.join();
     let closed = close(&shared.engine);
     reclaimer.join();
+    quota_keeper.join();
     closed?;
     info!("stopped: all acknowledged writes are on the disk");
     Ok(())

@@ -31,4 +31,5 @@ mod sorted;
 mod streams;
 mod texts;
 mod transactions;
+mod usage;
 mod workers;
