@@ -6,7 +6,7 @@
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`stream`]: the elements of streams;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool;
-//!   `ahead`: how they get there without keeping a worker busy.
+//!   `ahead`, `renew`: how they get there without keeping a worker busy.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
 //!   where large sorted sets begin and end.
@@ -59,6 +59,7 @@ mod pause;
 pub mod pubsub;
 mod rdb;
 pub mod reclaim;
+mod renew;
 mod roster;
 pub mod score;
 pub mod store;

@@ -28,6 +28,9 @@ use crate::store::{self, Found, Tier};
 /// Members that are fetched together; those behind them are read one by one.
 const FETCHED_MEMBERS_MAX: usize = 256;
 
+/// Elements that a client names in one command and a worker still changes itself: a few milliseconds.
+const NAMES_MAX: usize = 4096;
+
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod members;
@@ -132,6 +135,11 @@ impl Context<'_> {
             (false, Source::Worker(_)) => Err(Stop::TooLong),
             (false, Source::Pool(_)) => Err(TOO_MUCH.into()),
         }
+    }
+
+    /// Whether a worker itself changes so many elements, which the client names.
+    pub(crate) fn check_names(&self, count: usize) -> Result<(), Stop> {
+        if count > NAMES_MAX && self.is_on_worker() { Err(Stop::TooLong) } else { Ok(()) }
     }
 
     /// Notes so many bytes of strings in chunks, which are read faster than elements.

@@ -125,6 +125,7 @@ fn push(
     needs_list: bool,
 ) -> Done {
     let mut list = List::open(ctx, &args[1])?;
+    ctx.check_names(args.len())?;
     if needs_list && list.len() == 0 {
         reply.int(0);
         return Ok(());

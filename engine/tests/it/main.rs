@@ -26,6 +26,7 @@ mod peer;
 mod places;
 mod queues;
 mod ranks;
+mod renew;
 mod slow;
 mod sorted;
 mod streams;
