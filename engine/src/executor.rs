@@ -189,6 +189,8 @@ pub struct Executor {
     pub(crate) exchanges: Vec<Exchange>,
     /// EXEC runs its commands.
     pub(crate) in_transaction: bool,
+    /// A blocking command left elements to somebody who has waited for longer.
+    pub(crate) gave_way: bool,
     /// A command asked for exclusive mode in this iteration.
     pub(crate) asked_exclusive: bool,
     holds_exclusive: bool,
@@ -279,6 +281,7 @@ impl Executor {
             databases_version: 0,
             exchanges: Vec::new(),
             in_transaction: false,
+            gave_way: false,
             asked_exclusive: false,
             holds_exclusive: false,
             meta_key: Vec::new(),
