@@ -10,7 +10,7 @@
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
 //!   where large sorted sets begin and end.
-//! - [`transaction`], [`watch`]: MULTI and WATCH.
+//! - [`transaction`], [`watch`]: MULTI and WATCH; [`stopwatch`]: how long what is in it takes.
 //! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
 //!   client is whose.
@@ -62,6 +62,7 @@ pub mod reclaim;
 mod renew;
 mod roster;
 pub mod score;
+pub mod stopwatch;
 pub mod store;
 pub mod stream;
 pub mod stripe;
