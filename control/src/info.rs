@@ -252,6 +252,14 @@ pub struct TableRow {
     pub expires: i64,
 }
 
+/// A named table.
+#[derive(Debug, Default, Clone)]
+#[expect(missing_docs, reason = "the names are those of the fields that INFO shows")]
+pub struct NamedRow {
+    pub name: String,
+    pub fields: Vec<(&'static str, i64)>,
+}
+
 /// Everything that INFO may show.
 #[derive(Debug, Default, Clone)]
 #[expect(missing_docs, reason = "each field is described at its type")]
@@ -263,6 +271,7 @@ pub struct Snapshot {
     pub persistence: PersistenceRow,
     pub rates: RateRow,
     pub tables: Vec<TableRow>,
+    pub named: Vec<NamedRow>,
     /// What the XDP program did with frames.
     pub steering: Vec<(&'static str, u64)>,
     /// Figures of RocksDB.

@@ -42,9 +42,15 @@ impl NewVersion {
         reclaim::write_record_key(&mut record_key, version, meta_key);
         Self { prefix, record_key }
     }
+
+    /// What its elements begin with.
+    pub(crate) fn prefix(&self) -> &[u8] {
+        &self.prefix
+    }
 }
 
 /// Elements that were written ahead. Goes when their entry is committed, or will not be.
+#[must_use]
 #[derive(Debug)]
 pub(crate) struct Ahead {
     engine: Arc<Engine>,
@@ -57,6 +63,59 @@ impl Drop for Ahead {
         for record_key in &self.record_keys {
             unnamed.remove(record_key);
         }
+    }
+}
+
+/// Writes elements of new versions in small batches.
+pub(crate) struct Writer<'e> {
+    engine: &'e Arc<Engine>,
+    ahead: Ahead,
+    chunk: WriteBatch,
+}
+
+impl<'e> Writer<'e> {
+    /// For elements of `versions`, whose records come first.
+    pub(crate) fn new(engine: &'e Arc<Engine>, versions: &[NewVersion]) -> Self {
+        let record_keys: Vec<Vec<u8>> =
+            versions.iter().map(|version| version.record_key.clone()).collect();
+        let ahead = Ahead { engine: Arc::clone(engine), record_keys };
+        engine
+            .unnamed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(ahead.record_keys.iter().cloned());
+        let mut chunk = WriteBatch::default();
+        for record_key in &ahead.record_keys {
+            engine.store.put(&mut chunk, Family::System, record_key, b"");
+        }
+        Self { engine, ahead, chunk }
+    }
+
+    /// Writes an element. Waits for the device.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was written is removed later.
+    pub(crate) fn put(
+        &mut self,
+        family: Family,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        self.engine.store.put(&mut self.chunk, family, key, value);
+        self.engine.usages.note_entry(key, value);
+        if self.chunk.len() >= CHUNK_ELEMENTS || self.chunk.size_in_bytes() >= CHUNK_BYTES {
+            self.engine.store.write_patiently(std::mem::take(&mut self.chunk))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was written is removed later.
+    pub(crate) fn finish(self) -> Result<Ahead, StoreError> {
+        self.engine.store.write_patiently(self.chunk)?;
+        Ok(self.ahead)
     }
 }
 
@@ -74,29 +133,14 @@ pub(crate) fn write(
     if batch.elements_count() < ELEMENTS_MIN || batch.elements().all(|(_, key, _)| !is_new(key)) {
         return Ok(None);
     }
-    let record_keys: Vec<Vec<u8>> =
-        versions.iter().map(|version| version.record_key.clone()).collect();
-    let ahead = Ahead { engine: Arc::clone(engine), record_keys };
-    engine
-        .unnamed
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .extend(ahead.record_keys.iter().cloned());
-    let store = &engine.store;
-    let mut chunk = WriteBatch::default();
-    for record_key in &ahead.record_keys {
-        store.put(&mut chunk, Family::System, record_key, b"");
-    }
+    let mut writer = Writer::new(engine, versions);
     for (family, key, value) in batch.elements() {
         // What was removed again was never there.
         if let Some(value) = value.filter(|_| is_new(key)) {
-            store.put(&mut chunk, family, key, value);
-        }
-        if chunk.len() >= CHUNK_ELEMENTS || chunk.size_in_bytes() >= CHUNK_BYTES {
-            store.write_patiently(std::mem::take(&mut chunk))?;
+            writer.put(family, key, value)?;
         }
     }
-    store.write_patiently(chunk)?;
+    let ahead = writer.finish()?;
     let mut rest = Batch::new();
     // First: the command may have left one of these versions for dead itself.
     for record_key in &ahead.record_keys {

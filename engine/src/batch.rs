@@ -506,6 +506,12 @@ impl Batch {
         self.pending_range(family, begin, end).next().is_some()
     }
 
+    /// All keys of meta, data and score in the batch and what it says of them, in no order.
+    pub(crate) fn latest(&self) -> impl Iterator<Item = (Family, &[u8], Pending<'_>)> {
+        let bytes = &self.bytes;
+        self.overlay.iter().map(|latest| (latest.family, latest.key(bytes), latest.pending(bytes)))
+    }
+
     /// All meta keys of the batch and what it says of them.
     pub fn all_pending(&self) -> impl Iterator<Item = (&[u8], Pending<'_>)> {
         self.keys.iter().filter_map(|key| {

@@ -105,6 +105,11 @@ impl Cache {
         value
     }
 
+    /// How long the value cached of a key is, whatever its epoch; not counted as a hit or a miss.
+    pub fn value_len(&self, meta_key: &[u8]) -> Option<usize> {
+        Some(self.inner.peek(&place(meta_key))?.value_of(meta_key)?.len())
+    }
+
     /// The page cached under `epoch`; not counted as a hit or a miss.
     pub fn page(&self, key: &[u8], epoch: u32) -> Option<&[u8]> {
         let entry = self.inner.get(&page_place(key)).filter(|entry| entry.epoch == epoch);

@@ -56,6 +56,19 @@ pub fn meta_key_of(element_key: &[u8]) -> Option<Vec<u8>> {
     Some([head, user_key].concat())
 }
 
+/// What the elements of a version begin with, out of the key of one of them; `None`: these are no
+/// element's bytes.
+pub fn prefix_of(element_key: &[u8]) -> Option<&[u8]> {
+    let element = of_key(element_key)?;
+    element_key.get(..element_key.len() - element.len())
+}
+
+/// The meta key and the version that the elements with this prefix belong to; `None`: it is none.
+pub fn owner_of(prefix: &[u8]) -> Option<(Vec<u8>, u64)> {
+    let (_, version) = prefix.split_last_chunk::<8>()?;
+    Some((meta_key_of(prefix)?, u64::from_be_bytes(*version)))
+}
+
 /// What follows the version in an element's key; `None`: these are no element's bytes.
 pub fn of_key(element_key: &[u8]) -> Option<&[u8]> {
     let (len, rest) = element_key.get(key::META_PREFIX_LEN..)?.split_first_chunk::<4>()?;

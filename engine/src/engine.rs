@@ -24,6 +24,7 @@ use crate::store::{OpenError, Store, StoreError};
 use crate::stripe::Stripes;
 use crate::tenant::Tenants;
 use crate::tracking::Trackers;
+use crate::usage::Usages;
 use crate::wait::Waits;
 use crate::watch::Watches;
 
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(crate) roster: Roster,
     pub(crate) pause: Pause,
     pub(crate) tenants: Tenants,
+    /// What tables with a limit of bytes take.
+    pub(crate) usages: Usages,
     pub(crate) config: EngineConfig,
     acl: Acl,
     /// `proto-max-bulk-len`: longest string in bytes.
@@ -84,7 +87,8 @@ impl Engine {
         let databases = Databases::load(&store, config.tables).map_err(damaged)?;
         let counts = Counts::load(&store, config.workers, databases.count()).map_err(damaged)?;
         let tenants = Tenants::load(&store).map_err(damaged)?;
-        Ok(Self {
+        let usages = Usages::new(databases.count());
+        let engine = Self {
             store,
             stripes: Stripes::new(config.workers),
             counts,
@@ -99,6 +103,7 @@ impl Engine {
             roster: Roster::default(),
             pause: Pause::default(),
             tenants,
+            usages,
             config,
             acl: Acl::new(),
             value_len_max: AtomicU64::new(512 << 20),
@@ -112,7 +117,12 @@ impl Engine {
             expiry_floor_ms: AtomicU64::new(0),
             is_failing: AtomicBool::new(false),
             failure: Mutex::new(None),
-        })
+        };
+        engine.measure_tables().map_err(|error| OpenError::Damaged {
+            path: engine.config.place().to_owned(),
+            message: error.to_string(),
+        })?;
+        Ok(engine)
     }
 
     /// Keys of a database.

@@ -27,6 +27,7 @@ use crate::job::{Job, Purpose};
 use crate::key::{self, MetaKey};
 use crate::mail::Outgoing;
 use crate::pubsub::Local;
+use crate::stopwatch::Stopwatch;
 use crate::store::{Found, Frozen, StoreError, Tier};
 use crate::stripe::{Known, Stripes};
 use crate::tenant::LocalTenants;
@@ -179,6 +180,7 @@ pub struct Executor {
     pub(crate) writers: BTreeMap<Vec<u8>, u64>,
     /// What this worker knows of named tables.
     pub(crate) tenants: LocalTenants,
+    pub(crate) stopwatch: Stopwatch,
     /// The command that ended last, and whether it may have taken long.
     last_call: Option<(usize, bool)>,
     /// Other workers with clients that were called.
@@ -189,6 +191,8 @@ pub struct Executor {
     pub(crate) exchanges: Vec<Exchange>,
     /// EXEC runs its commands.
     pub(crate) in_transaction: bool,
+    /// A blocking command left elements to somebody who has waited for longer.
+    pub(crate) gave_way: bool,
     /// A command asked for exclusive mode in this iteration.
     pub(crate) asked_exclusive: bool,
     holds_exclusive: bool,
@@ -274,11 +278,13 @@ impl Executor {
             tracked: Tracked::default(),
             writers: BTreeMap::new(),
             tenants: LocalTenants::default(),
+            stopwatch: Stopwatch::default(),
             last_call: None,
             called_workers: Vec::new(),
             databases_version: 0,
             exchanges: Vec::new(),
             in_transaction: false,
+            gave_way: false,
             asked_exclusive: false,
             holds_exclusive: false,
             meta_key: Vec::new(),

@@ -7,7 +7,8 @@
 //! pool reads cannot change. The pool executes the command on a snapshot into a batch of its own;
 //! the worker adds that batch to its open one, and lets the latches go with its commit. Readers go
 //! on and see the old state until then. Most elements of a large new collection are not even in that
-//! batch any more ([`crate::ahead`]).
+//! batch any more ([`crate::ahead`]), nor is what would change very much of one that is there
+//! ([`crate::renew`]).
 //!
 //! The hold belongs to its client. If the client goes, the hold ends, and what the pool made of it
 //! is dropped ([`Executor::release`]).
@@ -46,7 +47,7 @@ pub struct Built {
     pub(crate) is_error: bool,
     pub(crate) outgoing: Vec<Outgoing>,
     /// Elements that are written already.
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) ahead: Vec<Ahead>,
     /// What EXEC made of its client.
     pub(crate) client_after: Option<Box<Client>>,
 }
@@ -153,7 +154,7 @@ impl Executor {
         self.changes.merge(&built.changes);
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
         self.outgoing.extend(outgoing);
-        self.ahead.extend(built.ahead.take());
+        self.ahead.append(&mut built.ahead);
         Some(built)
     }
 }

@@ -15,6 +15,7 @@ use crate::command::{CommandError, CommandSpec, Context, Handler, SlowContext, S
 use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::hold::{BUILT_BYTES_MAX, Built};
+use crate::renew;
 
 /// What a parked command needs.
 #[derive(Debug)]
@@ -130,11 +131,16 @@ impl Engine {
             unreachable!("{}: only commands on data become jobs", spec.full_name);
         };
         let mut done = handler(&mut context, args.as_args(), &mut reply);
-        if executor.batch.as_bytes().len() > BUILT_BYTES_MAX {
+        if context.exec.batch.as_bytes().len() > BUILT_BYTES_MAX {
             done =
                 Err(CommandError::Text("ERR the command would write more than 512 MiB at once")
                     .into());
         }
+        // If it fails, the worker commits everything, or finds out why not.
+        let renewed = match (&done, hold) {
+            (Ok(()), Some(_)) => renew::lighten(&mut context).ok().flatten(),
+            _ => None,
+        };
         let is_error = match done {
             Ok(()) => false,
             Err(Stop::Error(error)) => {
@@ -150,7 +156,6 @@ impl Engine {
         match (purpose, hold) {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
-                // If it fails, the worker commits everything, or finds out why not.
                 let versions = std::mem::take(&mut executor.new_versions);
                 let ahead = ahead::write(self, &mut executor.batch, &versions).ok().flatten();
                 let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
@@ -163,7 +168,7 @@ impl Engine {
                     earliest_deadline_ms,
                     is_error,
                     outgoing,
-                    ahead,
+                    ahead: renewed.into_iter().chain(ahead).collect(),
                     client_after: is_transaction.then(|| Box::new(client)),
                 }))
             }

@@ -6,15 +6,16 @@
 //! - [`compact`], [`element`]: small and large collections; [`limits`]: which is which;
 //!   [`stream`]: the elements of streams;
 //!   [`reclaim`]: the elements that deleted ones leave behind. [`hold`]: writes made on the I/O pool;
-//!   `ahead`: how they get there without keeping a worker busy.
+//!   `ahead`, `renew`: how they get there without keeping a worker busy.
 //! - [`acl`]: users and what they may do.
 //! - [`cache`], [`stripe`]: the hot-key cache and what keeps it coherent between workers; `edges`:
 //!   where large sorted sets begin and end.
-//! - [`transaction`], [`watch`]: MULTI and WATCH.
+//! - [`transaction`], [`watch`]: MULTI and WATCH; [`stopwatch`]: how long what is in it takes.
 //! - [`mail`]: what workers tell clients of each other: messages ([`pubsub`]), what happens to keys
 //!   (`notify`), what was executed (`monitor`), what clients keep ([`tracking`]). `roster`: whose
 //!   client is whose.
-//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables.
+//! - `wait`: clients of blocking commands. `pause`: CLIENT PAUSE. [`tenant`]: named tables; `usage`:
+//!   how many bytes they take.
 //! - [`Device`]: a file system of our own in place of a directory.
 //! - [`check`]: whether all of it agrees.
 //! - [`counts`]: exact numbers of keys. [`expiry`]: deadlines; [`field`]: those of fields of hashes.
@@ -58,14 +59,17 @@ mod pause;
 pub mod pubsub;
 mod rdb;
 pub mod reclaim;
+mod renew;
 mod roster;
 pub mod score;
+pub mod stopwatch;
 pub mod store;
 pub mod stream;
 pub mod stripe;
 pub mod tenant;
 pub mod tracking;
 pub mod transaction;
+mod usage;
 pub mod varint;
 mod wait;
 pub mod watch;

@@ -393,8 +393,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub fn flush(&self) -> Result<(), StoreError> {
-        for family in Family::ALL {
-            self.db.flush_cf(self.family(family)).map_err(|error| StoreError::new(&error))?;
+        self.flush_families(&Family::ALL)
+    }
+
+    /// Writes the memtables of some families to tables on disk. Waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn flush_families(&self, families: &[Family]) -> Result<(), StoreError> {
+        for family in families {
+            self.db.flush_cf(self.family(*family)).map_err(|error| StoreError::new(&error))?;
         }
         Ok(())
     }

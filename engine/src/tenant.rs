@@ -19,6 +19,7 @@ use rocksdb::WriteBatch;
 use crate::batch::{Batch, Family};
 use crate::client::Client;
 use crate::command::{Categories, CommandError, CommandSpec, Flags};
+use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::store::{Store, StoreError};
 use crate::varint;
@@ -28,8 +29,9 @@ pub const NAME_LEN_MAX: usize = 64;
 
 /// What the keys of the records begin with; the number of the table follows.
 const PREFIX: &[u8] = b"table";
-/// First byte of a record's value.
+/// First byte of a record's value, without a limit of bytes and with one.
 const VERSION: u8 = 1;
+const VERSION_WITH_BYTES: u8 = 2;
 
 /// What a named table may hold and do; 0: any number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,6 +40,8 @@ pub(crate) struct Quota {
     pub(crate) keys_max: u64,
     /// Commands in one second.
     pub(crate) commands_max: u64,
+    /// Bytes: commands that may add some are refused from there on. See [`crate::usage`].
+    pub(crate) bytes_max: u64,
 }
 
 /// A named table.
@@ -56,19 +60,29 @@ impl Tenant {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
+        let has_limit = self.quota.bytes_max > 0;
+        let mut bytes = vec![if has_limit { VERSION_WITH_BYTES } else { VERSION }];
         varint::write_slice(&mut bytes, &self.name);
         varint::write(&mut bytes, self.quota.keys_max);
         varint::write(&mut bytes, self.quota.commands_max);
+        if has_limit {
+            varint::write(&mut bytes, self.quota.bytes_max);
+        }
         bytes
     }
 
     fn parse(table: u16, bytes: &[u8]) -> Option<Self> {
-        let (name, rest) = varint::read_slice(bytes.strip_prefix(&[VERSION])?)?;
+        let (version, rest) = bytes.split_first()?;
+        let (name, rest) = varint::read_slice(rest)?;
         let (keys_max, rest) = varint::read(rest)?;
         let (commands_max, rest) = varint::read(rest)?;
+        let (bytes_max, rest) = match *version {
+            VERSION => (0, rest),
+            VERSION_WITH_BYTES => varint::read(rest)?,
+            _ => return None,
+        };
         let is_right = rest.is_empty() && is_name(name);
-        is_right.then(|| Self::new(name, table, Quota { keys_max, commands_max }))
+        is_right.then(|| Self::new(name, table, Quota { keys_max, commands_max, bytes_max }))
     }
 
     /// Counts a command; `false`: there were too many in this second.
@@ -150,9 +164,23 @@ impl Tenants {
         Ok(Self { version, named: RwLock::new(named), changing: Mutex::new(()) })
     }
 
+    /// Whether there was ever a named table.
+    pub(crate) fn is_used(&self) -> bool {
+        self.version.load(Ordering::Acquire) > 0
+    }
+
     /// All, in the order of their names.
     pub(crate) fn all(&self) -> Vec<Arc<Tenant>> {
         self.named.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The named table that is this database.
+    pub(crate) fn of(&self, database: u16) -> Option<Arc<Tenant>> {
+        if !self.is_used() {
+            return None;
+        }
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        named.values().find(|tenant| tenant.table == database).cloned()
     }
 
     /// The table of this name.
@@ -225,6 +253,34 @@ impl Tenants {
     }
 }
 
+/// A named table, as TABLE LIST and INFO show it.
+#[derive(Debug, Clone)]
+pub struct NamedTable {
+    /// Its name: printable ASCII.
+    pub name: Vec<u8>,
+    /// Names and values: its database, what it holds, and its limits.
+    pub fields: [(&'static str, i64); 6],
+}
+
+impl Engine {
+    /// The named tables, in the order of their names. Waits for the device.
+    pub fn named_tables(&self) -> Vec<NamedTable> {
+        let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let of = |tenant: &Arc<Tenant>| NamedTable {
+            name: tenant.name.clone(),
+            fields: [
+                ("db", i64::from(tenant.table)),
+                ("keys", self.count(tenant.table).keys),
+                ("bytes", int(self.bytes_of(tenant.table))),
+                ("maxkeys", int(tenant.quota.keys_max)),
+                ("maxcommands", int(tenant.quota.commands_max)),
+                ("maxbytes", int(tenant.quota.bytes_max)),
+            ],
+        };
+        self.tenants.all().iter().map(of).collect()
+    }
+}
+
 /// What a worker knows of named tables.
 #[derive(Debug, Default)]
 pub(crate) struct LocalTenants {
@@ -253,23 +309,43 @@ impl Executor {
             self.tenants.version = version;
         }
         let Some(tenant) = self.tenants.by_table.get(&client.database) else { return Ok(()) };
-        let Quota { keys_max, commands_max } = tenant.quota;
         if spec.categories.intersects(Categories::CONNECTION) {
             return Ok(());
         }
-        if commands_max > 0 && !tenant.admits(now) {
+        if tenant.quota.commands_max > 0 && !tenant.admits(now) {
             return Err(CommandError::Text(
                 "QUOTA the table allows no more commands in this second. Try again later",
             ));
         }
-        if keys_max > 0 && spec.flags.contains(Flags::DENYOOM) {
-            let keys =
-                self.engine.counts.total(client.table).keys + self.changes.of(client.table).keys;
+        if !spec.flags.contains(Flags::DENYOOM) {
+            return Ok(());
+        }
+        self.check_room(tenant.quota, client.table)
+    }
+
+    /// Whether another database may get something.
+    pub(crate) fn check_room_of(&self, database: u16) -> Result<(), CommandError> {
+        match self.engine.tenants.of(database) {
+            Some(tenant) => self.check_room(tenant.quota, self.table_of(database)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_room(&self, quota: Quota, table: u16) -> Result<(), CommandError> {
+        let Quota { keys_max, bytes_max, commands_max: _ } = quota;
+        if keys_max > 0 {
+            let keys = self.engine.counts.total(table).keys + self.changes.of(table).keys;
             if u64::try_from(keys).is_ok_and(|keys| keys >= keys_max) {
                 return Err(CommandError::Text(
                     "QUOTA the table holds as many keys as it may. Delete some first",
                 ));
             }
+        }
+        if bytes_max > 0 && self.engine.usages.bytes(table) >= bytes_max {
+            return Err(CommandError::Text(
+                "QUOTA the table takes as many bytes as it may. Delete some first, and try again in \
+                 some seconds",
+            ));
         }
         Ok(())
     }
@@ -292,12 +368,24 @@ mod tests {
 
     #[test]
     fn golden_records_of_named_tables() {
-        let tenant = Tenant::new(b"shop", 0x0102, Quota { keys_max: 300, commands_max: 0 });
         assert_eq!(record_key(0x0102), *b"table\x01\x02");
-        assert_eq!(tenant.to_bytes(), *b"\x01\x04shop\xac\x02\x00");
-        let read = Tenant::parse(0x0102, &tenant.to_bytes()).unwrap();
-        assert_eq!((read.name, read.table, read.quota), (tenant.name, 0x0102, tenant.quota));
-        for wrong in [&b""[..], b"\x02\x04shop\x00\x00", b"\x01\x04shop\x00", b"\x01\x01\x20\0\0"] {
+        for (bytes_max, record) in
+            [(0, &b"\x01\x04shop\xac\x02\x00"[..]), (129, b"\x02\x04shop\xac\x02\x00\x81\x01")]
+        {
+            let quota = Quota { keys_max: 300, commands_max: 0, bytes_max };
+            let tenant = Tenant::new(b"shop", 0x0102, quota);
+            assert_eq!(tenant.to_bytes(), record);
+            let read = Tenant::parse(0x0102, record).unwrap();
+            assert_eq!((read.name, read.table, read.quota), (tenant.name, 0x0102, quota));
+        }
+        for wrong in [
+            &b""[..],
+            b"\x03\x04shop\x00\x00\x00",
+            b"\x02\x04shop\x00\x00",
+            b"\x01\x04shop\x00",
+            b"\x01\x04shop\x00\x00\x00",
+            b"\x01\x01\x20\0\0",
+        ] {
             assert!(Tenant::parse(1, wrong).is_none(), "{}", wrong.escape_ascii());
         }
     }
@@ -314,7 +402,7 @@ mod tests {
 
     #[test]
     fn commands_are_counted_by_the_second() {
-        let tenant = Tenant::new(b"t", 1, Quota { keys_max: 0, commands_max: 2 });
+        let tenant = Tenant::new(b"t", 1, Quota { commands_max: 2, ..Quota::default() });
         let admitted = |millis| tenant.admits(UnixMillis(millis));
         assert_eq!([admitted(5000), admitted(5500), admitted(5999)], [true, true, false]);
         assert_eq!([admitted(6000), admitted(6001), admitted(6002)], [true, true, false]);

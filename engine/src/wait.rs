@@ -13,6 +13,10 @@
 //! begins after it and finds the entry. One that only reads is called at once when it has entered,
 //! and so looks again.
 //!
+//! A blocking command that finds elements for which somebody waits already does not take them, but
+//! waits behind: that one is about to be called (its elements may not even be committed, in a pipeline),
+//! or was called and is on its way.
+//!
 //! Who reads a stream without a group is called for all that is added: entries are not used up. Of
 //! those who read for a group only the first is called, who calls the next; and they are called too
 //! when the stream is gone or has become something else, because then their commands fail.
@@ -130,6 +134,14 @@ impl Waits {
         Place { ticket, need, keys }
     }
 
+    /// Whether somebody else than `client` is the next who gets what a key of this kind holds.
+    pub(crate) fn is_anothers(&self, key: &[u8], kind: Kind, client: u64) -> bool {
+        let shard = self.shard(key);
+        let mut waiters = shard.get(key).into_iter().flat_map(BTreeMap::values);
+        let next = waiters.find(|waiter| waiter.need.kind == kind && waiter.need.uses_up());
+        next.is_some_and(|waiter| waiter.client != client)
+    }
+
     /// Takes a client out of its queues, and calls the next of each. Returns their workers.
     fn leave(&self, place: &Place) -> Vec<usize> {
         let mut workers = Vec::new();
@@ -228,7 +240,7 @@ impl Need {
 
 impl Executor {
     /// A blocking command found nothing: its client takes its place, or keeps it.
-    pub(crate) fn wait(&self, spec: &'static CommandSpec, client: &mut Client, args: Args<'_>) {
+    pub(crate) fn wait(&mut self, spec: &'static CommandSpec, client: &mut Client, args: Args<'_>) {
         if client.waits.is_some() {
             return;
         }
@@ -247,7 +259,9 @@ impl Executor {
         let place = self.engine.waits.enter(self.id, client.id, need, awaited);
         client.waits = Some(Box::new(place));
         client.last_command = spec.full_name;
-        if spec.flags.contains(Flags::READONLY) {
+        // Whoever it gave way to may have gone before it has entered.
+        let gave_way = std::mem::take(&mut self.gave_way);
+        if spec.flags.contains(Flags::READONLY) || gave_way {
             self.engine.waits.call_client(self.id, client.id, &mut Vec::new());
         }
     }

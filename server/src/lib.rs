@@ -4,7 +4,7 @@
 //! - [`cli`], [`settings`]: what the user asked for.
 //! - [`access`]: who may connect.
 //! - [`serve`]: start and stop. [`datapath`]: how clients reach the workers.
-//! - [`worker`]: the loop that serves them. [`pool`], [`sync`], [`expiry`], [`reclaim`]: threads that may wait.
+//! - [`worker`]: the loop that serves them. [`pool`], [`sync`], [`expiry`], [`reclaim`], [`quota`]: threads that may wait.
 //! - [`admin`]: the thread that answers INFO, CONFIG, CLIENT and their like.
 //! - [`storage`], [`fs_tool`]: the database on a block device.
 //! - [`check`]: what this host can do.
@@ -29,6 +29,7 @@ mod logging;
 mod metrics;
 mod pool;
 mod privileges;
+mod quota;
 mod reclaim;
 mod runtime;
 mod serve;

@@ -26,6 +26,7 @@ use crate::expiry::Expiry;
 use crate::metrics::{self, MetricsServer};
 use crate::pool::{Pool, PoolClient};
 use crate::privileges::{PrivilegesError, User};
+use crate::quota::QuotaKeeper;
 use crate::reclaim::Reclaimer;
 use crate::runtime::Runtime;
 use crate::steering::Steering;
@@ -182,6 +183,7 @@ fn serve(
         .transpose()?;
     let expiry = Expiry::start(&shared.engine, &shared.runtime, &handles, clock)?;
     let reclaimer = Reclaimer::start(&shared.engine)?;
+    let quota_keeper = QuotaKeeper::start(&shared.engine, clock)?;
     announce(&place, &listeners, workers, plan.name, ready_file)?;
 
     stop_waiter.wait();
@@ -191,6 +193,7 @@ fn serve(
     }
     expiry.stop();
     reclaimer.begin_stop();
+    quota_keeper.begin_stop();
     for handle in &handles {
         handle.send(Message::Stop);
     }
@@ -204,6 +207,7 @@ fn serve(
     pool.join();
     let closed = close(&shared.engine);
     reclaimer.join();
+    quota_keeper.join();
     closed?;
     info!("stopped: all acknowledged writes are on the disk");
     Ok(())

@@ -47,7 +47,7 @@ const fn section(name: &'static str, is_default: bool, write: fn(&Snapshot, &mut
     Section { name, is_default, write }
 }
 
-static SECTIONS: [Section; 14] = [
+static SECTIONS: [Section; 15] = [
     section("server", true, server),
     section("clients", true, clients),
     section("memory", true, memory),
@@ -62,6 +62,7 @@ static SECTIONS: [Section; 14] = [
     section("coney", true, coney),
     section("datapath", true, datapath),
     section("storage", true, storage),
+    section("tables", true, tables),
 ];
 
 /// The reply of `INFO` with these section names; none means the default ones. Unknown names are
@@ -338,6 +339,19 @@ fn storage(snapshot: &Snapshot, text: &mut Text) {
     text.section("Storage");
     for (name, value) in &snapshot.storage {
         text.field(name, value);
+    }
+}
+
+/// Left out as a whole if there is no named table.
+fn tables(snapshot: &Snapshot, text: &mut Text) {
+    if snapshot.named.is_empty() {
+        return;
+    }
+    text.section("Tables");
+    for row in &snapshot.named {
+        let fields: Vec<String> =
+            row.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        text.field(&format!("table_{}", row.name), fields.join(","));
     }
 }
 

@@ -4,6 +4,8 @@ use coney_resp::{Args, Reply};
 
 use super::option::int;
 use super::{CommandError, Context, Done, Stop};
+use crate::key;
+use crate::meta::Kind;
 
 /// How long a blocking command may wait, in milliseconds; 0: for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +63,23 @@ pub(super) fn wait<'r>(
         return Ok(());
     }
     Err(Stop::Wait(timeout.0))
+}
+
+/// Whether what is at a key belongs to a client that has waited for it longer, and has only not been
+/// called yet, or not come to it. Latches the key.
+pub(super) fn gives_way(ctx: &mut Context<'_>, key: &[u8], kind: Kind) -> Result<bool, Stop> {
+    let waits = &ctx.exec.engine.waits;
+    if waits.is_empty() || ctx.exec.in_transaction || !ctx.exec.is_worker() {
+        return Ok(false);
+    }
+    if ctx.for_write(key)?.live.is_none_or(|header| header.kind != kind) {
+        return Ok(false);
+    }
+    let mut awaited = Vec::new();
+    key::write_meta_key(&mut awaited, ctx.client.database, key);
+    let is_anothers = ctx.exec.engine.waits.is_anothers(&awaited, kind, ctx.client.id);
+    ctx.exec.gave_way |= is_anothers;
+    Ok(is_anothers)
 }
 
 /// The keys of a command whose last argument is the timeout.

@@ -28,6 +28,9 @@ use crate::store::{self, Found, Tier};
 /// Members that are fetched together; those behind them are read one by one.
 const FETCHED_MEMBERS_MAX: usize = 256;
 
+/// Elements that a client names in one command and a worker still changes itself: a few milliseconds.
+const NAMES_MAX: usize = 4096;
+
 pub(crate) mod copy;
 pub(crate) mod edit;
 pub(crate) mod members;
@@ -134,6 +137,11 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a worker itself changes so many elements, which the client names.
+    pub(crate) fn check_names(&self, count: usize) -> Result<(), Stop> {
+        if count > NAMES_MAX && self.is_on_worker() { Err(Stop::TooLong) } else { Ok(()) }
+    }
+
     /// Notes so many bytes of strings in chunks, which are read faster than elements.
     pub(crate) fn spend_text(&mut self, bytes: u64) -> Result<(), Stop> {
         match (self.budget.text_bytes.checked_sub(bytes), self.source) {
@@ -203,11 +211,22 @@ impl Context<'_> {
         element: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
+        let write = |key: &mut Vec<u8>| key.extend_from_slice(element);
+        self.with_key(prefix, write, |ctx, key| ctx.element_at(family, key, f))
+    }
+
+    /// Hands the key of an element to `f`: `prefix`, and what `write` appends.
+    fn with_key<R>(
+        &mut self,
+        prefix: &[u8],
+        write: impl FnOnce(&mut Vec<u8>),
+        f: impl FnOnce(&mut Self, &[u8]) -> R,
+    ) -> R {
         let mut key = std::mem::take(&mut self.exec.index_key);
         key.clear();
         key.extend_from_slice(prefix);
-        key.extend_from_slice(element);
-        let result = self.element_at(family, &key, f);
+        write(&mut key);
+        let result = f(self, &key);
         self.exec.index_key = key;
         result
     }
@@ -219,36 +238,27 @@ impl Context<'_> {
         page_key: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
-        let mut key = std::mem::take(&mut self.exec.index_key);
-        key.clear();
-        key.extend_from_slice(prefix);
-        key.extend_from_slice(page_key);
-        let tier = match (self.exec.batch.pending_element(Family::Score, &key), self.source) {
-            (None, Source::Worker(tier)) => Some(tier),
-            (_, Source::Worker(_) | Source::Pool(_)) => None,
-        };
-        let result = match tier {
-            Some(tier) => {
-                self.exec.element_reads += 1;
-                self.exec.committed_page(&key, tier, f)
+        let write = |key: &mut Vec<u8>| key.extend_from_slice(page_key);
+        self.with_key(prefix, write, |ctx, key| {
+            match (ctx.exec.batch.pending_element(Family::Score, key), ctx.source) {
+                (None, Source::Worker(tier)) => {
+                    ctx.exec.element_reads += 1;
+                    ctx.exec.committed_page(key, tier, f)
+                }
+                (_, Source::Worker(_) | Source::Pool(_)) => ctx.element_at(Family::Score, key, f),
             }
-            None => self.element_at(Family::Score, &key, f),
-        };
-        self.exec.index_key = key;
-        result
+        })
     }
 
     /// Writes a page of a sorted set, over what the open batch has of it if it can.
     pub(crate) fn write_page(&mut self, prefix: &[u8], page_key: &[u8], value: &[u8]) {
         // A transaction may be taken back to what was there before it.
         if !self.exec.in_transaction {
-            let mut key = std::mem::take(&mut self.exec.index_key);
-            key.clear();
-            key.extend_from_slice(prefix);
-            key.extend_from_slice(page_key);
-            let is_done = self.exec.batch.overwrite_element(Family::Score, &key, value);
-            self.exec.index_key = key;
-            if is_done {
+            let write = |key: &mut Vec<u8>| key.extend_from_slice(page_key);
+            let overwrite = |ctx: &mut Self, key: &[u8]| {
+                ctx.exec.batch.overwrite_element(Family::Score, key, value)
+            };
+            if self.with_key(prefix, write, overwrite) {
                 return;
             }
         }
@@ -294,19 +304,16 @@ impl Context<'_> {
         name: &[u8],
         f: impl FnOnce(Option<&[u8]>) -> R,
     ) -> Result<R, Stop> {
-        let mut key = std::mem::take(&mut self.exec.index_key);
-        key.clear();
-        key.extend_from_slice(prefix);
-        element::append_member(&mut key, name);
-        let result = match (self.exec.batch.pending_element(Family::Data, &key), self.source) {
-            (None, Source::Worker(tier)) => {
-                self.exec.element_reads += 1;
-                self.exec.committed_member(&key, tier, f)
+        let write = |key: &mut Vec<u8>| element::append_member(key, name);
+        self.with_key(prefix, write, |ctx, key| {
+            match (ctx.exec.batch.pending_element(Family::Data, key), ctx.source) {
+                (None, Source::Worker(tier)) => {
+                    ctx.exec.element_reads += 1;
+                    ctx.exec.committed_member(key, tier, f)
+                }
+                (_, Source::Worker(_) | Source::Pool(_)) => ctx.element_at(Family::Data, key, f),
             }
-            (_, Source::Worker(_) | Source::Pool(_)) => self.element_at(Family::Data, &key, f),
-        };
-        self.exec.index_key = key;
-        result
+        })
     }
 
     /// On the pool: brings members that are read next into the block cache, together.
@@ -319,10 +326,10 @@ impl Context<'_> {
         if names.len() < 2 {
             return;
         }
-        let mut element = Vec::new();
         let keys = names.take(FETCHED_MEMBERS_MAX).map(|name| {
-            element::write_member(&mut element, name);
-            [prefix, &element].concat()
+            let mut key = prefix.to_vec();
+            element::append_member(&mut key, name);
+            key
         });
         frozen.fetch(Family::Data, &keys.collect::<Vec<_>>());
     }

@@ -103,6 +103,9 @@ pub(super) fn copy(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>)
             let to = database(number, ctx.exec.engine.tables())?;
             ctx.check_entry(to)?;
             to_table = ctx.exec.table_of(to);
+            if to_table != ctx.table() {
+                ctx.exec.check_room_of(to)?;
+            }
         } else {
             return Err(CommandError::Syntax.into());
         }
@@ -128,6 +131,7 @@ pub(super) fn move_key(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     if to_table == ctx.table() {
         return Err(CommandError::SameObject.into());
     }
+    ctx.exec.check_room_of(to)?;
     let from = ctx.load_for_write(key)?;
     let is_moved = transfer(ctx, key, from.live, to_table, key, false)?;
     if is_moved {

@@ -10,6 +10,7 @@ use coney_resp::{Args, Reply};
 use super::blocking::{self, Timeout};
 use super::option::{int, is, pop_count};
 use super::{CommandError, Context, Done, Stop};
+use crate::meta::Kind;
 use crate::notify::Class;
 use edit::List;
 use read::Wanted;
@@ -125,6 +126,7 @@ fn push(
     needs_list: bool,
 ) -> Done {
     let mut list = List::open(ctx, &args[1])?;
+    ctx.check_names(args.len())?;
     if needs_list && list.len() == 0 {
         reply.int(0);
         return Ok(());
@@ -195,7 +197,7 @@ fn pop_or_wait(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end
     let timeout = Timeout::seconds(&args[args.len() - 1])?;
     for key in blocking::keys_of(args) {
         let list = List::open(ctx, key)?;
-        if list.len() > 0 {
+        if list.len() > 0 && !blocking::gives_way(ctx, key, Kind::List)? {
             reply.array(2);
             reply.bulk(key);
             return pop_from(ctx, list, end, 1, reply);
@@ -206,21 +208,26 @@ fn pop_or_wait(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end
 
 pub(super) fn blmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let timeout = Timeout::seconds(&args[1])?;
-    if pop_first(ctx, args.skip(1), reply)? {
+    if pop_first(ctx, args.skip(1), reply, true)? {
         return Ok(());
     }
     blocking::wait(ctx, timeout, reply, Reply::null_array)
 }
 
 pub(super) fn lmpop(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
-    if !pop_first(ctx, args, reply)? {
+    if !pop_first(ctx, args, reply, false)? {
         reply.null_array();
     }
     Ok(())
 }
 
 /// Pops from the first list that is there; `false`: there was none. The number of keys is `args[1]`.
-fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<bool, Stop> {
+fn pop_first(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    gives_way: bool,
+) -> Result<bool, Stop> {
     let positive = |arg: &[u8], message| {
         let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
         number.filter(|number| *number > 0).ok_or(CommandError::Text(message))
@@ -241,7 +248,7 @@ fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Re
     for key in args.iter().skip(2).take(keys_count) {
         let list = List::open(ctx, key)?;
         let len = list.len();
-        if len > 0 {
+        if len > 0 && !(gives_way && blocking::gives_way(ctx, key, Kind::List)?) {
             reply.array(2);
             reply.bulk(key);
             reply.array(usize::try_from(count.min(len)).unwrap_or(usize::MAX));
@@ -270,7 +277,8 @@ pub(super) fn rpoplpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
 pub(super) fn blmove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
     let timeout = Timeout::seconds(&args[5])?;
-    if move_element(ctx, args, reply, from, to)? {
+    if !blocking::gives_way(ctx, &args[1], Kind::List)? && move_element(ctx, args, reply, from, to)?
+    {
         return Ok(());
     }
     blocking::wait(ctx, timeout, reply, Reply::null)
@@ -278,7 +286,9 @@ pub(super) fn blmove(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_
 
 pub(super) fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Done {
     let timeout = Timeout::seconds(&args[3])?;
-    if move_element(ctx, args, reply, End::Right, End::Left)? {
+    if !blocking::gives_way(ctx, &args[1], Kind::List)?
+        && move_element(ctx, args, reply, End::Right, End::Left)?
+    {
         return Ok(());
     }
     blocking::wait(ctx, timeout, reply, Reply::null)

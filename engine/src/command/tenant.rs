@@ -29,7 +29,7 @@ impl Context<'_> {
     }
 }
 
-/// Reads `MAXKEYS n` and `MAXCOMMANDS n`, and with `table` also `DB n`, from argument `at` on.
+/// Reads `MAXKEYS n`, `MAXCOMMANDS n` and `MAXBYTES n`, and with `table` also `DB n`, from argument `at` on.
 fn options(
     args: Args<'_>,
     mut at: usize,
@@ -47,6 +47,8 @@ fn options(
             quota.keys_max = limit()?;
         } else if is(option, "MAXCOMMANDS") {
             quota.commands_max = limit()?;
+        } else if is(option, "MAXBYTES") {
+            quota.bytes_max = limit()?;
         } else if let (true, Some(table)) = (is(option, "DB"), &mut table) {
             **table = Some(option::database(value, tables)?);
         } else {
@@ -68,6 +70,7 @@ pub(super) fn create(ctx: &SlowContext<'_>, args: Args<'_>, reply: &mut Reply<'_
     let tables = ctx.engine.tables();
     options(args, 3, &mut quota, Some(&mut table), tables)?;
     let number = ctx.engine.tenants.create(&ctx.engine.store, name, table, tables, quota)?;
+    ctx.engine.measure_tables()?;
     reply.int(i64::from(number));
     Ok(())
 }
@@ -80,31 +83,26 @@ pub(super) fn set(ctx: &SlowContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) 
         // Just read.
         options(args, 3, quota, None, 0).ok();
     })?;
+    ctx.engine.measure_tables()?;
     reply.ok();
     Ok(())
 }
 
 pub(super) fn drop_name(ctx: &SlowContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> SlowDone {
     ctx.engine.tenants.drop_name(&ctx.engine.store, &args[2])?;
+    ctx.engine.measure_tables()?;
     reply.ok();
     Ok(())
 }
 
 pub(super) fn list(ctx: &SlowContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> SlowDone {
-    let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let all = ctx.engine.tenants.all();
+    let all = ctx.engine.named_tables();
     reply.array(all.len());
-    for tenant in all {
-        let fields = [
-            ("db", i64::from(tenant.table)),
-            ("keys", ctx.engine.count(tenant.table).keys),
-            ("maxkeys", int(tenant.quota.keys_max)),
-            ("maxcommands", int(tenant.quota.commands_max)),
-        ];
-        reply.map(1 + fields.len());
+    for table in all {
+        reply.map(1 + table.fields.len());
         reply.bulk(b"name");
-        reply.bulk(&tenant.name);
-        for (name, value) in fields {
+        reply.bulk(&table.name);
+        for (name, value) in table.fields {
             reply.bulk(name.as_bytes());
             reply.int(value);
         }

@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::databases::{self, Exchange};
 use crate::executor::Executor;
 use crate::key::MetaKey;
+use crate::stopwatch::Lap;
 use crate::transaction::Queued;
 use crate::watch::{State, WATCHED_KEYS_MAX};
 
@@ -142,9 +143,11 @@ pub(super) fn exec(ctx: &mut Context<'_>, _: Args<'_>, reply: &mut Reply<'_>) ->
     let before = ctx.client.clone();
     let savepoint = ctx.exec.savepoint();
     ctx.exec.in_transaction = true;
-    let done = run(ctx, &queue, reply);
+    let mut lap = ctx.exec.stopwatch.begin();
+    let done = run(ctx, &queue, reply, &mut lap);
     let Err(stop) = done else {
         ctx.exec.in_transaction = false;
+        ctx.exec.stopwatch.end(lap, &queue);
         end(ctx.exec, ctx.client);
         return Ok(());
     };
@@ -185,7 +188,12 @@ pub(crate) fn questions(client: &Client) -> Vec<OwnedArgs> {
 }
 
 /// Executes the commands, up to one that has to wait.
-fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
+fn run(
+    ctx: &mut Context<'_>,
+    queue: &[Queued],
+    reply: &mut Reply<'_>,
+    lap: &mut Option<Lap>,
+) -> Done {
     let first = ctx.exec.batch.writes();
     let mut failed = Vec::new();
     let answers = ctx.client.transaction.as_ref().and_then(|it| it.answers.clone());
@@ -226,6 +234,7 @@ fn run(ctx: &mut Context<'_>, queue: &[Queued], reply: &mut Reply<'_>) -> Done {
             }
             Err(stop) => return Err(stop),
         }
+        ctx.exec.stopwatch.note(lap, spec, args);
     }
     if ctx.exec.is_worker() {
         for index in failed {

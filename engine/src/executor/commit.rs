@@ -43,6 +43,11 @@ impl Executor {
             Ok(Written::Yes) => {
                 let ticket = self.engine.next_ticket();
                 self.changes.apply(&self.engine.counts, self.id);
+                if self.engine.usages.is_counting() {
+                    // Before the cache has the new values.
+                    let replaced_len = |key: &[u8]| self.cache.value_len(key);
+                    self.engine.usages.note(&self.batch, replaced_len);
+                }
                 self.settle_mail(true);
                 self.invalidate_written();
                 self.call_waiting(true);

@@ -9,15 +9,15 @@ use tempfile::TempDir;
 
 use crate::peer::{START, commit, execute, open, try_once};
 
-struct Bench {
+pub(crate) struct Bench {
     _dir: TempDir,
-    engine: Arc<Engine>,
-    executor: Executor,
-    client: Client,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) executor: Executor,
+    pub(crate) client: Client,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let engine = open(&dir, 1);
         let executor = Executor::new(Arc::clone(&engine), 0);
@@ -30,7 +30,7 @@ impl Bench {
         bench
     }
 
-    fn ask(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, line: &str) -> String {
         let args = OwnedArgs::from_parts(&line.split(' ').collect::<Vec<_>>());
         let (engine, executor) = (&self.engine, &mut self.executor);
         let done = execute(engine, executor, START, &mut self.client, args.as_args());
@@ -38,7 +38,7 @@ impl Bench {
     }
 
     /// Executes a command on the pool, and leaves what it made there.
-    fn build(&mut self, line: &str) -> Built {
+    pub(crate) fn build(&mut self, line: &str) -> Built {
         let args = OwnedArgs::from_parts(&line.split(' ').collect::<Vec<_>>());
         for _ in 0..9 {
             match try_once(&mut self.executor, START, &mut self.client, args.as_args(), 0) {
@@ -53,12 +53,12 @@ impl Bench {
         panic!("it does not come to be built")
     }
 
-    fn dead(&self) -> u64 {
+    pub(crate) fn dead(&self) -> u64 {
         let figures = self.engine.figures();
         figures.iter().find(|(name, _)| *name == "dead_versions").unwrap().1
     }
 
-    fn reclaim(&self) {
+    pub(crate) fn reclaim(&self) {
         for _ in 0..3 {
             self.engine.reclaim(100).unwrap();
         }

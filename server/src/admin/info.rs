@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use coney_control::info::{self, MemoryRow, PersistenceRow, RateRow, Snapshot, TableRow};
+use coney_control::info::{self, MemoryRow, NamedRow, PersistenceRow, RateRow, Snapshot, TableRow};
 use coney_engine::command::table;
 
 use super::{Admin, AdminRequest, Answer};
@@ -35,6 +35,15 @@ impl Admin {
                 .map(|table| {
                     let count = parts.engine.count(table);
                     TableRow { table, keys: count.keys, expires: count.expires }
+                })
+                .collect(),
+            named: parts
+                .engine
+                .named_tables()
+                .into_iter()
+                .map(|table| NamedRow {
+                    name: String::from_utf8_lossy(&table.name).into_owned(),
+                    fields: table.fields.into(),
                 })
                 .collect(),
             steering: self.steering(),

@@ -132,8 +132,10 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
+        let (mut executor, clock) = (parts.executor, parts.clock);
+        executor.time_with(Box::new(move || clock.now()));
         Self {
-            executor: parts.executor,
+            executor,
             sessions: Sessions::new(parts.transports),
             stats: Stats::default(),
             now: Instant::ZERO,
@@ -559,6 +561,7 @@ impl Core {
         let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         let is_exact = self.runtime.slower_than().is_some_and(|least| least < EXACT_BELOW);
         self.timing.begin(is_exact, self.stats.idle_iterations);
+        self.executor.time_all(is_exact);
         let consumed = self.process_burst(key, bytes, bulk_len_max);
         self.timing.end();
         consumed
@@ -606,8 +609,10 @@ impl Core {
                     } else if let Some((index, may_be_long)) = self.executor.take_last_call()
                         && let Some(took) = self.timing.note(index, may_be_long)
                     {
+                        let to = (&*self.runtime, &self.admin);
+                        let timed = self.executor.take_timed();
                         let report = Report { took, index, unix_now: self.unix_now };
-                        report.send_if_slow(session, args, &self.runtime, &self.admin);
+                        report.send(session, args, timed.as_ref(), &mut self.timing, to);
                     }
                     if self.executor.wants_commit() {
                         self.commit();

@@ -7,12 +7,14 @@ use coney_control::clients::{ClientRow, TrackingRow};
 use coney_control::info::{Calls, WorkerRow};
 use coney_control::slowlog::{self, Entry};
 use coney_engine::command::{Flags, table};
+use coney_engine::stopwatch::Timed;
 use coney_resp::{Args, Protocol};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::core::{Core, Transports};
 use super::session::{Parked, Session, SessionKey, State};
 use super::stats::Stats;
+use super::timing::Timing;
 use crate::admin::AdminClient;
 use crate::runtime::Runtime;
 
@@ -150,8 +152,29 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Tells of the command; of EXEC, of the commands of its transaction, if they were timed, and then
+    /// not of it as well, as in Redis.
+    pub(super) fn send(
+        &self,
+        session: &Session,
+        args: Args<'_>,
+        timed: Option<&Timed>,
+        timing: &mut Timing,
+        (runtime, admin): (&Runtime, &AdminClient),
+    ) {
+        let Some(timed) = timed else {
+            self.send_if_slow(session, args, runtime, admin);
+            return;
+        };
+        for (index, args, took) in timed.iter() {
+            timing.record(index, took, 1);
+            let report = Self { took, index, unix_now: self.unix_now };
+            report.send_if_slow(session, args, runtime, admin);
+        }
+    }
+
     /// Tells the control plane if it took longer than the settings want to know.
-    pub(super) fn send_if_slow(
+    fn send_if_slow(
         &self,
         session: &Session,
         args: Args<'_>,
@@ -189,8 +212,10 @@ impl Core {
         };
         if let Some(index) = table::index_of(args) {
             self.timing.record(index, took, 1);
+            let timed = self.executor.take_timed();
+            let to = (&*self.runtime, &self.admin);
             let report = Report { took, index, unix_now: self.unix_now };
-            report.send_if_slow(session, args, &self.runtime, &self.admin);
+            report.send(session, args, timed.as_ref(), &mut self.timing, to);
         }
     }
 }

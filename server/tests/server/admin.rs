@@ -99,6 +99,38 @@ fn commands_that_waited_are_in_the_slow_log() {
 }
 
 #[test]
+fn commands_of_a_transaction_are_timed_by_themselves() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let mut client = server.connect();
+    for line in ["CONFIG RESETSTAT", "MULTI", "SET k 1", "SADD s a b", "INCR k"] {
+        client.ask(line);
+    }
+    assert_eq!(client.ask("EXEC"), "*3 +OK :2 :2");
+    eventually("all are logged", || {
+        let log = client.ask("SLOWLOG GET -1");
+        ["\"SET\" \"k\" \"1\"", "\"SADD\" \"s\" \"a\" \"b\"", "\"INCR\" \"k\""]
+            .iter()
+            .all(|command| log.matches(command).count() == 1)
+    });
+    let log = client.ask("SLOWLOG GET -1");
+    assert!(!log.contains("\"EXEC\""), "{log}");
+    let stats = client.ask_text("INFO commandstats latencystats everything");
+    for name in ["set", "sadd", "incr", "exec"] {
+        let row = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
+        let row = row.unwrap_or_else(|| panic!("{name}"));
+        assert!(row.contains("calls=1,usec="), "{row}");
+    }
+    client.ask("CONFIG SET slowlog-log-slower-than 100000");
+    for line in ["MULTI", "SET k 1", "SMEMBERS s", "INCR k"] {
+        client.ask(line);
+    }
+    assert_eq!(client.ask("EXEC"), "*3 +OK *2 \"a\" \"b\" :2");
+    let histogram = client.ask("LATENCY HISTOGRAM smembers incr");
+    assert!(histogram.contains("\"smembers\" *4 \"calls\" :1"), "{histogram}");
+    assert!(histogram.contains("\"incr\" *4 \"calls\" :2"), "{histogram}");
+}
+
+#[test]
 fn saving_is_answered_honestly() {
     let server = Server::start(&[]);
     let mut client = server.connect();

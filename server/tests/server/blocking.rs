@@ -56,6 +56,34 @@ fn clients_are_served_in_the_order_of_arrival() {
 }
 
 #[test]
+fn who_waits_comes_before_a_command_that_follows_in_the_pipeline() {
+    for workers in ["1", "2"] {
+        let server = Server::start(&["--workers", workers]);
+        let mut observer = server.connect();
+        for (add, wait) in [
+            ("RPUSH k x", "BLPOP k 0"),
+            ("RPUSH k x", "BLMPOP 0 2 j k LEFT"),
+            ("RPUSH k x", "BLMOVE k j LEFT RIGHT 0"),
+            ("RPUSH k x", "BRPOPLPUSH k j 0"),
+            ("ZADD k 1 x", "BZPOPMIN k 0"),
+            ("ZADD k 1 x", "BZMPOP 0 1 k MIN"),
+        ] {
+            let (mut first, mut second) = (server.connect(), server.connect());
+            block(&mut first, wait, &mut observer);
+            let both = [add, wait].map(|line| encode(&words(line).unwrap())).concat();
+            second.send(&both);
+            assert_eq!(next(&mut second), ":1");
+            let reply = next(&mut first);
+            assert!(reply.contains("\"x\""), "{wait}: {reply}");
+            eventually("the second waits", || observer.info("blocked_clients") == 1);
+            observer.ask(add);
+            assert_eq!(next(&mut second), reply);
+            observer.ask("DEL j");
+        }
+    }
+}
+
+#[test]
 fn every_element_is_taken_once() {
     let server = Server::start(&["--workers", "2"]);
     let mut takers: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();

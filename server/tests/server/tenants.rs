@@ -4,7 +4,7 @@
 use coney_conversation::script::{encode, words};
 use tempfile::TempDir;
 
-use crate::support::{Server, eventually};
+use crate::support::{Client, Server, eventually};
 
 const BOUND: &str = "-NOPERM this user is bound to its table";
 
@@ -65,7 +65,7 @@ fn limits_hold_and_outlast_a_restart() {
     let mut client = server.connect();
     assert_eq!(
         client.ask("TABLE LIST"),
-        "*1 *10 \"name\" \"shop\" \"db\" :15 \"keys\" :0 \"maxkeys\" :2 \"maxcommands\" :0"
+        "*1 *14 \"name\" \"shop\" \"db\" :15 \"keys\" :0 \"bytes\" :0 \"maxkeys\" :2 \"maxcommands\" :0 \"maxbytes\" :0"
     );
     client.ask("SELECT shop");
     client.ask("SET a 1");
@@ -88,6 +88,36 @@ fn limits_hold_and_outlast_a_restart() {
     eventually("the next second", || client.ask("GET b") == "\"1\"");
     client.ask("SELECT 0");
     assert!((0..20).all(|_| client.ask("GET b") == "nil"));
+}
+
+#[test]
+fn a_full_table_gets_room_again_when_something_is_deleted() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut client = server.connect();
+    assert_eq!(client.ask("TABLE CREATE shop MAXBYTES 1000000"), ":15");
+    client.ask("SELECT shop");
+    // What does not become smaller when it is compressed.
+    let mut seed = 1_u64;
+    let mut value = || -> Vec<u8> {
+        let mut next = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed.to_be_bytes()[0]
+        };
+        (0..50_000).map(|_| next()).collect()
+    };
+    let mut set = |client: &mut Client, at: usize| {
+        client.send(&encode(&[b"SET".to_vec(), format!("k{at}").into_bytes(), value()]));
+        client.reply().unwrap().to_string()
+    };
+    let written = (0..100).take_while(|at| set(&mut client, *at) == "+OK").count();
+    assert!((15..=25).contains(&written), "{written} values");
+    assert!(client.ask("SET k v").starts_with("-QUOTA the table takes as many bytes as it may"));
+    assert_eq!(client.ask("STRLEN k0"), ":50000");
+    let info = client.ask_text("INFO tables");
+    assert!(info.contains("table_shop:db=15,keys="), "{info}");
+    assert!(info.contains(",maxbytes=1000000"), "{info}");
+    (0..written).for_each(|at| drop(client.ask(&format!("DEL k{at}"))));
+    eventually("there is room", || client.ask("SET k v") == "+OK");
 }
 
 #[test]

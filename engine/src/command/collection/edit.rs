@@ -171,6 +171,7 @@ impl Context<'_> {
         edit: &mut Edit<'_>,
         names: impl Iterator<Item = &'n [u8]>,
     ) -> Result<(), Stop> {
+        self.check_names(names.size_hint().0)?;
         if let Form::Large(large) = &edit.form {
             edit.known.clear();
             edit.deadlines.clear();

@@ -45,6 +45,7 @@ impl<'k> SortedEdit<'k> {
         ctx: &mut Context<'_>,
         members: impl Iterator<Item = &'n [u8]>,
     ) -> Result<(), Stop> {
+        ctx.check_names(members.size_hint().0)?;
         self.known.clear();
         if let Form::Large(large) = &self.edit.form {
             for member in members {

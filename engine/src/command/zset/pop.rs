@@ -13,7 +13,7 @@ use crate::command::collection::edit::Form;
 use crate::command::option::{Window, int, is, pop_count};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::edges::{END_BYTES_MAX, END_LEN_MAX};
-use crate::meta::MetaError;
+use crate::meta::{Kind, MetaError};
 use crate::score;
 
 /// Removes and returns at most `count` members, the lowest first, or the highest.
@@ -147,6 +147,9 @@ fn pop_or_wait(
 ) -> Done {
     let timeout = Timeout::seconds(&args[args.len() - 1])?;
     for key in blocking::keys_of(args) {
+        if blocking::gives_way(ctx, key, Kind::ZSet)? {
+            continue;
+        }
         if let [only, ..] = take(ctx, key, 1, is_reverse)?.as_slice() {
             reply.array(3);
             reply.bulk(key);
@@ -164,7 +167,7 @@ pub(in super::super) fn bzmpop(
     reply: &mut Reply<'_>,
 ) -> Done {
     let timeout = Timeout::seconds(&args[1])?;
-    if pop_first(ctx, args.skip(1), reply)? {
+    if pop_first(ctx, args.skip(1), reply, true)? {
         return Ok(());
     }
     blocking::wait(ctx, timeout, reply, Reply::null_array)
@@ -181,7 +184,7 @@ pub(in super::super) fn zmpop(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Done {
-    if !pop_first(ctx, args, reply)? {
+    if !pop_first(ctx, args, reply, false)? {
         reply.null_array();
     }
     Ok(())
@@ -189,7 +192,12 @@ pub(in super::super) fn zmpop(
 
 /// Pops from the first sorted set that is there; `false`: there was none. The number of keys is
 /// `args[1]`.
-fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<bool, Stop> {
+fn pop_first(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    gives_way: bool,
+) -> Result<bool, Stop> {
     let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
     let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
     let end = keys_count.saturating_add(2);
@@ -207,6 +215,9 @@ fn pop_first(ctx: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Re
         at += 2;
     }
     for key in args.iter().skip(2).take(keys_count) {
+        if gives_way && blocking::gives_way(ctx, key, Kind::ZSet)? {
+            continue;
+        }
         let members = take(ctx, key, count.unwrap_or(1), is_reverse)?;
         if members.is_empty() {
             continue;

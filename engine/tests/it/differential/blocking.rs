@@ -139,6 +139,18 @@ impl Crowd {
         self.check_served().map_err(|message| format!("after {lines:?}\n{message}"))
     }
 
+    /// Whether somebody waits for more than one key. If one EXEC fills several of them, Redis 7.0 pops from
+    /// the one that was written first, 7.2 and the engine from the first of the command's.
+    fn waits_for_several(&self) -> bool {
+        let several = |words: &Vec<String>| match words[0].as_str() {
+            "BRPOP" | "BZPOPMAX" => words.len() > 3,
+            "BLMPOP" | "BZMPOP" => words[2] != "1",
+            "XREAD" => words.iter().any(|word| word == "x2"),
+            _ => false,
+        };
+        self.waiting.iter().flatten().any(several)
+    }
+
     fn round(&mut self, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
         let line = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -153,7 +165,7 @@ impl Crowd {
                 continue;
             }
             let mut lines = vec![random.serving_command(id)];
-            if random.below(6) == 0 {
+            if random.below(6) == 0 && !self.waits_for_several() {
                 lines.insert(0, line("MULTI"));
                 lines.push(random.serving_command(id));
                 lines.push(line("EXEC"));
