@@ -14,7 +14,7 @@ mod sys;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 use super::file::{OpenError, claim, exclusive, execute, fault, trims};
 use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
 use crate::buffer::DeviceBuffer;
+use crate::number::to_usize;
 use sys::{REGISTERED_BUFFER_LEN, Ring};
 
 /// A device on an open file.
@@ -47,7 +48,7 @@ impl UringDevice {
         let direct = i32::try_from(OFlags::DIRECT.bits()).expect("a flag of open(2)");
         let flags = direct | exclusive(path)?;
         let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
-        let geometry = claim(&file)?;
+        let geometry = claim(&file, block_len(&file))?;
         let trims = trims(&file)?;
         let polls = has_poll_queues(&file);
         let ring = Ring::new(Arc::new(file), geometry.queue_depth, polls)?;
@@ -61,7 +62,7 @@ impl UringDevice {
 
     /// Whether a read of the first block works.
     fn answers(&mut self) -> bool {
-        let block_len = usize::try_from(self.geometry.block_len).unwrap_or(0);
+        let block_len = to_usize(u64::from(self.geometry.block_len));
         let operation = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(block_len) };
         let mut completions = Vec::new();
         if self.submit(Request { tag: 0, operation }).is_err() {
@@ -159,6 +160,22 @@ impl BlockDevice for UringDevice {
         self.take_ended(completions);
         completions.len() - before
     }
+}
+
+/// Lengths of blocks with which direct I/O is tried.
+const BLOCK_LENS: [u32; 3] = [512, 1024, 2048];
+const BLOCK_LEN_MAX: u32 = 4096;
+
+/// The shortest blocks with which this file can be read directly: sectors of the disk, if the file
+/// system between allows them. A block of a table is packed and not aligned; read by pages it would be
+/// one or two pages longer. (statx(2) knows this only from Linux 6.1 on, and not on every file system.)
+fn block_len(file: &File) -> u32 {
+    let readable = |len: &u32| {
+        let mut buffer = DeviceBuffer::zeroed(to_usize(u64::from(*len)));
+        // From an offset that is no multiple of a longer block.
+        file.read_exact_at(&mut buffer, u64::from(*len)).is_ok()
+    };
+    BLOCK_LENS.into_iter().find(readable).unwrap_or(BLOCK_LEN_MAX)
 }
 
 /// Whether the kernel has queues for polling on this block device.
