@@ -1,5 +1,9 @@
 //! With the feature `spdk`: bindings to the C shim, and the shim compiled against the installed SPDK.
 
+#[cfg(feature = "spdk")]
+#[path = "../datapath/dpdk/shim_build.rs"]
+mod shim_build;
+
 use std::process::ExitCode;
 
 #[cfg(not(feature = "spdk"))]
@@ -9,18 +13,14 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "spdk")]
 fn main() -> ExitCode {
-    match spdk::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            spdk::report(&format!("cargo::error={problem}"));
-            ExitCode::FAILURE
-        }
-    }
+    shim_build::finish(spdk::run())
 }
 
 #[cfg(feature = "spdk")]
 mod spdk {
     use std::path::PathBuf;
+
+    use crate::shim_build::{bindings, probe, report};
 
     const HEADER: &str = "c/spdk_shim.h";
     const SOURCE: &str = "c/spdk_shim.c";
@@ -39,54 +39,31 @@ mod spdk {
     const OPTIONAL: [&str; 4] =
         ["spdk_bdev_uring", "spdk_bdev_null", "spdk_bdev_raid", "spdk_bdev_error"];
 
-    pub(super) fn report(line: &str) {
-        println!("{line}");
-    }
-
     pub(super) fn run() -> Result<(), String> {
-        report(&format!("cargo::rerun-if-changed={HEADER}"));
-        report(&format!("cargo::rerun-if-changed={SOURCE}"));
         report(&format!("cargo::rerun-if-env-changed={CHECK_ONLY}"));
-        bindings()?;
+        let builder = bindgen::Builder::default()
+            .allowlist_item("(coney|CONEY)_(spdk|SPDK)_.*")
+            .prepend_enum_name(false);
+        bindings(builder, HEADER, SOURCE)?;
         if std::env::var_os(CHECK_ONLY).is_some() {
             return Ok(());
         }
         link()
     }
 
-    fn bindings() -> Result<(), String> {
-        let bindings = bindgen::Builder::default()
-            .header(HEADER)
-            .allowlist_item("(coney|CONEY)_(spdk|SPDK)_.*")
-            .prepend_enum_name(false)
-            .generate_comments(false)
-            .layout_tests(true)
-            .generate()
-            .map_err(|error| error.to_string())?;
-        let out = std::env::var_os("OUT_DIR").ok_or("cargo does not name OUT_DIR")?;
-        bindings
-            .write_to_file(PathBuf::from(out).join("spdk_bindings.rs"))
-            .map_err(|error| error.to_string())
-    }
-
-    fn probe(name: &str, statik: bool) -> Result<pkg_config::Library, pkg_config::Error> {
-        pkg_config::Config::new().cargo_metadata(false).statik(statik).probe(name)
-    }
-
     fn link() -> Result<(), String> {
+        let probe_static = |name| probe(pkg_config::Config::new().statik(true), name);
         let mut libraries = Vec::new();
         for name in NEEDED {
-            libraries.push(probe(name, true).map_err(|error| {
+            libraries.push(probe_static(name).map_err(|said| {
                 format!(
                     "the feature spdk needs an SPDK that pkg-config finds (PKG_CONFIG_PATH), or \
-                     build without the feature; pkg-config says: {}",
-                    error.to_string().replace('\n', " ")
+                     build without the feature; pkg-config says: {said}"
                 )
             })?);
         }
-        libraries
-            .push(probe("libdpdk", false).map_err(|error| error.to_string().replace('\n', " "))?);
-        libraries.extend(OPTIONAL.iter().filter_map(|name| probe(name, true).ok()));
+        libraries.push(probe(&mut pkg_config::Config::new(), "libdpdk")?);
+        libraries.extend(OPTIONAL.iter().filter_map(|name| probe_static(name).ok()));
 
         let mut shim = cc::Build::new();
         shim.file(SOURCE).opt_level(3).flag("-Wall").flag("-Wextra").flag("-Wno-unused-parameter");

@@ -126,6 +126,7 @@ class Machine:
         directory.mkdir()
         self.name = f"{storage} on {disk}, sync = {sync}" + (", flushes are lies" if lies else "")
         self.storage = storage
+        self.is_polled = disk == "polled nvme"
         self.file = directory / "disk"
         with open(self.file, "wb") as file:
             file.truncate(DISK_LEN)
@@ -179,6 +180,8 @@ class Machine:
                     raise AssertionError(f"{self.name}: the server does not start: {error}\n{said[-4000:]}") from error
                 time.sleep(0.05)
         self.start_seconds = time.monotonic() - begin
+        # Else a round on polled queues would be one more without them.
+        assert ("its queues are polled" in self.guest.said()) == self.is_polled, self.guest.said()[-4000:]
 
     def cut_while_starting(self):
         self.power_on()
@@ -276,8 +279,9 @@ def judge(directory, boot, storage, options):
             ("nvme", "everysec", False, must_lose),
             ("virtio", "always", True, must_lose),
             ("nvme", "always", False, must_keep),
+            *([("polled nvme", "always", False, must_keep)] if storage == "uring" else []),
             ("virtio", "always", False, must_keep)]:
-        name = f"{storage}-{disk}-{sync}" + ("-lies" if lies else "")
+        name = f"{storage}-{disk}-{sync}".replace(" ", "-") + ("-lies" if lies else "")
         machine = Machine(directory / name, boot, storage, disk, sync, f"{options.seed} {name}", lies)
         try:
             verdict(machine, options.rounds)

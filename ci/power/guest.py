@@ -17,9 +17,12 @@ MODULES = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_
 MEMORY_MIB = 1024
 # What the server is compiled for, and no more: emulated AVX made the kernel's self-tests hang.
 CPU = "Westmere,+rdrand"
-# How the machine sees its disk: the device, and its name there. QEMU's NVMe drops the bit for force-unit-access from
+# How the machine sees its disk: the device, its name there, and what the kernel is told for it. QEMU's NVMe drops the bit for force-unit-access from
 # writes (7.2 does), so that it can have no volatile cache here; Linux uses flushes alone with virtio-blk.
-DISKS = {"nvme": ("nvme,serial=coney", "/dev/nvme0n1"), "virtio": ("virtio-blk-pci", "/dev/vda")}
+DISKS = {"nvme": ("nvme,serial=coney", "/dev/nvme0n1", ""),
+         # With a queue that whoever waits polls, in place of an interrupt.
+         "polled nvme": ("nvme,serial=coney", "/dev/nvme0n1", "nvme.poll_queues=1"),
+         "virtio": ("virtio-blk-pci", "/dev/vda", "")}
 # Software emulation on a busy host is slow.
 START_SECONDS_MAX = 180
 
@@ -57,7 +60,7 @@ class Guest:
         self.console = Path(directory) / "console"
         [self.kernel] = kernel.glob("boot/vmlinuz-*")
         self.image = image
-        self.device, self.path = DISKS[disk]
+        self.device, self.path, self.words = DISKS[disk]
         self.disk_socket = disk_socket
         self.fs = fs
         self.arguments = arguments
@@ -69,7 +72,7 @@ class Guest:
             self.port = free.getsockname()[1]
         self.console.unlink(missing_ok=True)
         # On a busy host the kernel would take a slow timer for a broken one.
-        words = (f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check cryptomgr.notests "
+        words = (f"console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check cryptomgr.notests {self.words} "
                  f"coney.disk={self.path} coney.fs={self.fs} coney.args={','.join(self.arguments)}")
         disk = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={self.disk_socket}"
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",

@@ -1,5 +1,8 @@
 //! With the feature `link`: bindings from the headers of the installed libdpdk, and the C shim.
 
+#[cfg(feature = "link")]
+mod shim_build;
+
 use std::process::ExitCode;
 
 #[cfg(not(feature = "link"))]
@@ -9,40 +12,24 @@ fn main() -> ExitCode {
 
 #[cfg(feature = "link")]
 fn main() -> ExitCode {
-    match link::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            link::report(&format!("cargo::error={problem}"));
-            ExitCode::FAILURE
-        }
-    }
+    shim_build::finish(link::run())
 }
 
 #[cfg(feature = "link")]
 mod link {
-    use std::path::PathBuf;
+    use crate::shim_build::{bindings, probe, report};
 
     const HEADER: &str = "c/shim.h";
     const SOURCE: &str = "c/shim.c";
     /// The only version that was tried.
     const VERSION: &str = "22.11";
 
-    pub(super) fn report(line: &str) {
-        println!("{line}");
-    }
-
     pub(super) fn run() -> Result<(), String> {
-        report(&format!("cargo::rerun-if-changed={HEADER}"));
-        report(&format!("cargo::rerun-if-changed={SOURCE}"));
-        let library = pkg_config::Config::new()
-            .atleast_version(VERSION)
-            .cargo_metadata(false)
-            .probe("libdpdk");
-        let library = library.map_err(|error| {
+        let library = probe(pkg_config::Config::new().atleast_version(VERSION), "libdpdk");
+        let library = library.map_err(|said| {
             format!(
                 "the feature dpdk needs DPDK {VERSION} or newer: apt-get install libdpdk-dev, or \
-                 build without the feature; pkg-config says: {}",
-                error.to_string().replace('\n', " ")
+                 build without the feature; pkg-config says: {said}"
             )
         })?;
         for path in &library.link_paths {
@@ -68,8 +55,7 @@ mod link {
             report(&format!("cargo::rustc-link-lib={name}"));
         }
         let include = library.include_paths.iter().map(|path| format!("-I{}", path.display()));
-        let bindings = bindgen::Builder::default()
-            .header(HEADER)
+        let builder = bindgen::Builder::default()
             .clang_args(include)
             .clang_args(["-march=corei7", "-include", "rte_config.h", "-DALLOW_EXPERIMENTAL_API"])
             .allowlist_function("coney_dpdk_.*")
@@ -81,14 +67,7 @@ mod link {
             .allowlist_type("coney_dpdk_.*")
             .opaque_type("rte_mbuf")
             .opaque_type("rte_mempool")
-            .opaque_type("rte_ether_addr")
-            .generate_comments(false)
-            .layout_tests(true)
-            .generate()
-            .map_err(|error| error.to_string())?;
-        let out = std::env::var_os("OUT_DIR").ok_or("cargo does not name OUT_DIR")?;
-        bindings
-            .write_to_file(PathBuf::from(out).join("bindings.rs"))
-            .map_err(|error| error.to_string())
+            .opaque_type("rte_ether_addr");
+        bindings(builder, HEADER, SOURCE)
     }
 }

@@ -112,7 +112,11 @@ pub(crate) fn open(config: &Config) -> Result<Option<Opened>, StorageError> {
     let opened = match config.storage {
         Storage::Pread => mount(open_file(path)?, path, None, config)?,
         Storage::Uring | Storage::Spdk | Storage::Posix => {
-            mount(open_uring(path)?, path, None, config)?
+            let device = open_uring(path)?;
+            if device.is_polled() {
+                info!("{}: its queues are polled", path.display());
+            }
+            mount(device, path, None, config)?
         }
     };
     Ok(Some(opened))

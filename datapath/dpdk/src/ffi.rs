@@ -12,25 +12,8 @@ use std::ptr::NonNull;
 
 use crate::device::address_bytes;
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    clippy::restriction,
-    dead_code,
-    missing_docs,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    non_upper_case_globals,
-    unreachable_pub,
-    unused_qualifications,
-    unsafe_op_in_unsafe_fn,
-    clippy::allow_attributes_without_reason,
-    reason = "generated from C headers"
-)]
-mod bindings {
-    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
-}
+// The module `bindings`, from the build script.
+include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 use bindings::{rte_mbuf, rte_mempool};
 

@@ -295,7 +295,7 @@ fn scores(ctx: &mut Context<'_>, key: &[u8], members: Args<'_>, reply: &mut Repl
 fn scores_with<'a>(
     ctx: &mut Context<'_>,
     key: &[u8],
-    members: impl Iterator<Item = &'a [u8]> + Clone,
+    members: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     tell: &mut dyn FnMut(Option<f64>),
 ) -> Done {
     let mut push = |stored: Option<&[u8]>| {
@@ -316,6 +316,7 @@ fn scores_with<'a>(
         Shape::Large(large) => Ok(Some(large)),
     })?;
     if let Some(large) = large {
+        ctx.fetch_members(&large.prefix, members.clone());
         for member in members {
             ctx.member(&large.prefix, member, &mut push)??;
         }

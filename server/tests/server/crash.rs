@@ -1,7 +1,7 @@
-//! `kill -9` under load, for each type: whatever was acknowledged is there, nothing is there in part,
+//! `kill -9` under load, for each type and for databases that are exchanged: whatever was acknowledged is there, nothing is there in part,
 //! and everything on disk agrees ([`Engine::check`]).
 //!
-//! Each client changes keys of its own, so that what they should hold is known: what its commands
+//! Each client changes keys of its own, or databases of its own, so that what they should hold is known: what its commands
 //! leave of an empty key, as many of them as were acknowledged or, since some may have been under
 //! way, a few more. To find that out, they are executed again under other keys.
 
@@ -43,13 +43,14 @@ struct Kind {
     name: &'static str,
     /// A client's first command, if it is not one of `lines`.
     first: Option<&'static str>,
-    /// What its commands are; [`fill`] puts numbers in, and `{k}` and `{l}` are its keys.
+    /// What its commands are; [`fill`] puts numbers in, `{k}` and `{l}` are its keys, and `{x}` and `{y}`
+    /// its databases. Those between semicolons are sent and replayed together: a transaction.
     lines: &'static [&'static str],
     /// Commands that show all of a key.
     show: &'static [&'static str],
 }
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "list",
         first: None,
@@ -147,6 +148,26 @@ const KINDS: [Kind; 7] = [
         lines: &["PFADD {k} {n}", "PFADD {l} {n} {m}", "PFMERGE {k} {l}"],
         show: &["GET {k}"],
     },
+    // A client stays in {x}; what lies there changes under it.
+    Kind {
+        name: "exchanged databases",
+        first: Some("SELECT {x}"),
+        lines: &[
+            "SWAPDB {x} {y}",
+            "SWAPDB {y} {x}",
+            "MULTI;SET {k} {n};SWAPDB {x} {y};HSET {l} f{m} {n};EXEC",
+            "MULTI;SWAPDB {x} {y};APPEND {k} {n},;SWAPDB {y} {x};HDEL {l} f{m};EXEC",
+            "SET {k} {n}",
+            "APPEND {k} {n},",
+            "HSET {l} f{m} {n} g{n} {m}",
+            "HDEL {l} f{m}",
+            "COPY {k} {k} DB {y} REPLACE",
+            "MOVE {l} {y}",
+            "DEL {k}",
+            "FLUSHDB",
+        ],
+        show: &["SELECT {y}", "DUMP {k}", "SELECT {x}", "DUMP {k}"],
+    },
 ];
 
 impl Kind {
@@ -170,14 +191,49 @@ fn fill(random: &mut Random, line: &str, number: usize) -> String {
         .replace("{b}", &before.to_string())
 }
 
-fn words(line: &str, keys: [&str; 2]) -> Vec<u8> {
-    let line = line.replace("{k}", keys[0]).replace("{l}", keys[1]);
-    let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-    encode(&words)
+/// What a client's commands are about.
+#[derive(Clone)]
+struct Names {
+    keys: [String; 2],
+    databases: [usize; 2],
 }
 
-fn keys(client: usize) -> [String; 2] {
-    [format!("{{{client}}}k"), format!("{{{client}}}l")]
+impl Names {
+    fn of(client: usize) -> Self {
+        Self {
+            keys: [format!("{{{client}}}k"), format!("{{{client}}}l")],
+            databases: [2 * client, 2 * client + 1],
+        }
+    }
+
+    /// Those under which commands are executed again.
+    fn of_replay() -> Self {
+        Self { keys: ["{replay}k".to_owned(), "{replay}l".to_owned()], databases: [14, 15] }
+    }
+
+    /// The same with one key for both.
+    fn with_key(&self, key: &str) -> Self {
+        Self { keys: [key.to_owned(), key.to_owned()], ..self.clone() }
+    }
+
+    fn words(&self, line: &str) -> Vec<u8> {
+        let line = line
+            .replace("{k}", &self.keys[0])
+            .replace("{l}", &self.keys[1])
+            .replace("{x}", &self.databases[0].to_string())
+            .replace("{y}", &self.databases[1].to_string());
+        let command = |line: &str| {
+            let words: Vec<Vec<u8>> =
+                line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            encode(&words)
+        };
+        line.split(';').flat_map(command).collect()
+    }
+}
+
+/// Reads the replies to a line; `None`: the connection ended before the last.
+fn replies(client: &mut Client, line: &str) -> Option<()> {
+    line.split(';').try_for_each(|_| client.reply().map(drop))
 }
 
 /// What a client sent, and how much of it was acknowledged.
@@ -194,8 +250,7 @@ fn send_until_killed(
     at: usize,
     total: &AtomicUsize,
 ) -> Sent {
-    let names = keys(at);
-    let names = [names[0].as_str(), names[1].as_str()];
+    let names = Names::of(at);
     let mut sent = Sent { lines: Vec::new(), acknowledged: 0 };
     while sent.lines.len() < COMMANDS_MAX {
         let first = sent.lines.len();
@@ -203,14 +258,14 @@ fn send_until_killed(
         let mut bytes = Vec::new();
         for number in first..first + count {
             let line = kind.command(&mut random, number);
-            bytes.extend(words(&line, names));
+            bytes.extend(names.words(&line));
             sent.lines.push(line);
         }
         if std::io::Write::write_all(&mut client.stream, &bytes).is_err() {
             return sent;
         }
-        for _ in 0..count {
-            if client.reply().is_none() {
+        for number in first..first + count {
+            if replies(&mut client, &sent.lines[number]).is_none() {
                 return sent;
             }
             sent.acknowledged += 1;
@@ -220,11 +275,11 @@ fn send_until_killed(
     sent
 }
 
-fn show(client: &mut Client, kind: &Kind, keys: [&str; 2]) -> Vec<String> {
+fn show(client: &mut Client, kind: &Kind, names: &Names) -> Vec<String> {
     let mut shown = Vec::new();
-    for key in keys {
+    for key in &names.keys {
         for line in kind.show {
-            client.send(&words(line, [key, key]));
+            client.send(&names.with_key(key).words(line));
             let reply = client.reply().unwrap().to_string();
             // How long an entry has been pending depends on the clock.
             let is_timed = line.starts_with("XPENDING");
@@ -246,23 +301,26 @@ fn without_times(pending: &str) -> String {
 
 /// Compares what a client's keys hold with what its commands make of them again.
 fn verify(client: &mut Client, kind: &Kind, at: usize, sent: &Sent) {
-    let names = keys(at);
-    let found = show(client, kind, [&names[0], &names[1]]);
-    let replay = ["{replay}k", "{replay}l"];
-    client.ask("DEL {replay}k {replay}l");
-    for lines in sent.lines[..sent.acknowledged].chunks(500) {
-        let bytes: Vec<u8> = lines.iter().flat_map(|line| words(line, replay)).collect();
-        client.send(&bytes);
-        lines.iter().for_each(|_| drop(client.reply().unwrap()));
+    let found = show(client, kind, &Names::of(at));
+    let replay = Names::of_replay();
+    // Keys are in the first database, unless the commands choose another.
+    for database in [replay.databases[0], replay.databases[1], 0] {
+        client.ask(&format!("SELECT {database}"));
+        client.ask("DEL {replay}k {replay}l");
     }
-    let mut shown = show(client, kind, replay);
+    for lines in sent.lines[..sent.acknowledged].chunks(500) {
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| replay.words(line)).collect();
+        client.send(&bytes);
+        lines.iter().for_each(|line| replies(client, line).unwrap());
+    }
+    let mut shown = show(client, kind, &replay);
     for line in &sent.lines[sent.acknowledged..] {
         if shown == found {
             return;
         }
-        client.send(&words(line, replay));
-        client.reply().unwrap();
-        shown = show(client, kind, replay);
+        client.send(&replay.words(line));
+        replies(client, line).unwrap();
+        shown = show(client, kind, &replay);
     }
     assert!(
         shown == found,

@@ -250,6 +250,9 @@ fn noise(n: u64) -> Vec<u8> {
     .collect()
 }
 
+/// Of the sorted set whose members are cold.
+const MEMBERS: u64 = 4000;
+
 /// Keys whose values are in tables on the device, and in no cache of the server that starts next.
 const COLD_KEYS: u64 = 1000;
 
@@ -333,6 +336,37 @@ fn reads_that_fail_are_errors_and_counted() {
     assert!(client.info("device_read_errors") > 0);
     assert!(client.info("device_errors") > 0);
     assert_eq!(client.ask("PING"), "+PONG");
+}
+
+#[test]
+fn cold_members_of_a_sorted_set_are_read_together() {
+    let disk = Disk::new();
+    let server = disk.start(&["--set", "write-buffer=1mb"]);
+    let mut client = server.connect();
+    // Members that are not compressed away, a dozen to a block.
+    let member = |n: u64| noise(n)[..300].to_vec();
+    for n in 0..MEMBERS {
+        client.send(&encode(&[b"ZADD".to_vec(), b"z".to_vec(), n.to_string().into(), member(n)]));
+    }
+    for _ in 0..MEMBERS {
+        assert_eq!(client.reply().unwrap().to_string(), ":1");
+    }
+    assert_eq!(server.stop().code(), Some(0));
+
+    let server = disk.start(&["--set", "block-cache=1mb"]);
+    let mut client = server.connect();
+    let before = client.info("device_queue_depth_max");
+    let asked: Vec<u64> = (0..MEMBERS).step_by(61).collect();
+    let mut command = vec![b"ZMSCORE".to_vec(), b"z".to_vec()];
+    command.extend(asked.iter().map(|n| member(*n)));
+    client.send(&encode(&command));
+    let scores: Vec<String> = asked.iter().map(|n| format!("\"{n}\"")).collect();
+    assert_eq!(
+        client.reply().unwrap().to_string(),
+        format!("*{} {}", asked.len(), scores.join(" "))
+    );
+    let depth = client.info("device_queue_depth_max");
+    assert!(before < 8 && depth >= 16, "{before} reads at most at a time, then {depth}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::sim::{Faults, SimDevice};
 use super::uring::UringDevice;
 use super::{BlockDevice, Completion, DeviceError, Operation, Request};
 use crate::buffer::DeviceBuffer;
-use crate::number::to_u64;
+use crate::number::{to_u64, to_usize};
 use crate::seed::Seeded;
 
 /// Runs `operations` to their end and returns the completions by tag.
@@ -32,14 +32,23 @@ fn run(device: &mut dyn BlockDevice, operations: Vec<Operation>) -> Vec<Completi
     completions
 }
 
+/// Of a device with blocks of 4096 bytes.
 fn write(block: u64, byte: u8, blocks: usize, force_unit_access: bool) -> Operation {
-    let mut buffer = DeviceBuffer::zeroed(blocks * 4096);
+    write_of(4096, block, byte, blocks, force_unit_access)
+}
+
+fn write_of(len: usize, block: u64, byte: u8, blocks: usize, forced: bool) -> Operation {
+    let mut buffer = DeviceBuffer::zeroed(blocks * len);
     buffer.fill(byte);
-    Operation::Write { block, buffer, force_unit_access }
+    Operation::Write { block, buffer, force_unit_access: forced }
+}
+
+fn block_len(device: &dyn BlockDevice) -> usize {
+    to_usize(u64::from(device.geometry().block_len))
 }
 
 fn read(device: &mut dyn BlockDevice, block: u64, blocks: usize) -> Vec<u8> {
-    let buffer = DeviceBuffer::zeroed(blocks * 4096);
+    let buffer = DeviceBuffer::zeroed(blocks * block_len(device));
     let mut ended = run(device, vec![Operation::Read { block, buffer }]);
     let Completion { operation: Operation::Read { buffer, .. }, result: Ok(()), .. } =
         ended.remove(0)
@@ -49,10 +58,12 @@ fn read(device: &mut dyn BlockDevice, block: u64, blocks: usize) -> Vec<u8> {
     buffer.to_vec()
 }
 
-/// A device of 64 blocks of 4096 bytes.
+/// A device of 64 blocks.
 fn conforms(device: &mut dyn BlockDevice) {
     let geometry = device.geometry();
-    assert_eq!((geometry.block_len, geometry.block_count), (4096, 64));
+    assert_eq!(geometry.block_count, 64);
+    let len = block_len(device);
+    let write = |block, byte, blocks, forced| write_of(len, block, byte, blocks, forced);
     assert!(geometry.atomic_write_len >= 512 && geometry.queue_depth > 0);
 
     // Many writes at once, more than the queue takes, and what they wrote.
@@ -64,11 +75,11 @@ fn conforms(device: &mut dyn BlockDevice) {
     );
     run(device, vec![Operation::Flush]);
     for block in 0..64 {
-        assert_eq!(read(device, block, 1), [u8::try_from(block).unwrap(); 4096]);
+        assert_eq!(read(device, block, 1), vec![u8::try_from(block).unwrap(); len]);
     }
     // Several blocks in one request, up to the last.
     run(device, vec![write(60, 0xaa, 4, false)]);
-    assert_eq!(read(device, 59, 5), [[59; 4096].as_slice(), &[0xaa; 16384]].concat());
+    assert_eq!(read(device, 59, 5), [vec![59; len], vec![0xaa; 4 * len]].concat());
 
     // Beyond the end, and lengths that are not whole blocks: refused, with the buffer, undone.
     let odd = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(100) };
@@ -87,14 +98,14 @@ fn conforms(device: &mut dyn BlockDevice) {
             assert!(buffer.iter().all(|byte| *byte == 1));
         }
     }
-    assert_eq!(read(device, 61, 1), [0xaa; 4096]);
+    assert_eq!(read(device, 61, 1), vec![0xaa; len]);
 
     // An unmap leaves its neighbours alone, and its blocks can be written again.
     run(device, vec![Operation::Unmap { block: 10, count: 3 }]);
-    assert_eq!(read(device, 9, 1), [9; 4096]);
-    assert_eq!(read(device, 13, 1), [13; 4096]);
+    assert_eq!(read(device, 9, 1), vec![9; len]);
+    assert_eq!(read(device, 13, 1), vec![13; len]);
     run(device, vec![write(11, 0x77, 1, false)]);
-    assert_eq!(read(device, 11, 1), [0x77; 4096]);
+    assert_eq!(read(device, 11, 1), vec![0x77; len]);
 
     matches_memory(device);
 }
@@ -102,6 +113,8 @@ fn conforms(device: &mut dyn BlockDevice) {
 /// Random operations one after the other, against an array.
 fn matches_memory(device: &mut dyn BlockDevice) {
     let mut random = Seeded::new(7);
+    let len = block_len(device);
+    let write = |block, byte, blocks, forced| write_of(len, block, byte, blocks, forced);
     run(device, (0..64).map(|block| write(block, 0, 1, false)).collect());
     let mut memory = [0u8; 64];
     for round in 0..300u32 {
@@ -114,7 +127,8 @@ fn matches_memory(device: &mut dyn BlockDevice) {
             run(device, vec![write(block, byte, range.len(), random.below(4) == 0)]);
         } else {
             let seen = read(device, block, range.len());
-            let expected: Vec<u8> = memory[range].iter().flat_map(|byte| [*byte; 4096]).collect();
+            let expected: Vec<u8> =
+                memory[range].iter().flat_map(|byte| vec![*byte; len]).collect();
             assert!(seen == expected, "round {round}");
         }
     }
@@ -126,9 +140,19 @@ fn file_of(blocks: u64) -> tempfile::NamedTempFile {
     file
 }
 
+/// A file that has `blocks` blocks for a [`UringDevice`], and these blocks' length.
+fn uring_file_of(blocks: u64) -> Result<(tempfile::NamedTempFile, usize), OpenError> {
+    let file = file_of(blocks);
+    let block_len = u64::from(UringDevice::open(file.path())?.geometry().block_len);
+    file.as_file().set_len(blocks * block_len)?;
+    Ok((file, to_usize(block_len)))
+}
+
 #[test]
 fn sim_conforms() {
-    conforms(&mut SimDevice::new(4096, 64, 1));
+    for block_len in [512, 4096] {
+        conforms(&mut SimDevice::new(block_len, 64, 1));
+    }
 }
 
 #[test]
@@ -148,9 +172,8 @@ fn file_conforms() {
 
 #[test]
 fn uring_conforms() {
-    let file = file_of(64);
-    match UringDevice::open(file.path()) {
-        Ok(mut device) => conforms(&mut device),
+    match uring_file_of(64) {
+        Ok((file, _)) => conforms(&mut UringDevice::open(file.path()).unwrap()),
         Err(OpenError::Io(error)) if is_refusal(&error) => skipped(&error),
         Err(error) => panic!("{error}"),
     }
@@ -162,7 +185,8 @@ fn uring_waits_for_its_requests_when_it_is_dropped() {
     let file = file_of(64);
     for round in 0..20 {
         let Ok(mut device) = UringDevice::open(file.path()) else { return };
-        for block in 0..30 {
+        let blocks = to_u64(4096 / block_len(&device));
+        for block in (0..30).map(|block| block * blocks) {
             device.submit(Request { tag: 0, operation: write(block, round, 2, false) }).unwrap();
         }
         let mut completions = Vec::new();
@@ -176,15 +200,15 @@ fn uring_waits_for_its_requests_when_it_is_dropped() {
 // A buffer that one ring's kernel side knows means nothing to another ring.
 #[test]
 fn uring_reads_into_its_own_buffers_and_those_of_other_queues() {
-    let file = file_of(64);
+    let Ok((file, block_len)) = uring_file_of(64) else { return };
     let Ok(mut first) = UringDevice::open(file.path()) else { return };
     let mut second = first.queue().unwrap();
     for block in 0..20u8 {
-        run(&mut first, vec![write(block.into(), block + 1, 1, false)]);
+        run(&mut first, vec![write_of(block_len, block.into(), block + 1, 1, false)]);
     }
     for round in 0..4 {
         // More than are registered, and of two lengths.
-        let len = if round % 2 == 0 { 4096 } else { 8192 };
+        let len = if round % 2 == 0 { block_len } else { 2 * block_len };
         let buffers: Vec<DeviceBuffer> = (0..20).map(|_| first.buffer(len)).collect();
         assert!(buffers.iter().all(|buffer| buffer.len() == len));
         let (reader, keeper) =
@@ -200,7 +224,10 @@ fn uring_reads_into_its_own_buffers_and_those_of_other_queues() {
         for completion in completions {
             assert_eq!(completion.result, Ok(()));
             let Operation::Read { block, buffer } = completion.operation else { panic!("a read") };
-            assert!(buffer[..4096].iter().all(|byte| u64::from(*byte) == block + 1), "{block}");
+            assert!(
+                buffer[..block_len].iter().all(|byte| u64::from(*byte) == block + 1),
+                "{block}"
+            );
             if block % 3 == 0 { keeper.give_back(buffer) } else { reader.give_back(buffer) }
         }
     }
@@ -262,7 +289,7 @@ fn spdk_conforms_on_every_kind_of_bdev() {
     ] {
         assert_eq!(run(&mut fails, vec![operation]).remove(0).result, result);
     }
-    assert_eq!(read(&mut fails, 0, 1), [3; 4096]);
+    assert_eq!(read(&mut fails, 0, 8), [3; 4096]);
 
     // Closed while requests are in flight: they end first, and nothing is freed under SPDK's hands.
     for round in 0..20 {

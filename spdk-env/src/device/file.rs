@@ -42,8 +42,8 @@ pub enum OpenError {
     },
 }
 
-/// Block length of a device on a file.
-pub(super) const BLOCK_LEN: u32 = 4096;
+/// Block length of a device through the page cache, which has pages of it.
+const BLOCK_LEN: u32 = 4096;
 /// Only a sector is promised to be atomic by the disks below.
 const ATOMIC_WRITE_LEN: u32 = 512;
 /// Requests in flight at once.
@@ -57,7 +57,7 @@ impl FileDevice {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let file =
             File::options().read(true).write(true).custom_flags(exclusive(path)?).open(path)?;
-        let geometry = claim(&file)?;
+        let geometry = claim(&file, BLOCK_LEN)?;
         let trims = trims(&file)?;
         Ok(Self::on(Arc::new(file), geometry, trims))
     }
@@ -144,20 +144,20 @@ pub(super) fn exclusive(path: &Path) -> io::Result<i32> {
     i32::try_from(flags.bits()).map_err(io::Error::other)
 }
 
-/// Locks `file` for this process and measures it.
-pub(super) fn claim(file: &File) -> Result<Geometry, OpenError> {
+/// Locks `file` for this process and measures it in blocks of `block_len` bytes.
+pub(super) fn claim(file: &File, block_len: u32) -> Result<Geometry, OpenError> {
     flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
         if error == Errno::WOULDBLOCK { OpenError::InUse } else { OpenError::Io(error.into()) }
     })?;
     // The end by seeking, because a block device has no length in its metadata.
     let len_bytes =
         rustix::fs::seek(file, rustix::fs::SeekFrom::End(0)).map_err(io::Error::from)?;
-    let block_count = len_bytes / u64::from(BLOCK_LEN);
+    let block_count = len_bytes / u64::from(block_len);
     if block_count == 0 {
         return Err(OpenError::TooSmall { len_bytes });
     }
     Ok(Geometry {
-        block_len: BLOCK_LEN,
+        block_len,
         block_count,
         atomic_write_len: ATOMIC_WRITE_LEN,
         flush: FlushGuarantee::Durable,

@@ -6,7 +6,8 @@
 //! a call himself, and so he does with a request that is alone.
 //!
 //! A block device that has queues for polling (NVMe with the kernel's `nvme.poll_queues`) is polled by
-//! whoever waits, at the price of his core; otherwise he sleeps.
+//! whoever waits, at the price of his core; otherwise he sleeps. What is too long for one request of the
+//! disk's is then a call too.
 //!
 //! A file must have its full length already, and lie where direct I/O is known (not on tmpfs).
 
@@ -14,7 +15,7 @@ mod sys;
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use rustix::fs::OFlags;
 
 use super::file::{OpenError, claim, exclusive, execute, fault, trims};
 use super::{BlockDevice, Completion, DeviceError, Geometry, Operation, QueueFull, Request};
-use crate::buffer::DeviceBuffer;
+use crate::buffer::{BUFFER_ALIGNMENT, DeviceBuffer};
+use crate::number::to_usize;
 use sys::{REGISTERED_BUFFER_LEN, Ring};
 
 /// A device on an open file.
@@ -33,7 +35,9 @@ pub struct UringDevice {
     trims: bool,
     /// Requests that never reach the kernel: wrong ones, and trims that the file does not do.
     ended: Vec<Completion>,
-    /// Flushes, durable writes and trims, which the next poll makes.
+    /// Bytes of the longest request for the ring.
+    ring_len_max: usize,
+    /// Flushes, durable writes, trims and what is too long for the ring, which the next poll makes.
     calls: VecDeque<Request>,
 }
 
@@ -47,21 +51,27 @@ impl UringDevice {
         let direct = i32::try_from(OFlags::DIRECT.bits()).expect("a flag of open(2)");
         let flags = direct | exclusive(path)?;
         let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
-        let geometry = claim(&file)?;
+        let geometry = claim(&file, block_len(&file))?;
         let trims = trims(&file)?;
-        let polls = has_poll_queues(&file);
-        let ring = Ring::new(Arc::new(file), geometry.queue_depth, polls)?;
-        let mut device = Self::on(ring, geometry, trims);
-        if polls && !device.answers() {
+        let polled_len_max = polled_len_max(&file);
+        let ring = Ring::new(Arc::new(file), geometry.queue_depth, polled_len_max.is_some())?;
+        let mut device = Self::on(ring, geometry, trims, polled_len_max.unwrap_or(usize::MAX));
+        if polled_len_max.is_some() && !device.answers() {
             let file = Arc::clone(device.ring.file());
             device.ring = Ring::new(file, geometry.queue_depth, false)?;
+            device.ring_len_max = usize::MAX;
         }
         Ok(device)
     }
 
+    /// Whether whoever waits polls the device, because the kernel has queues for that.
+    pub const fn is_polled(&self) -> bool {
+        self.ring.polls()
+    }
+
     /// Whether a read of the first block works.
     fn answers(&mut self) -> bool {
-        let block_len = usize::try_from(self.geometry.block_len).unwrap_or(0);
+        let block_len = to_usize(u64::from(self.geometry.block_len));
         let operation = Operation::Read { block: 0, buffer: DeviceBuffer::zeroed(block_len) };
         let mut completions = Vec::new();
         if self.submit(Request { tag: 0, operation }).is_err() {
@@ -73,8 +83,9 @@ impl UringDevice {
         completions.iter().all(|completion| completion.result.is_ok())
     }
 
-    const fn on(ring: Ring, geometry: Geometry, trims: bool) -> Self {
-        Self { ring, geometry, trims, ended: Vec::new(), calls: VecDeque::new() }
+    fn on(ring: Ring, geometry: Geometry, trims: bool, ring_len_max: usize) -> Self {
+        let (ended, calls) = (Vec::new(), VecDeque::new());
+        Self { ring, geometry, trims, ring_len_max, ended, calls }
     }
 
     /// What needs no waiting, or is waited for in a call.
@@ -102,7 +113,7 @@ impl BlockDevice for UringDevice {
         let file = Arc::clone(self.ring.file());
         let ring = Ring::new(file, self.geometry.queue_depth, self.ring.polls());
         let ring = ring.map_err(|error| fault(&error))?;
-        Ok(Self::on(ring, self.geometry, self.trims))
+        Ok(Self::on(ring, self.geometry, self.trims, self.ring_len_max))
     }
 
     fn submit(&mut self, request: Request) -> Result<(), QueueFull> {
@@ -121,6 +132,12 @@ impl BlockDevice for UringDevice {
             Operation::Flush
             | Operation::Unmap { .. }
             | Operation::Write { force_unit_access: true, .. } => {
+                self.calls.push_back(request);
+                Ok(())
+            }
+            Operation::Read { ref buffer, .. } | Operation::Write { ref buffer, .. }
+                if buffer.len() > self.ring_len_max =>
+            {
                 self.calls.push_back(request);
                 Ok(())
             }
@@ -161,19 +178,44 @@ impl BlockDevice for UringDevice {
     }
 }
 
-/// Whether the kernel has queues for polling on this block device.
-fn has_poll_queues(file: &File) -> bool {
-    let Ok(metadata) = file.metadata() else { return false };
+/// Lengths of blocks with which direct I/O is tried.
+const BLOCK_LENS: [u32; 3] = [512, 1024, 2048];
+const BLOCK_LEN_MAX: u32 = 4096;
+
+/// The shortest blocks with which this file can be read directly: sectors of the disk, if the file
+/// system between allows them. A block of a table is packed and not aligned; read by pages it would be
+/// one or two pages longer. (statx(2) knows this only from Linux 6.1 on, and not on every file system.)
+fn block_len(file: &File) -> u32 {
+    let readable = |len: &u32| {
+        let mut buffer = DeviceBuffer::zeroed(to_usize(u64::from(*len)));
+        // From an offset that is no multiple of a longer block.
+        file.read_exact_at(&mut buffer, u64::from(*len)).is_ok()
+    };
+    BLOCK_LENS.into_iter().find(readable).unwrap_or(BLOCK_LEN_MAX)
+}
+
+/// Bytes of the longest request that can be polled for, if the kernel has queues for polling on this block
+/// device. What the kernel would have to split cannot: Linux 6.1 refuses it and tries again, for ever.
+fn polled_len_max(file: &File) -> Option<usize> {
+    let metadata = file.metadata().ok()?;
     if !metadata.file_type().is_block_device() {
-        return false;
+        return None;
     }
     let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
     // A partition's queue is that of its disk, one folder up.
-    [
+    let queues = [
         format!("/sys/dev/block/{major}:{minor}/queue"),
         format!("/sys/dev/block/{major}:{minor}/../queue"),
-    ]
-    .iter()
-    .filter_map(|queue| std::fs::read_to_string(format!("{queue}/io_poll")).ok())
-    .any(|text| text.trim() == "1")
+    ];
+    queues.iter().find_map(|queue| {
+        let number = |name: &str| -> Option<usize> {
+            std::fs::read_to_string(format!("{queue}/{name}")).ok()?.trim().parse().ok()
+        };
+        if number("io_poll")? != 1 {
+            return None;
+        }
+        // Each page of a buffer may be a segment.
+        let (sectors_len, segments) = (number("max_sectors_kb")? << 10, number("max_segments")?);
+        Some(sectors_len.min(segments * BUFFER_ALIGNMENT))
+    })
 }

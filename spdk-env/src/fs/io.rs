@@ -1,4 +1,4 @@
-//! Whole blocks in and out of a device, waited for or in flight.
+//! Whole blocks into a device and bytes out of it, waited for or in flight.
 
 use super::limits::{BLOCK_BYTES, BLOCK_LEN};
 use crate::buffer::{BUFFER_LEN_MAX, DeviceBuffer};
@@ -11,6 +11,8 @@ pub(super) struct Io<D> {
     pub(super) device: D,
     completions: Vec<Completion>,
     device_blocks: u64,
+    /// Bytes in a block of the device.
+    device_block_len: usize,
 }
 
 impl<D: BlockDevice> Io<D> {
@@ -20,6 +22,7 @@ impl<D: BlockDevice> Io<D> {
         let fits = block_len > 0 && BLOCK_BYTES.is_multiple_of(block_len);
         fits.then(|| Self {
             device_blocks: BLOCK_BYTES / block_len,
+            device_block_len: to_usize(block_len),
             device,
             completions: Vec::new(),
         })
@@ -28,7 +31,12 @@ impl<D: BlockDevice> Io<D> {
     /// The same device through a queue of its own.
     pub(super) fn another(&self) -> Result<Self, DeviceError> {
         let device = self.device.queue()?;
-        Ok(Self { device, completions: Vec::new(), device_blocks: self.device_blocks })
+        Ok(Self {
+            device,
+            completions: Vec::new(),
+            device_blocks: self.device_blocks,
+            device_block_len: self.device_block_len,
+        })
     }
 
     pub(super) fn block_count(&self) -> u64 {
@@ -57,14 +65,15 @@ impl<D: BlockDevice> Io<D> {
         let mut operations = Vec::new();
         let mut targets = Vec::new();
         for piece in pieces {
-            let (mut block, mut skip, mut rest) = (piece.block, piece.skip, piece.out);
+            let (mut block, mut skip) = self.place(piece.block, piece.skip);
+            let mut rest = piece.out;
             while !rest.is_empty() {
-                let len = (skip + rest.len()).next_multiple_of(BLOCK_LEN).min(BUFFER_LEN_MAX);
+                let len = self.read_len(skip + rest.len());
                 let (out, after) = rest.split_at_mut(rest.len().min(len - skip));
                 let buffer = self.device.buffer(len);
-                operations.push(Operation::Read { block: block * self.device_blocks, buffer });
+                operations.push(Operation::Read { block, buffer });
                 targets.push((piece.request, skip, out));
-                block += to_u64(len / BLOCK_LEN);
+                block += to_u64(len / self.device_block_len);
                 skip = 0;
                 rest = after;
             }
@@ -79,6 +88,18 @@ impl<D: BlockDevice> Io<D> {
                 (Ok(()), _) => {}
             }
         });
+    }
+
+    /// The device's block that has the byte `skip` behind the start of `block`, and what is left of
+    /// `skip` there: reads are of the device's blocks, which may be shorter than the file system's.
+    fn place(&self, block: u64, skip: usize) -> (u64, usize) {
+        let blocks = to_u64(skip / self.device_block_len);
+        (block * self.device_blocks + blocks, skip % self.device_block_len)
+    }
+
+    /// Length of one read of `len` bytes or, if they are too many for one, of the first.
+    fn read_len(&self, len: usize) -> usize {
+        len.next_multiple_of(self.device_block_len).min(BUFFER_LEN_MAX)
     }
 
     /// Writes `bytes`, the last block filled with zeros, to where `places` says, in that order.
@@ -241,18 +262,18 @@ impl<D: BlockDevice> ReadQueue<D> {
 
     /// Starts to read what shall be at `target`, from `skip` bytes behind `block` on.
     pub(super) fn start(&mut self, block: u64, skip: usize, target: std::ops::Range<usize>) {
-        let (mut block, mut skip, mut at) = (block, skip, target.start);
+        let (mut block, mut skip) = self.queue.io.place(block, skip);
+        let mut at = target.start;
         while at < target.end {
-            let len = (skip + target.end - at).next_multiple_of(BLOCK_LEN).min(BUFFER_LEN_MAX);
+            let len = self.queue.io.read_len(skip + target.end - at);
             let end = target.end.min(at + len - skip);
             let tag = to_u64(self.targets.len());
             self.targets.push((skip, at..end));
             let buffer = self.queue.io.device.buffer(len);
-            let block_at = block * self.queue.io.device_blocks;
-            let operation = Operation::Read { block: block_at, buffer };
+            let operation = Operation::Read { block, buffer };
             let ended = &mut self.ended;
             self.queue.submit(Request { tag, operation }, &mut |tag, read| keep(ended, tag, read));
-            block += to_u64(len / BLOCK_LEN);
+            block += to_u64(len / self.queue.io.device_block_len);
             skip = 0;
             at = end;
         }

@@ -1,5 +1,7 @@
 //! Operations one by one, and damage.
 
+mod reads;
+
 use super::journal::{RecordKind, RecordPlace};
 use super::limits::{BLOCK_LEN, JOURNAL_BLOCKS_MIN};
 use super::superblock::Superblock;

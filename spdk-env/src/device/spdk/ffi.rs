@@ -14,25 +14,8 @@ use std::rc::Rc;
 use crate::device::{DeviceError, Operation};
 use crate::number::to_u64;
 
-#[allow(
-    clippy::all,
-    clippy::pedantic,
-    clippy::restriction,
-    dead_code,
-    missing_docs,
-    missing_debug_implementations,
-    non_camel_case_types,
-    non_snake_case,
-    non_upper_case_globals,
-    unreachable_pub,
-    unused_qualifications,
-    unsafe_op_in_unsafe_fn,
-    clippy::allow_attributes_without_reason,
-    reason = "generated from a C header"
-)]
-mod bindings {
-    include!(concat!(env!("OUT_DIR"), "/spdk_bindings.rs"));
-}
+// The module `bindings`, from the build script.
+include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 use bindings::{
     CONEY_SPDK_BAD_CONFIG, CONEY_SPDK_BAD_PCI_ADDRESS, CONEY_SPDK_FLUSH, CONEY_SPDK_FLUSH_DISABLED,
