@@ -24,7 +24,10 @@ type Error = Box<dyn std::error::Error>;
 /// Alternatives between two turns of the chosen set.
 const CHOSEN_EVERY: usize = 5;
 
-const COLUMNS: [(&str, fn(&Cost) -> f64); 7] = [
+/// A name, and the figure under it.
+type Column = (&'static str, fn(&Cost) -> f64);
+
+const COLUMNS: [Column; 7] = [
     ("write us", |cost| cost.write_usec),
     ("worst ms", |cost| cost.write_worst_msec),
     ("CPU us", |cost| cost.write_cpu_usec),

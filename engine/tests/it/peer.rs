@@ -242,7 +242,7 @@ impl EnginePeer {
         self.process_input(name);
         self.settle();
         self.executed += 1;
-        if self.flush_every.is_some_and(|count| self.executed % count == 0) {
+        if self.flush_every.is_some_and(|count| self.executed.is_multiple_of(count)) {
             self.engine.flush().unwrap();
         }
     }
