@@ -21,6 +21,7 @@ LAYERS = {
     "coney-spdk-env-shim": {"coney-base", "coney-spdk-env"},
     "coney-engine": {"coney-base", "coney-resp", "coney-memtable", "coney-spdk-env-shim"},
     "coney-control": {"coney-base", "coney-resp", "coney-engine", "coney-datapath"},
+    "coney-bench": {"coney-base", "coney-resp", "coney-engine"},
     "coney-server": {"coney-base", "coney-resp", "coney-engine", "coney-datapath", "coney-control", "coney-load", "coney-xdp-prog",
                      "coney-spdk-env", "coney-spdk-env-shim"},
 }
@@ -61,7 +62,8 @@ def source_breaches():
 
 
 def executable_breaches():
-    for name in ("ci/serve", "ci/test", ".ci/run", "ci/kills", "ci/power-cuts", "bench/compare", "bench/frames", "bench/storage"):
+    for name in ("ci/serve", "ci/test", ".ci/run", "ci/kills", "ci/power-cuts", "bench/compare", "bench/frames", "bench/storage",
+                 "bench/options", "bench/scaling"):
         path = ROOT / name
         if path.exists() and not path.stat().st_mode & 0o100:
             yield f"{name}: has no run bit"

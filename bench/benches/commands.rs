@@ -8,14 +8,12 @@
 
 #![allow(clippy::print_stdout, reason = "the table is what the program is for")]
 
-use std::hint::black_box;
 use std::sync::Arc;
 
-use coney_base::UnixMillis;
-use coney_engine::{Client, CommitOutcome, Engine, EngineConfig, Executor, JobDone, Outcome, Park};
-use coney_resp::{Args, OwnedArgs, Protocol, Reply};
+use coney_bench::driver::{Driver, Random, thread_cpu_ns};
+use coney_engine::{Engine, EngineConfig};
+use coney_resp::OwnedArgs;
 
-const NOW: UnixMillis = UnixMillis(1_704_067_200_000);
 /// Commands of one iteration of a worker.
 const BATCH: usize = 800;
 /// Random numbers are below this.
@@ -58,11 +56,8 @@ const MSET: &str = concat!(
 );
 
 struct Bench {
-    engine: Arc<Engine>,
-    executor: Executor,
-    client: Client,
-    out: Vec<u8>,
-    random: u64,
+    driver: Driver,
+    random: Random,
     small_below: u64,
     _dir: tempfile::TempDir,
 }
@@ -71,22 +66,12 @@ impl Bench {
     fn new(fill: usize) -> Self {
         let dir = tempfile::TempDir::new().expect("a directory for the database");
         let engine = Engine::open(EngineConfig::new(dir.path())).expect("an empty database opens");
-        let engine = Arc::new(engine);
         Self {
-            executor: Executor::new(Arc::clone(&engine), 0),
-            engine,
-            client: Client::new(1),
-            out: Vec::new(),
-            random: 1,
+            driver: Driver::new(&Arc::new(engine), 0),
+            random: Random(1),
             small_below: fill as u64 / 10 + 1,
             _dir: dir,
         }
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        // PCG's multiplier; the high bits are the good ones.
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.random >> 33) % end
     }
 
     fn commands(&mut self, template: &str) -> Vec<OwnedArgs> {
@@ -95,8 +80,8 @@ impl Bench {
                 if word == "VALUE" {
                     return VALUE.to_owned();
                 }
-                let random = format!("{:012}", self.below(KEYS));
-                let small = self.below(self.small_below).to_string();
+                let random = format!("{:012}", self.random.below(KEYS));
+                let small = self.random.below(self.small_below).to_string();
                 word.replace("RANDOM", &random).replace("SMALL", &small)
             });
             OwnedArgs::from_parts(&words.collect::<Vec<String>>())
@@ -106,59 +91,8 @@ impl Bench {
 
     #[inline(never)]
     fn measured_iteration(&mut self, commands: &[OwnedArgs]) {
-        self.iteration(commands);
+        self.driver.iteration(commands);
     }
-
-    #[inline(always)]
-    fn iteration(&mut self, commands: &[OwnedArgs]) {
-        self.out.clear();
-        for args in commands {
-            let mut reply = Reply::new(&mut self.out, Protocol::Resp2);
-            let args = args.as_args();
-            let outcome = self.executor.execute(NOW, &mut self.client, args, &mut reply, 0);
-            if !matches!(outcome, Outcome::Done) {
-                self.end(args, outcome);
-            }
-        }
-        black_box(&self.out);
-        self.commit();
-    }
-
-    /// Ends a command that has to wait: does what the pool would do, and tries again.
-    #[cold]
-    fn end(&mut self, args: Args<'_>, mut outcome: Outcome) {
-        for attempt in 1.. {
-            match outcome {
-                Outcome::Done | Outcome::Close => return,
-                Outcome::Park(Park::Latch | Park::Stall) => self.commit(),
-                Outcome::Park(Park::Job(job)) => match self.engine.run(*job) {
-                    JobDone::Fetched => {}
-                    JobDone::Built(built) => self.executor.deliver(*built),
-                    JobDone::Replied(_) => return,
-                },
-                Outcome::Park(other) => unreachable!("{args:?} waits for {other:?}"),
-            }
-            let mut reply = Reply::new(&mut self.out, Protocol::Resp2);
-            outcome = self.executor.execute(NOW, &mut self.client, args, &mut reply, attempt);
-        }
-    }
-
-    fn commit(&mut self) {
-        loop {
-            match self.executor.commit() {
-                CommitOutcome::Nothing | CommitOutcome::Committed { .. } => return,
-                CommitOutcome::Stalled => std::thread::yield_now(),
-                CommitOutcome::Failed(error) => unreachable!("{error}"),
-            }
-        }
-    }
-}
-
-/// CPU time of this thread in nanoseconds: what other programs do meanwhile is not in it. The first
-/// figure of `proc_pid_schedstat(5)`.
-fn cpu_time_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells");
-    text.split(' ').next().and_then(|time| time.parse().ok()).expect("a number comes first")
 }
 
 fn main() {
@@ -181,15 +115,15 @@ fn main() {
         let mut bench = Bench::new(fill);
         for _ in 0..fill.div_ceil(BATCH) {
             let commands = bench.commands(filling);
-            bench.iteration(&commands);
+            bench.driver.iteration(&commands);
         }
         let batches = measured.div_ceil(BATCH).max(1);
         let mut nanoseconds = 0;
         for _ in 0..batches {
             let commands = bench.commands(command);
-            let start = cpu_time_ns();
+            let start = thread_cpu_ns();
             bench.measured_iteration(&commands);
-            nanoseconds += cpu_time_ns() - start;
+            nanoseconds += thread_cpu_ns() - start;
         }
         let each = nanoseconds / (batches * BATCH) as u64;
         println!("{name:14} {each:7} ns a command, {} commands", batches * BATCH);

@@ -1,1 +1,3 @@
-//! Benchmarks; see README.md.
+//! Benchmarks; see README.md. What several of them share is here.
+
+pub mod driver;

@@ -57,6 +57,16 @@ pub struct Config {
     pub write_buffer: u64,
     pub memtable: Memtable,
     pub background_jobs: u32,
+    pub rocksdb_preset: RocksdbPreset,
+    pub blob_threshold: Option<u64>,
+    pub blob_gc_percent: u8,
+    pub block_size: Option<u64>,
+    pub bloom_bits: u8,
+    pub compression: Vec<Compression>,
+    pub compression_bottommost: Compression,
+    pub auto_compaction: bool,
+    pub compaction_rate_limit: u64,
+    pub bytes_per_sync: u64,
     pub workers: usize,
     pub io_threads: usize,
     pub pin_cores: PinCores,
@@ -122,6 +132,16 @@ impl Default for Config {
             write_buffer: 64 << 20,
             memtable: Memtable::Hash,
             background_jobs: 2,
+            rocksdb_preset: RocksdbPreset::Small,
+            blob_threshold: None,
+            blob_gc_percent: 25,
+            block_size: None,
+            bloom_bits: 10,
+            compression: vec![Compression::None, Compression::None, Compression::Lz4],
+            compression_bottommost: Compression::Zstd,
+            auto_compaction: true,
+            compaction_rate_limit: 0,
+            bytes_per_sync: 1 << 20,
             workers: 0,
             io_threads: 4,
             pin_cores: PinCores::Auto,
@@ -239,6 +259,26 @@ pub enum Memtable {
     SkipList,
     /// A hash table that is sorted when somebody iterates.
     Hash,
+}
+
+/// What RocksDB's options are chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RocksdbPreset {
+    /// Values up to a few KiB.
+    Small,
+    /// Values of many KiB.
+    Large,
+}
+
+/// How blocks of tables are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// Fast.
+    Lz4,
+    /// Small.
+    Zstd,
 }
 
 /// How clients are reached.

@@ -20,7 +20,7 @@ use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::reclaim::Hollow;
 use crate::roster::Roster;
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::{OpenError, Store, StoreError, WrittenBytes};
 use crate::stripe::Stripes;
 use crate::tenant::Tenants;
 use crate::tracking::Trackers;
@@ -243,6 +243,19 @@ impl Engine {
         figures.push(("reclaimed_versions", self.reclaimed.load(Ordering::Relaxed)));
         figures.extend(self.config.device.iter().flat_map(Device::figures));
         figures
+    }
+
+    /// Makes those settings hold that RocksDB can change while it is open: see [`Store::retune`]. Waits.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a part may have been changed.
+    pub fn retune(&self, config: &EngineConfig) -> Result<(), StoreError> {
+        self.store.retune(config)
+    }
+
+    /// What RocksDB wrote so far, if it counts.
+    pub fn written_bytes(&self) -> Option<WrittenBytes> {
+        self.store.written_bytes()
     }
 
     /// Writes all memtables to tables on disk. Waits.

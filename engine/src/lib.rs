@@ -80,6 +80,7 @@ pub use engine::Engine;
 pub use executor::{CommitOutcome, Executor, Outcome, Park};
 pub use expiry::DueKey;
 pub use job::{Job, JobDone};
+pub use store::tuning::{Blobs, BlockCache, Compression, Filter, Tuning};
 pub use store::{OpenError, StoreError};
 
 pub use coney_resp::REDIS_VERSION;
@@ -116,6 +117,10 @@ pub struct EngineConfig {
     pub workers: usize,
     /// Memtables of keys and elements.
     pub memtable: Memtable,
+    /// The rest of RocksDB's options.
+    pub tuning: Tuning,
+    /// RocksDB counts what it does, for [`Engine::written_bytes`]; that costs some speed.
+    pub statistics: bool,
     /// Seed of RANDOMKEY's choices.
     pub seed: u64,
 }
@@ -133,6 +138,8 @@ impl EngineConfig {
             background_jobs: 2,
             workers: 1,
             memtable: Memtable::default(),
+            tuning: Tuning::default(),
+            statistics: false,
             seed: 0,
         }
     }

@@ -1,11 +1,13 @@
 //! RocksDB: opening it, its column families, reads in two tiers, and its errors in our words.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use options::Shared;
 use rocksdb::perf::{PerfContext, PerfMetric};
 use rocksdb::{
     BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, DBRawIterator,
-    ErrorKind, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
+    ErrorKind, Options, Range, ReadOptions, ReadTier, Snapshot, WriteBatch,
 };
 use rocksdb::{WriteOptions, properties};
 
@@ -13,7 +15,11 @@ use crate::EngineConfig;
 use crate::batch::Family;
 use crate::device::Device;
 
+mod live;
 pub mod options;
+pub mod tuning;
+
+pub use live::WrittenBytes;
 
 /// Version of everything on disk that this build writes. See `docs/storage-format.md`.
 pub const FORMAT_VERSION: u32 = 1;
@@ -165,6 +171,11 @@ pub struct Store {
     memory_reads: ReadOptions,
     device_reads: ReadOptions,
     writes: WriteOptions,
+    shared: Shared,
+    /// The settings that hold now, as far as they may change.
+    tuned: Mutex<EngineConfig>,
+    /// What the database was opened with, if RocksDB counts: it has the counters.
+    counting: Option<Options>,
 }
 
 impl std::fmt::Debug for Store {
@@ -187,19 +198,25 @@ impl Store {
                 .map_err(|source| OpenError::Directory { path: path.to_owned(), source })?;
             path
         };
-        let shared = options::Shared::new(config);
-        let db = DB::open_cf_descriptors(
-            &options::database(config),
-            database,
-            options::families(config, &shared),
-        )
-        .map_err(|error| open_error(path, &error))?;
+        let shared = Shared::new(config);
+        let options = options::database(config);
+        let families = options::families(config, &shared);
+        let db = DB::open_cf_descriptors(&options, database, families)
+            .map_err(|error| open_error(path, &error))?;
         let mut memory_reads = options::reads();
         memory_reads.set_read_tier(ReadTier::BlockCache);
         let mut writes = WriteOptions::default();
         // A worker never waits for compactions; it gets `Incomplete` and tries again.
         writes.set_no_slowdown(true);
-        let store = Self { db, memory_reads, device_reads: options::reads(), writes };
+        let store = Self {
+            db,
+            memory_reads,
+            device_reads: options::reads(),
+            writes,
+            shared,
+            tuned: Mutex::new(config.clone()),
+            counting: config.statistics.then_some(options),
+        };
         store.check_format(path)?;
         Ok(store)
     }
@@ -259,9 +276,7 @@ impl Store {
 
     /// An iterator over `begin .. end` of `data` or `score`, not placed yet.
     pub fn range(&self, family: Family, begin: &[u8], end: &[u8], tier: Tier) -> DBRawIterator<'_> {
-        let mut reads = options::reads();
-        reads.set_iterate_lower_bound(begin);
-        reads.set_iterate_upper_bound(end);
+        let mut reads = options::reads_of_range(begin, end);
         if tier == Tier::Memory {
             reads.set_read_tier(ReadTier::BlockCache);
             reads.set_max_skippable_internal_keys(SKIPPED_KEYS_MAX);
@@ -294,10 +309,15 @@ impl Store {
         Ok(Some(keys))
     }
 
-    /// About how many bytes `begin .. end` of a family takes in tables on disk.
+    /// About how many bytes `begin .. end` of a family takes in tables and blob files on disk.
     pub fn bytes_on_disk(&self, family: Family, begin: &[u8], end: &[u8]) -> u64 {
         let range = [Range::new(begin, end)];
-        self.db.get_approximate_sizes_cf(self.family(family), &range).into_iter().sum()
+        let tables = self.db.get_approximate_sizes_cf(self.family(family), &range);
+        let tables: u64 = tables.into_iter().sum();
+        // RocksDB does not say what of the blob files belongs to a range: as much as of the tables.
+        let (all_tables, all_blobs) = self.file_bytes(family);
+        let blobs = u128::from(tables) * u128::from(all_blobs) / u128::from(all_tables.max(1));
+        tables.saturating_add(u64::try_from(blobs).unwrap_or(u64::MAX))
     }
 
     /// Whether somebody reads the database as it was at an earlier moment.
@@ -418,27 +438,6 @@ impl Store {
         self.db.raw_iterator_cf_opt(self.family(family), reads)
     }
 
-    /// Figures that INFO shows, as name and value.
-    pub fn figures(&self) -> Vec<(&'static str, u64)> {
-        let family = self.family(Family::Meta);
-        let of_meta = |name: &properties::PropName| {
-            self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0)
-        };
-        vec![
-            ("estimated_keys", of_meta(properties::ESTIMATE_NUM_KEYS)),
-            ("sst_bytes", of_meta(properties::TOTAL_SST_FILES_SIZE)),
-            ("memtable_bytes", of_meta(properties::CUR_SIZE_ALL_MEM_TABLES)),
-            ("table_reader_bytes", of_meta(properties::ESTIMATE_TABLE_READERS_MEM)),
-            ("block_cache_bytes", of_meta(properties::BLOCK_CACHE_USAGE)),
-            ("pending_compaction_bytes", of_meta(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
-            ("running_compactions", of_meta(properties::NUM_RUNNING_COMPACTIONS)),
-            ("running_flushes", of_meta(properties::NUM_RUNNING_FLUSHES)),
-            ("background_errors", of_meta(properties::BACKGROUND_ERRORS)),
-            ("write_stopped", of_meta(properties::IS_WRITE_STOPPED)),
-            ("sequence", self.db.latest_sequence_number()),
-        ]
-    }
-
     /// Stops background work, so that closing does not wait for a long compaction.
     pub fn stop_background_work(&self) {
         self.db.cancel_all_background_work(true);
@@ -485,10 +484,8 @@ impl Frozen<'_> {
 
     /// As [`Store::range`].
     pub fn range(&self, family: Family, begin: &[u8], end: &[u8]) -> DBRawIterator<'_> {
-        let mut reads = options::reads();
+        let mut reads = options::reads_of_range(begin, end);
         reads.set_snapshot(&self.snapshot);
-        reads.set_iterate_lower_bound(begin);
-        reads.set_iterate_upper_bound(end);
         reads.set_auto_readahead_size(true);
         reads.set_async_io(true);
         self.store.db.raw_iterator_cf_opt(self.store.family(family), reads)

@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use coney_base::Clock;
-use coney_control::config::{Config, LogFormat, Memtable, PinCores};
+use coney_control::config::{Config, LogFormat, PinCores};
 use coney_control::info::ServerRow;
 use coney_engine::{Engine, EngineConfig, Executor, OpenError, StoreError};
 use coney_xdp_prog::{Rules, RulesError};
@@ -133,7 +133,7 @@ fn serve(
     let place = opened.as_ref().map_or(&config.dir, |opened| &opened.path).clone();
     let flush_problem = opened.as_ref().and_then(|opened| opened.flush_problem);
     let device = opened.map(|opened| opened.device);
-    let engine_config = EngineConfig { device, ..engine_config(&config, workers, seed) };
+    let engine_config = EngineConfig { device, workers, seed, ..settings::of_engine(&config) };
     let engine = Arc::new(Engine::open(engine_config)?);
     settings::apply(&config, &engine);
     load_users(&config, &engine)?;
@@ -288,24 +288,6 @@ fn limit_clients(config: &mut Config) {
             config.maxclients as u64 + host::FILES_RESERVED
         );
         config.maxclients = allowed.max(1);
-    }
-}
-
-fn engine_config(config: &Config, workers: usize, seed: u64) -> EngineConfig {
-    let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    EngineConfig {
-        block_cache_bytes: to_usize(config.block_cache),
-        write_buffer_bytes: to_usize(config.write_buffer),
-        hot_cache_bytes: config.hot_cache,
-        tables: config.databases,
-        background_jobs: i32::try_from(config.background_jobs).unwrap_or(i32::MAX),
-        workers,
-        memtable: match config.memtable {
-            Memtable::SkipList => coney_engine::Memtable::SkipList,
-            Memtable::Hash => coney_engine::Memtable::Hash,
-        },
-        seed,
-        ..EngineConfig::new(&config.dir)
     }
 }
 

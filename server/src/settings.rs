@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use coney_control::config::{Config, FileError, SettingError, file};
-use coney_engine::Engine;
+use coney_control::config::{
+    Compression, Config, FileError, Memtable, RocksdbPreset, SettingError, file,
+};
+use coney_engine::{Blobs, Engine, EngineConfig, Filter, Tuning};
 use coney_xdp_prog::RulesError;
 
 use crate::access;
@@ -47,6 +49,57 @@ pub(crate) struct Flag {
     pub(crate) value: String,
 }
 
+/// What the engine is opened with, but for the number of workers, the seed and the device.
+pub(crate) fn of_engine(config: &Config) -> EngineConfig {
+    let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    EngineConfig {
+        block_cache_bytes: to_usize(config.block_cache),
+        write_buffer_bytes: to_usize(config.write_buffer),
+        hot_cache_bytes: config.hot_cache,
+        tables: config.databases,
+        background_jobs: i32::try_from(config.background_jobs).unwrap_or(i32::MAX),
+        memtable: match config.memtable {
+            Memtable::SkipList => coney_engine::Memtable::SkipList,
+            Memtable::Hash => coney_engine::Memtable::Hash,
+        },
+        tuning: tuning(config),
+        ..EngineConfig::new(&config.dir)
+    }
+}
+
+/// What the preset says, and over it the settings of their own.
+fn tuning(config: &Config) -> Tuning {
+    let preset = match config.rocksdb_preset {
+        RocksdbPreset::Small => Tuning::small(),
+        RocksdbPreset::Large => Tuning::large(),
+    };
+    let block_size = config.block_size.and_then(|bytes| usize::try_from(bytes).ok());
+    Tuning {
+        block_bytes: block_size.unwrap_or(preset.block_bytes),
+        filter: if config.bloom_bits == 0 { Filter::None } else { preset.filter },
+        filter_bits: config.bloom_bits,
+        compression: config.compression.iter().copied().map(compression).collect(),
+        compression_bottommost: compression(config.compression_bottommost),
+        auto_compaction: config.auto_compaction,
+        rate_limit_bytes: config.compaction_rate_limit,
+        sync_bytes: config.bytes_per_sync,
+        blobs: Blobs {
+            threshold_bytes: config.blob_threshold.unwrap_or(preset.blobs.threshold_bytes),
+            gc_percent: config.blob_gc_percent,
+            ..preset.blobs
+        },
+        ..preset
+    }
+}
+
+fn compression(compression: Compression) -> coney_engine::Compression {
+    match compression {
+        Compression::None => coney_engine::Compression::None,
+        Compression::Lz4 => coney_engine::Compression::Lz4,
+        Compression::Zstd => coney_engine::Compression::Zstd,
+    }
+}
+
 /// Tells the engine what may change while it runs.
 pub(crate) fn apply(config: &Config, engine: &Engine) {
     let password = config.requirepass.as_bytes();
@@ -75,4 +128,31 @@ pub(crate) fn load(path: Option<&Path>, flags: &[Flag]) -> Result<Config, Settin
     }
     access::rules(&config)?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_those_of_the_engine() {
+        let engine = of_engine(&Config::default());
+        let own = EngineConfig::new("./data");
+        assert_eq!(engine.tuning, own.tuning);
+        assert_eq!(engine.block_cache_bytes, own.block_cache_bytes);
+        assert_eq!(engine.write_buffer_bytes, own.write_buffer_bytes);
+        assert_eq!(engine.background_jobs, own.background_jobs);
+    }
+
+    #[test]
+    fn a_preset_gives_way_to_a_setting_of_its_own() {
+        let mut config = Config::default();
+        config.set("rocksdb-preset", "large").unwrap();
+        assert_eq!(of_engine(&config).tuning, Tuning::large());
+        config.set("blob-threshold", "0").unwrap();
+        config.set("block-size", "32kb").unwrap();
+        let tuning = of_engine(&config).tuning;
+        assert_eq!(tuning.blobs.threshold_bytes, 0);
+        assert_eq!(tuning.block_bytes, 32 << 10);
+    }
 }

@@ -16,6 +16,12 @@ pub enum SetError {
         "ERR CONFIG SET failed (possibly related to argument '{0}') - can't set immutable config"
     )]
     Immutable(String),
+    /// The same of a setting that Redis does not have, where we can say what to do.
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument '{0}') - can't set immutable config: \
+         change it in the configuration file and restart the server"
+    )]
+    Restart(String),
     /// It is named twice.
     #[error("ERR CONFIG SET failed (possibly related to argument '{0}') - duplicate parameter")]
     Duplicate(String),
@@ -36,6 +42,10 @@ pub enum SetError {
         bad: BadValue,
     },
 }
+
+/// Settings that Redis has, too, and that cannot be changed while we run: refused in its words.
+const REDIS_IMMUTABLE: &[&str] =
+    &["aclfile", "bind", "databases", "dir", "io-threads", "port", "tcp-backlog", "tcp-keepalive"];
 
 fn redis_words(bad: &BadValue) -> String {
     match bad {
@@ -71,7 +81,8 @@ pub fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Config, SetError> 
             (None, None) => return Err(SetError::Unknown(owned())),
         };
         if is_immutable {
-            return Err(SetError::Immutable(owned()));
+            let is_redis_s = key.is_none_or(|key| REDIS_IMMUTABLE.contains(&key.name));
+            return Err(if is_redis_s { SetError::Immutable } else { SetError::Restart }(owned()));
         }
         if pairs.iter().take(at).any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return Err(SetError::Duplicate(owned()));
@@ -154,6 +165,12 @@ mod tests {
         for name in ["databases", "daemonize"] {
             assert_eq!(error(&[(name, "1")]), failed(name) + "can't set immutable config");
         }
+        assert_eq!(
+            error(&[("block-size", "8kb")]),
+            failed("block-size")
+                + "can't set immutable config: change it in the configuration file and restart the \
+                   server"
+        );
         assert_eq!(
             error(&[("maxclients", "x")]),
             failed("maxclients") + "argument couldn't be parsed into an integer"

@@ -1,11 +1,14 @@
 //! The table of settings. Names are those of redis.conf where Redis has the setting.
 
 use super::value::{
-    BadValue, binds, choice, event_classes, integer, listen_address, memory, networks,
-    output_limits, pin_cores, show_binds, show_networks, show_output_limits, show_pin_cores, word,
-    yes_no,
+    BadValue, auto_memory, binds, choice, event_classes, integer, listen_address, memory, networks,
+    output_limits, pin_cores, show_auto_memory, show_binds, show_networks, show_output_limits,
+    show_pin_cores, word, yes_no,
 };
-use super::{Config, Datapath, KernelTransport, LogFormat, Memtable, Storage, Sync, XdpMode};
+use super::{
+    Compression, Config, Datapath, KernelTransport, LogFormat, Memtable, RocksdbPreset, Storage,
+    Sync, XdpMode,
+};
 
 /// When a change takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,12 @@ const STORAGE_WORDS: &[&str] = &["posix", "uring", "pread", "spdk"];
 const STORAGE: &[Storage] = &[Storage::Posix, Storage::Uring, Storage::Pread, Storage::Spdk];
 const MEMTABLE_WORDS: &[&str] = &["skiplist", "hash"];
 const MEMTABLE: &[Memtable] = &[Memtable::SkipList, Memtable::Hash];
+const PRESET_WORDS: &[&str] = &["small", "large"];
+const PRESET: &[RocksdbPreset] = &[RocksdbPreset::Small, RocksdbPreset::Large];
+const COMPRESSION_WORDS: &[&str] = &["none", "lz4", "zstd"];
+const COMPRESSION: &[Compression] = &[Compression::None, Compression::Lz4, Compression::Zstd];
+/// Levels that RocksDB has.
+const LEVELS_MAX: usize = 7;
 const DATAPATH_WORDS: &[&str] = &["auto", "kernel", "xdp", "dpdk"];
 const DATAPATH: &[Datapath] = &[Datapath::Auto, Datapath::Kernel, Datapath::Xdp, Datapath::Dpdk];
 const KERNEL_TRANSPORT_WORDS: &[&str] = &["auto", "epoll", "io_uring"];
@@ -84,6 +93,22 @@ pub fn datapath_word(datapath: Datapath) -> &'static str {
 /// The word of a [`KernelTransport`] in the file.
 pub fn kernel_transport_word(transport: KernelTransport) -> &'static str {
     word(transport, KERNEL_TRANSPORT_WORDS, KERNEL_TRANSPORT)
+}
+
+/// The compression of each level.
+fn levels(text: &str) -> Result<Vec<Compression>, BadValue> {
+    let words = text.split_ascii_whitespace();
+    let levels: Vec<_> =
+        words.map(|word| choice(word, COMPRESSION_WORDS, COMPRESSION)).collect::<Result<_, _>>()?;
+    if (1..=LEVELS_MAX).contains(&levels.len()) {
+        return Ok(levels);
+    }
+    Err(BadValue::Expected("one to seven of none, lz4, zstd: of each level from 0 on"))
+}
+
+fn show_levels(levels: &[Compression]) -> String {
+    let words = levels.iter().map(|level| word(*level, COMPRESSION_WORDS, COMPRESSION));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn show_bool(value: bool) -> String {
@@ -366,7 +391,7 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "block-cache",
-        change: Change::Restart,
+        change: Change::Live,
         in_file: true,
         form: Form::Number,
         get: |config| config.block_cache.to_string(),
@@ -382,7 +407,7 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "write-buffer",
-        change: Change::Restart,
+        change: Change::Live,
         in_file: true,
         form: Form::Number,
         get: |config| config.write_buffer.to_string(),
@@ -400,11 +425,102 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "background-jobs",
-        change: Change::Restart,
+        change: Change::Live,
         in_file: true,
         form: Form::Number,
         get: |config| config.background_jobs.to_string(),
         set: |config, text| integer(text, 2, 256).map(|value| config.background_jobs = value),
+    },
+    Key {
+        name: "rocksdb-preset",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| word(config.rocksdb_preset, PRESET_WORDS, PRESET).to_owned(),
+        set: |config, text| {
+            choice(text, PRESET_WORDS, PRESET).map(|value| config.rocksdb_preset = value)
+        },
+    },
+    Key {
+        name: "blob-threshold",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| show_auto_memory(config.blob_threshold),
+        set: |config, text| auto_memory(text, 0, GIB).map(|value| config.blob_threshold = value),
+    },
+    Key {
+        name: "blob-gc-percent",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.blob_gc_percent.to_string(),
+        set: |config, text| integer(text, 0, 100).map(|value| config.blob_gc_percent = value),
+    },
+    Key {
+        name: "block-size",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Text,
+        get: |config| show_auto_memory(config.block_size),
+        set: |config, text| {
+            auto_memory(text, 1 << 10, 4 * MIB).map(|value| config.block_size = value)
+        },
+    },
+    Key {
+        name: "bloom-bits",
+        change: Change::Restart,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.bloom_bits.to_string(),
+        set: |config, text| integer(text, 0, 30).map(|value| config.bloom_bits = value),
+    },
+    Key {
+        name: "compression",
+        change: Change::Live,
+        in_file: true,
+        form: Form::List,
+        get: |config| show_levels(&config.compression),
+        set: |config, text| levels(text).map(|value| config.compression = value),
+    },
+    Key {
+        name: "compression-bottommost",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Text,
+        get: |config| {
+            word(config.compression_bottommost, COMPRESSION_WORDS, COMPRESSION).to_owned()
+        },
+        set: |config, text| {
+            choice(text, COMPRESSION_WORDS, COMPRESSION)
+                .map(|value| config.compression_bottommost = value)
+        },
+    },
+    Key {
+        name: "auto-compaction",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Bool,
+        get: |config| show_bool(config.auto_compaction),
+        set: |config, text| yes_no(text).map(|value| config.auto_compaction = value),
+    },
+    Key {
+        name: "compaction-rate-limit",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.compaction_rate_limit.to_string(),
+        set: |config, text| {
+            memory(text, 0, 4096 * GIB).map(|value| config.compaction_rate_limit = value)
+        },
+    },
+    Key {
+        name: "bytes-per-sync",
+        change: Change::Live,
+        in_file: true,
+        form: Form::Number,
+        get: |config| config.bytes_per_sync.to_string(),
+        set: |config, text| memory(text, 0, GIB).map(|value| config.bytes_per_sync = value),
     },
     Key {
         name: "workers",

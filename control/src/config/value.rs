@@ -54,6 +54,19 @@ pub(super) fn memory<T: TryFrom<i64>>(text: &str, min: i64, max: i64) -> Result<
     bounded(bytes(text).ok_or(BadValue::NotMemory)?, min, max)
 }
 
+/// `auto`, which is `None`, or a number of bytes within bounds.
+pub(super) fn auto_memory<T: TryFrom<i64>>(
+    text: &str,
+    min: i64,
+    max: i64,
+) -> Result<Option<T>, BadValue> {
+    if text.eq_ignore_ascii_case("auto") { Ok(None) } else { memory(text, min, max).map(Some) }
+}
+
+pub(super) fn show_auto_memory(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string())
+}
+
 /// A number of bytes as [`memory`] reads it, for the command line.
 ///
 /// # Errors
@@ -296,6 +309,11 @@ mod tests {
         for text in ["10.0.0.1/8", "10.0.0.0/33", "localhost", "10.0.0.0/", "10.0.0.0/8,::1"] {
             assert!(networks(text).is_err(), "{text}");
         }
+        for (text, bytes) in [("auto", None), ("0", Some(0)), ("4096", Some(4096))] {
+            assert_eq!(auto_memory(text, 0, 5000), Ok(bytes));
+            assert_eq!(show_auto_memory(bytes), text);
+        }
+        assert_eq!(auto_memory::<u64>("6kb", 0, 5000), Err(BadValue::OutOfRange(0, 5000)));
         for text in ["auto", "off", "0 3"] {
             assert_eq!(show_pin_cores(&pin_cores(text).unwrap()), text);
         }

@@ -1,10 +1,14 @@
-//! Two RocksDB memtables: a hash table for point reads and writes, and a B+tree for ranges too. How
+//! What of RocksDB the bindings lack, in C++: two memtables, and options of an open database.
+//!
+//! The memtables: a hash table for point reads and writes, and a B+tree for ranges too. How
 //! they work and what they demand of a family stands at the heads of `cpp/hash_memtable.cc` and
 //! `cpp/tree_memtable.cc`.
 //!
 //! RocksDB finds them by name, in an options string: [`with_hash_memtable`], [`with_tree_memtable`].
 
-use rocksdb::{Error, Options};
+use std::ffi::CString;
+
+use rocksdb::{ColumnFamily, Error, Options};
 
 mod ffi;
 #[cfg(test)]
@@ -33,4 +37,24 @@ pub fn with_hash_memtable(mut options: Options, buckets: usize) -> Result<Option
 pub fn with_tree_memtable(mut options: Options) -> Result<Options, Error> {
     ffi::register();
     options.get_options_from_string("memtable_factory=ConeyTreeMemtable")
+}
+
+/// What [`set_rate_limit`] takes for no limit.
+pub const NO_RATE_LIMIT: i64 = i64::MAX;
+
+/// Changes an option of the open database as a whole, such as `max_background_jobs`, by any of its
+/// families. Waits for RocksDB's lock, and writes its file of options. `false`: RocksDB does not know the
+/// option, cannot change it now, or does not take the value.
+pub fn set_database_option(family: &ColumnFamily, name: &str, value: &str) -> bool {
+    let (Ok(name), Ok(value)) = (CString::new(name), CString::new(value)) else { return false };
+    ffi::set_database_option(family, &name, &value)
+}
+
+/// Changes how many bytes a second flushes and compactions may write, together; `false`: the database was
+/// opened without a rate limiter.
+///
+/// # Panics
+/// If the rate is not positive.
+pub fn set_rate_limit(family: &ColumnFamily, bytes_per_second: i64) -> bool {
+    ffi::set_rate_limit(family, bytes_per_second)
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch};
 use tempfile::TempDir;
 
-use super::{with_hash_memtable, with_tree_memtable};
+use super::{set_database_option, set_rate_limit, with_hash_memtable, with_tree_memtable};
 
 #[derive(Clone, Copy, Debug)]
 enum Memtable {
@@ -217,5 +217,33 @@ fn a_tree_of_several_levels_is_in_order() {
                 iter.prev();
             }
         }
+    }
+}
+
+#[test]
+fn options_of_an_open_database_change_or_are_refused() {
+    for has_limiter in [true, false] {
+        let dir = TempDir::new().unwrap();
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        if has_limiter {
+            options.set_ratelimiter(1 << 20, 100_000, 10);
+        }
+        let db = DB::open_cf(&options, dir.path(), ["default"]).unwrap();
+        let family = db.cf_handle("default").unwrap();
+        assert!(set_database_option(family, "bytes_per_sync", "4096"));
+        // RocksDB writes what holds now to the newest file of options.
+        let is_options = |name: &str| name.starts_with("OPTIONS-");
+        let newest = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.file_name().unwrap().to_str().is_some_and(is_options))
+            .max()
+            .unwrap();
+        let text = std::fs::read_to_string(newest).unwrap();
+        assert!(text.contains("\n  bytes_per_sync=4096\n"), "{text}");
+        assert!(!set_database_option(family, "no_such_option", "1"));
+        assert!(!set_database_option(family, "bytes_per_sync", "many"));
+        assert_eq!(set_rate_limit(family, 2 << 20), has_limiter);
     }
 }

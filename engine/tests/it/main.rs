@@ -11,6 +11,7 @@
 mod ahead;
 mod argv;
 mod auth;
+mod blobs;
 mod check;
 mod cold;
 mod conversations;

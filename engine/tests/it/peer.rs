@@ -24,15 +24,18 @@ pub(crate) fn open(dir: &TempDir, workers: usize) -> Arc<Engine> {
 
 /// The same with a certain memtable.
 pub(crate) fn open_with(dir: &TempDir, workers: usize, memtable: Memtable) -> Arc<Engine> {
-    let config = EngineConfig {
-        workers,
-        memtable,
+    let config = EngineConfig { workers, memtable, ..small(dir) };
+    Arc::new(Engine::open(config).unwrap())
+}
+
+/// Settings of a small engine.
+pub(crate) fn small(dir: &TempDir) -> EngineConfig {
+    EngineConfig {
         block_cache_bytes: 8 << 20,
         write_buffer_bytes: 1 << 20,
         hot_cache_bytes: 1 << 20,
         ..EngineConfig::new(dir.path())
-    };
-    Arc::new(Engine::open(config).unwrap())
+    }
 }
 
 /// The reply of one command, and what it did.
@@ -153,6 +156,9 @@ pub(crate) struct EnginePeer {
     clients: BTreeMap<String, Session>,
     next_id: u64,
     scratch: Scratch,
+    /// Memtables are written to tables after each so many commands.
+    flush_every: Option<u64>,
+    executed: u64,
     _dir: TempDir,
 }
 
@@ -170,6 +176,16 @@ impl EnginePeer {
     pub(crate) fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let engine = open(&dir, 1);
+        Self::over(engine, dir)
+    }
+
+    /// One over tables on disk: memtables are flushed after each `flush_every` commands.
+    pub(crate) fn flushing(config: EngineConfig, dir: TempDir, flush_every: u64) -> Self {
+        let engine = Arc::new(Engine::open(config).unwrap());
+        Self { flush_every: Some(flush_every), ..Self::over(engine, dir) }
+    }
+
+    fn over(engine: Arc<Engine>, dir: TempDir) -> Self {
         let executor = Executor::new(Arc::clone(&engine), 0);
         Self {
             engine,
@@ -178,6 +194,8 @@ impl EnginePeer {
             clients: BTreeMap::new(),
             next_id: 1,
             scratch: Scratch::default(),
+            flush_every: None,
+            executed: 0,
             _dir: dir,
         }
     }
@@ -223,6 +241,10 @@ impl EnginePeer {
     fn process(&mut self, name: &str) {
         self.process_input(name);
         self.settle();
+        self.executed += 1;
+        if self.flush_every.is_some_and(|count| self.executed.is_multiple_of(count)) {
+            self.engine.flush().unwrap();
+        }
     }
 
     fn process_input(&mut self, name: &str) {

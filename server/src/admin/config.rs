@@ -60,6 +60,9 @@ impl Admin {
                 if let Err(problem) = self.apply_rules(&config, &texts) {
                     return error(request, &problem.to_string());
                 }
+                if let Err(problem) = self.parts.engine.retune(&settings::of_engine(&config)) {
+                    return error(request, &format!("ERR CONFIG SET failed - {problem}"));
+                }
                 let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
                 info!(client = request.client.id, "CONFIG SET {}", names.join(" "));
                 settings::apply(&config, &self.parts.engine);

@@ -147,6 +147,58 @@ fn config_set_takes_effect_and_rewrite_keeps_it() {
 }
 
 #[test]
+fn options_of_rocksdb_change_while_it_runs_or_are_refused_with_the_cure() {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.path().join("c.toml"), "compression = [\"none\"]\n").unwrap();
+    let server = Server::start_in(dir.path(), &["--config", "c.toml"]);
+    let mut client = server.connect();
+    let value = "v".repeat(5000);
+    assert_eq!(client.ask(&format!("SET before {value}")), "+OK");
+    assert_eq!(client.ask("SAVE"), "+OK");
+    assert_eq!(client.info("blob_bytes"), 0);
+    for (name, now, then) in [
+        ("compression", "none none lz4 zstd", "none none lz4 zstd"),
+        ("compression-bottommost", "lz4", "lz4"),
+        ("blob-threshold", "4kb", "4096"),
+        ("blob-gc-percent", "50", "50"),
+        ("auto-compaction", "no", "no"),
+        ("compaction-rate-limit", "20mb", "20971520"),
+        ("bytes-per-sync", "0", "0"),
+        ("background-jobs", "4", "4"),
+        ("write-buffer", "16mb", "16777216"),
+        ("block-cache", "64mb", "67108864"),
+    ] {
+        let words: String = ["CONFIG", "SET", name, now]
+            .iter()
+            .map(|word| format!("${}\r\n{word}\r\n", word.len()))
+            .collect();
+        client.send(format!("*4\r\n{words}").as_bytes());
+        assert_eq!(client.reply(), Some(Value::Simple(b"OK".to_vec())), "{name}");
+        assert_eq!(client.ask(&format!("CONFIG GET {name}")), format!("*2 \"{name}\" \"{then}\""));
+    }
+    assert_eq!(client.ask(&format!("SET after {value}")), "+OK");
+    assert_eq!(client.ask("SAVE"), "+OK");
+    assert!(client.info("blob_bytes") > 0, "the new threshold holds");
+    assert_eq!(
+        client.ask("CONFIG SET rocksdb-preset large"),
+        "-ERR CONFIG SET failed (possibly related to argument 'rocksdb-preset') - can't set \
+         immutable config: change it in the configuration file and restart the server"
+    );
+    assert_eq!(client.ask("CONFIG REWRITE"), "+OK");
+    assert!(server.stop().success());
+    let text = std::fs::read_to_string(dir.path().join("c.toml")).unwrap();
+    assert!(text.contains("compression = [\"none\", \"none\", \"lz4\", \"zstd\"]\n"), "{text}");
+    assert!(text.contains("blob-threshold = \"4096\"\n"), "{text}");
+    let preset = ["--config", "c.toml", "--set", "rocksdb-preset=large"];
+    let server = Server::start_in(dir.path(), &preset);
+    let mut client = server.connect();
+    assert_eq!(client.ask("CONFIG GET auto-compaction"), "*2 \"auto-compaction\" \"no\"");
+    for key in ["before", "after"] {
+        assert_eq!(client.ask(&format!("GET {key}")), format!("\"{value}\""));
+    }
+}
+
+#[test]
 fn limits_of_compact_encodings_come_from_the_configuration() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("c.toml"), "hash-max-listpack-entries = 2\n").unwrap();

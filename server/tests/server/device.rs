@@ -102,15 +102,17 @@ fn what_was_synced_survives_a_crash_and_everything_a_stop() {
 fn a_database_is_copied_out_and_back() {
     let disk = Disk::new();
     let path = disk.path();
-    let server = disk.start(&[]);
+    let server = disk.start(&["--set", "blob-threshold=1000"]);
     let mut client = server.connect();
     for n in 0..200 {
         client.ask(&format!("SET key{n} {}", "x".repeat(1000)));
     }
+    assert_eq!(client.ask("SAVE"), "+OK");
     assert_eq!(server.stop().code(), Some(0));
     assert!(disk.well(&["fs", "ls", &path]).contains("db"));
     let names = disk.well(&["fs", "ls", &path, "/db"]);
     assert!(names.contains("CURRENT") && names.contains("MANIFEST-"), "{names}");
+    assert!(names.contains(".blob"), "large values lie apart: {names}");
     assert!(disk.well(&["fs", "cat", &path, "/db/CURRENT"]).starts_with("MANIFEST-"));
     assert!(disk.well(&["fs", "df", &path]).contains("free"));
     disk.well(&["fs", "export", &path, "out"]);
@@ -119,6 +121,7 @@ fn a_database_is_copied_out_and_back() {
     let out = disk.dir.path().join("out").display().to_string();
     let server = Server::start_in(disk.dir.path(), &["--dir", &out]);
     assert_eq!(server.connect().ask("DBSIZE"), ":200");
+    assert_eq!(server.connect().ask("STRLEN key7"), ":1000");
     assert_eq!(server.connect().ask("SET more 1"), "+OK");
     assert_eq!(server.stop().code(), Some(0));
 

@@ -1,0 +1,207 @@
+//! The engine with one and with two workers: commands a second, and CPU time for each, over keys of
+//! their own, over the same keys, and over one key.
+//!
+//! `cargo bench --workspace --bench scaling -- [--quick] [--rounds N] [--iterations N] [--row TEXT]
+//! [--setup TEXT]`
+//!
+//! A worker is a thread on a core of its own, if there are as many cores, with the executor that the
+//! server gives it. "1 of 2" is one worker that is alone, in an engine made for two: latches and versions
+//! count, but nobody contends. If two workers cost more CPU time for a command than that, they wait for each
+//! other's cache lines, locks or latches. All data fits the hot-key caches and one memtable, so that
+//! RocksDB does nothing in the background. Under callgrind, `measured_iteration` has the instructions
+//! (`bench/scaling --instructions`).
+
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::sync::{Arc, Barrier};
+
+use coney_base::Clock;
+use coney_bench::driver::{Driver, Random, median, thread_cpu_ns};
+use coney_engine::{Engine, EngineConfig};
+use coney_resp::OwnedArgs;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Commands of one iteration: a pipeline of 16 over four connections.
+const BATCH: usize = 64;
+/// Iterations with commands of their own, which then come again.
+const BATCHES: usize = 256;
+const KEYS: u64 = 20_000;
+
+const COMMANDS: [(&str, &str); 4] = [
+    ("GET", "GET string:KEY"),
+    ("SET", "SET string:KEY VALUE"),
+    ("INCR", "INCR counter:KEY"),
+    ("HSET", "HSET hash:KEY field VALUE"),
+];
+const VALUE: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
+const SETUPS: [(&str, usize, usize); 3] = [("1 of 1", 1, 1), ("1 of 2", 1, 2), ("2 of 2", 2, 2)];
+
+type Error = Box<dyn std::error::Error>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    Own,
+    Common,
+    One,
+}
+
+/// What one run cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    commands_per_sec: f64,
+    cpu_ns: f64,
+    /// Of a hundred commands, how many found the latch of the other worker.
+    latched: f64,
+}
+
+fn main() -> Result<(), Error> {
+    let (mut rounds, mut iterations, mut row, mut setup) = (7, 4000, None, None);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut next = || arguments.next().ok_or("a value is missing");
+        match argument.as_str() {
+            "--bench" => {}
+            "--quick" => (rounds, iterations) = (1, 20),
+            "--rounds" => rounds = next()?.parse()?,
+            "--iterations" => iterations = next()?.parse()?,
+            "--row" => row = Some(next()?),
+            "--setup" => setup = Some(next()?),
+            other => return Err(format!("{other}: no such option").into()),
+        }
+    }
+    let allowed = sched_getaffinity(None)?;
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
+    println!("{} core(s), {rounds} rounds of {iterations} iterations of {BATCH}", cores.len());
+    println!(
+        "{:14}{:>24}{:>24}{:>32}{:>16}",
+        "", "1 of 1, 1/s, ns", "1 of 2, 1/s, ns", "2 of 2, 1/s, ns, latched", "2 of 2 / 1 of 2"
+    );
+    for (name, template) in COMMANDS {
+        for (keys, whose) in [(Keys::Own, "own"), (Keys::Common, "common"), (Keys::One, "one")] {
+            let title = format!("{name}, {whose}");
+            if row.as_ref().is_some_and(|row| !title.contains(row.as_str())) {
+                continue;
+            }
+            let mut costs = vec![Vec::new(); SETUPS.len()];
+            for _ in 0..rounds {
+                for (costs, (name, active, workers)) in costs.iter_mut().zip(SETUPS) {
+                    if setup.as_ref().is_some_and(|setup| setup != name) {
+                        continue;
+                    }
+                    costs.push(run(template, keys, active, workers, &cores, iterations)?);
+                }
+            }
+            report(&title, &costs);
+        }
+    }
+    Ok(())
+}
+
+fn report(title: &str, costs: &[Vec<Cost>]) {
+    let of = |which: usize, part: fn(&Cost) -> f64| median(costs[which].iter().map(part).collect());
+    let cell = |which| {
+        format!(
+            "{:.0} {:6.0}",
+            of(which, |cost| cost.commands_per_sec),
+            of(which, |cost| cost.cpu_ns)
+        )
+    };
+    let latched = of(2, |cost| cost.latched);
+    let speed = of(2, |cost| cost.commands_per_sec) / of(1, |cost| cost.commands_per_sec);
+    let cpu = of(2, |cost| cost.cpu_ns) / of(1, |cost| cost.cpu_ns);
+    println!(
+        "{title:14}{:>24}{:>24}{:>32}{:>16}",
+        cell(0),
+        cell(1),
+        format!("{} {latched:7.3}%", cell(2)),
+        format!("{speed:.2}x {cpu:.2}x")
+    );
+}
+
+fn run(
+    template: &str,
+    keys: Keys,
+    active: usize,
+    workers: usize,
+    cores: &[usize],
+    iterations: usize,
+) -> Result<Cost, Error> {
+    let dir = tempfile::TempDir::new()?;
+    let config = EngineConfig { workers, ..EngineConfig::new(dir.path()) };
+    let engine = Arc::new(Engine::open(config)?);
+    let start = Barrier::new(active);
+    let clock = Clock::new();
+    let parts: Vec<Result<(f64, f64, u64), rustix::io::Errno>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..active)
+            .map(|worker| {
+                let (engine, start, clock) = (&engine, &start, &clock);
+                scope.spawn(move || {
+                    let mut set = CpuSet::new();
+                    set.set(cores[worker % cores.len()]);
+                    let pinned = sched_setaffinity(None, &set);
+                    let mut driver = Driver::new(engine, worker);
+                    fill(&mut driver, worker, keys);
+                    let batches = commands(template, keys, worker);
+                    // What each worker caches.
+                    batches.iter().for_each(|batch| driver.iteration(batch));
+                    driver.latched = 0;
+                    start.wait();
+                    let (begin, cpu) = (clock.now(), thread_cpu_ns());
+                    for iteration in 0..iterations {
+                        measured_iteration(&mut driver, &batches[iteration % batches.len()]);
+                    }
+                    let cpu = std::time::Duration::from_nanos(thread_cpu_ns() - cpu);
+                    let wall = clock.now().since(begin).as_secs_f64();
+                    pinned.map(|()| (wall, cpu.as_secs_f64(), driver.latched))
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a worker ends")).collect()
+    });
+    let parts: Vec<(f64, f64, u64)> = parts.into_iter().collect::<Result<_, _>>()?;
+    let each = f64::from(u32::try_from(iterations * BATCH)?);
+    let all = each * f64::from(u32::try_from(active)?);
+    let latched: u64 = parts.iter().map(|part| part.2).sum();
+    Ok(Cost {
+        commands_per_sec: parts.iter().map(|part| each / part.0).sum(),
+        cpu_ns: parts.iter().map(|part| part.1).sum::<f64>() * 1e9 / all,
+        latched: f64::from(u32::try_from(latched)?) * 100.0 / all,
+    })
+}
+
+#[inline(never)]
+fn measured_iteration(driver: &mut Driver, batch: &[OwnedArgs]) {
+    driver.iteration(batch);
+}
+
+/// Strings, counters and hashes under every key of this worker.
+fn fill(driver: &mut Driver, worker: usize, keys: Keys) {
+    for number in 0..if keys == Keys::One { 1 } else { KEYS } {
+        let key = key(number, keys, worker);
+        let one = |words: &[&str]| OwnedArgs::from_parts(words);
+        driver.iteration(&[
+            one(&["SET", &format!("string:{key}"), VALUE]),
+            one(&["SET", &format!("counter:{key}"), "1000000"]),
+            one(&["HSET", &format!("hash:{key}"), "field", VALUE, "other", "1"]),
+        ]);
+    }
+}
+
+fn key(number: u64, keys: Keys, worker: usize) -> String {
+    match keys {
+        Keys::Own => format!("{worker}:{number:08}"),
+        Keys::Common | Keys::One => format!("c:{number:08}"),
+    }
+}
+
+fn commands(template: &str, keys: Keys, worker: usize) -> Vec<Vec<OwnedArgs>> {
+    let mut random = Random(worker as u64 + 1);
+    let mut one = || {
+        let number = if keys == Keys::One { 0 } else { random.below(KEYS) };
+        let key = key(number, keys, worker);
+        let words =
+            template.split(' ').map(|word| word.replace("KEY", &key).replace("VALUE", VALUE));
+        OwnedArgs::from_parts(&words.collect::<Vec<String>>())
+    };
+    (0..BATCHES).map(|_| (0..BATCH).map(|_| one()).collect()).collect()
+}

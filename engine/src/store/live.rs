@@ -1,0 +1,111 @@
+//! What may change while the database is open, what it says of itself, and what it counts.
+
+use std::sync::PoisonError;
+
+use rocksdb::properties;
+use rocksdb::statistics::Ticker;
+
+use super::{Store, StoreError, options};
+use crate::EngineConfig;
+use crate::batch::Family;
+
+/// Bytes that RocksDB wrote since it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenBytes {
+    /// Keys and values that it was given.
+    pub given: u64,
+    /// To the log.
+    pub log: u64,
+    /// From memtables to tables, blob files included.
+    pub flushed: u64,
+    /// By compactions, blob files included.
+    pub compacted: u64,
+}
+
+impl Store {
+    /// Makes those settings of `config` hold that RocksDB can change while it is open: sizes of caches and
+    /// memtables, background jobs, compression, the rate limit, compactions by themselves, write-back, and
+    /// from where on and how values lie apart. Waits for the device. The others are left as they are.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a part may have been changed. The same call again makes up for it.
+    pub fn retune(&self, config: &EngineConfig) -> Result<(), StoreError> {
+        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, now) = (options::live_of_database(&tuned), options::live_of_database(config));
+        let any = self.family(Family::System);
+        for ((name, value), old) in now.iter().zip(&before) {
+            if *value != old.1 && !coney_memtable::set_database_option(any, name, value) {
+                return Err(StoreError::Other(format!("RocksDB does not take {name} = {value}")));
+            }
+        }
+        for family in Family::ALL {
+            let (before, now) = (options::live(family, &tuned), options::live(family, config));
+            let changed: Vec<(&str, &str)> = now
+                .iter()
+                .zip(&before)
+                .filter(|(now, before)| now != before)
+                .map(|((name, value), _)| (*name, value.as_str()))
+                .collect();
+            if !changed.is_empty() {
+                self.db
+                    .set_options_cf(self.family(family), &changed)
+                    .map_err(|error| StoreError::new(&error))?;
+            }
+        }
+        if config.tuning.rate_limit_bytes != tuned.tuning.rate_limit_bytes {
+            let limit = options::rate_limit(config.tuning.rate_limit_bytes);
+            let is_set = coney_memtable::set_rate_limit(any, limit);
+            assert!(is_set, "the database is opened with a rate limiter");
+        }
+        if config.block_cache_bytes != tuned.block_cache_bytes {
+            self.shared.set_cache_bytes(config.block_cache_bytes);
+        }
+        *tuned = config.clone();
+        Ok(())
+    }
+
+    /// Figures that INFO shows, as name and value.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        let family = self.family(Family::Meta);
+        let of_meta = |name: &properties::PropName| {
+            self.db.property_int_value_cf(family, name).ok().flatten().unwrap_or(0)
+        };
+        let of_both = |name: &str| -> u64 {
+            let of = |family| self.db.property_int_value_cf(self.family(family), name);
+            [Family::Meta, Family::Data].into_iter().filter_map(|family| of(family).ok()?).sum()
+        };
+        vec![
+            ("estimated_keys", of_meta(properties::ESTIMATE_NUM_KEYS)),
+            ("sst_bytes", of_meta(properties::TOTAL_SST_FILES_SIZE)),
+            ("blob_bytes", of_both("rocksdb.total-blob-file-size")),
+            ("blob_garbage_bytes", of_both("rocksdb.live-blob-file-garbage-size")),
+            ("memtable_bytes", of_meta(properties::CUR_SIZE_ALL_MEM_TABLES)),
+            ("table_reader_bytes", of_meta(properties::ESTIMATE_TABLE_READERS_MEM)),
+            ("block_cache_bytes", of_meta(properties::BLOCK_CACHE_USAGE)),
+            ("pending_compaction_bytes", of_meta(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
+            ("running_compactions", of_meta(properties::NUM_RUNNING_COMPACTIONS)),
+            ("running_flushes", of_meta(properties::NUM_RUNNING_FLUSHES)),
+            ("background_errors", of_meta(properties::BACKGROUND_ERRORS)),
+            ("write_stopped", of_meta(properties::IS_WRITE_STOPPED)),
+            ("sequence", self.db.latest_sequence_number()),
+        ]
+    }
+
+    /// Bytes of the tables of a family that are in use, and of its blob files.
+    pub(super) fn file_bytes(&self, family: Family) -> (u64, u64) {
+        let of = |name: &str| self.db.property_int_value_cf(self.family(family), name);
+        let of = |name: &str| of(name).ok().flatten().unwrap_or(0);
+        (of("rocksdb.live-sst-files-size"), of("rocksdb.live-blob-file-size"))
+    }
+
+    /// What was written so far, if RocksDB counts (`EngineConfig::statistics`).
+    pub fn written_bytes(&self) -> Option<WrittenBytes> {
+        let options = self.counting.as_ref()?;
+        Some(WrittenBytes {
+            given: options.get_ticker_count(Ticker::BytesWritten),
+            log: options.get_ticker_count(Ticker::WalFileBytes),
+            flushed: options.get_ticker_count(Ticker::FlushWriteBytes),
+            compacted: options.get_ticker_count(Ticker::CompactWriteBytes),
+        })
+    }
+}
