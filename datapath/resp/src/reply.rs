@@ -409,7 +409,7 @@ mod tests {
             }
             marks.push(reply.len());
         }
-        assert_eq!(reply.is_empty(), reply.len() == 0);
+        assert_eq!(reply.is_empty(), matches!(reply.len(), 0));
         reply.len()
     }
 

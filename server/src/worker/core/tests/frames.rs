@@ -148,6 +148,8 @@ fn compare(seed: u64, iterations: usize) {
             bench.finish_iteration();
             bench.core.send_dirty(&mut bench.transports);
         }
+        // A flush would make some reads wait for the I/O pool, whenever RocksDB happens to be done.
+        assert!(fast.jobs.is_empty() && simple.jobs.is_empty(), "everything is in the memtable");
         for index in 0..3 {
             let (fast, simple) = (fast.sent(index), simple.sent(index));
             assert_eq!(fast, simple, "seed {seed}, iteration {iteration}, client {index}");
@@ -165,7 +167,7 @@ fn compare(seed: u64, iterations: usize) {
 
 #[test]
 fn frames_and_outbox_together_send_what_the_outbox_alone_would() {
-    for seed in 1..=4 {
-        compare(seed, 500);
+    for seed in 1..=12 {
+        compare(seed, 60);
     }
 }
