@@ -66,8 +66,31 @@ pub struct TxFrame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxRingFull;
 
+/// The transmit frames of a port, apart from its receive side.
+pub trait TxFrames {
+    /// As [`Port::tx_alloc`].
+    fn alloc(&mut self) -> Option<TxFrame>;
+
+    /// As [`Port::tx_bytes_mut`].
+    ///
+    /// # Panics
+    /// If the frame is in flight (a bug of the caller).
+    fn bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8];
+
+    /// As [`Port::tx_free`].
+    fn free(&mut self, frame: TxFrame);
+
+    /// As [`Port::tx_available`].
+    fn available(&self) -> usize;
+}
+
 /// One NIC queue pair.
 pub trait Port {
+    /// See [`Port::rx_and_tx`].
+    type Tx<'a>: TxFrames
+    where
+        Self: 'a;
+
     /// What this port can do. Constant over the port's life.
     fn caps(&self) -> &PortCaps;
 
@@ -77,11 +100,20 @@ pub trait Port {
     /// The bytes of a received frame, from the Ethernet header on.
     fn rx_bytes(&self, frame: &RxFrame) -> &[u8];
 
+    /// The bytes of a received frame, and the transmit frames beside it: whoever reads a request
+    /// writes the reply where it will be sent from.
+    fn rx_and_tx(&mut self, frame: &RxFrame) -> (&[u8], Self::Tx<'_>);
+
+    /// All transmit frames.
+    fn tx(&mut self) -> Self::Tx<'_>;
+
     /// Gives a received frame back to the device.
     fn rx_release(&mut self, frame: RxFrame);
 
     /// Takes a transmit frame from the pool; `None`: the pool is empty, push back.
-    fn tx_alloc(&mut self) -> Option<TxFrame>;
+    fn tx_alloc(&mut self) -> Option<TxFrame> {
+        self.tx().alloc()
+    }
 
     /// The whole buffer of a transmit frame, [`PortCaps::frame_bytes_max`] long.
     ///
@@ -128,7 +160,9 @@ pub trait Port {
     fn tx_in_flight(&self, frame: &TxFrame) -> bool;
 
     /// Gives the frame up; it is recycled when no longer in flight.
-    fn tx_free(&mut self, frame: TxFrame);
+    fn tx_free(&mut self, frame: TxFrame) {
+        self.tx().free(frame);
+    }
 
     /// Transmit frames that `tx_alloc` can still give out now.
     fn tx_available(&self) -> usize;

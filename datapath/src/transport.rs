@@ -4,7 +4,8 @@
 //! hands what arrived to the [`App`], which parses and executes it. The `App` cannot call the
 //! transport from inside a callback: it notes which connections have output and the worker sends
 //! it after the iteration's writes are committed. That is why a callback may borrow the receive
-//! frame itself, without a copy.
+//! frame itself, without a copy. What need not wait for a commit it may write into the connection's
+//! transmit frames at once ([`ReplyFrames`]), if the transport has such.
 //!
 //! ```text
 //! worker: poll -> App::on_accept / on_data / on_eof / on_writable / on_close
@@ -94,6 +95,12 @@ pub trait App {
     /// how many bytes of this connection it now holds unprocessed.
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize;
 
+    /// As [`App::on_data`], from a transport that sends from frames of its own: replies may be written
+    /// into them at once, unless earlier ones wait elsewhere.
+    fn on_data_with(&mut self, conn: ConnId, bytes: &[u8], _frames: &mut dyn ReplyFrames) -> usize {
+        self.on_data(conn, bytes)
+    }
+
     /// The peer will send nothing more (FIN); we may still send.
     fn on_eof(&mut self, conn: ConnId);
 
@@ -104,6 +111,28 @@ pub trait App {
     /// also after [`Transport::close`] and [`Transport::abort`], and before another connection gets
     /// its index.
     fn on_close(&mut self, conn: ConnId, reason: CloseReason);
+}
+
+/// The transmit frames of the connection that [`App::on_data_with`] tells of. Bytes that are written
+/// here are as good as sent: they leave with the next [`Transport::flush`], before whatever
+/// [`Transport::send`] is given.
+pub trait ReplyFrames {
+    /// Appends `parts`, one after the other, and returns how many bytes were taken. Fewer than offered
+    /// means that the send queue is full, or no frame is free: the rest goes through
+    /// [`Transport::send`], which says when there is room.
+    fn write(&mut self, parts: &[&[u8]]) -> usize;
+
+    /// Takes the last `len` bytes back.
+    ///
+    /// # Panics
+    /// If fewer were written during this call of the application (a bug of the caller).
+    fn take_back(&mut self, len: usize);
+
+    /// Appends the last `len` bytes to `out`; they stay where they are.
+    ///
+    /// # Panics
+    /// As [`Self::take_back`].
+    fn read_back(&mut self, len: usize, out: &mut Vec<u8>);
 }
 
 /// Byte streams of many connections, owned and polled by one worker.

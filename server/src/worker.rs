@@ -18,13 +18,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use coney_base::{Clock, Instant};
-use coney_datapath::transport::{App, CloseReason, ConnId, Transport};
+use coney_datapath::transport::{App, CloseReason, ConnId, ReplyFrames, Transport};
 use coney_engine::Engine;
 use crossbeam_channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 mod blocked;
 pub(crate) mod core;
+#[cfg(test)]
+mod fake;
 pub(crate) mod inbox;
 mod lookahead;
 mod outbox;
@@ -332,7 +334,11 @@ impl App for Ingress<'_> {
     }
 
     fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        self.core.on_data(Core::key(self.transport, conn), bytes)
+        self.core.on_data(Core::key(self.transport, conn), bytes, None)
+    }
+
+    fn on_data_with(&mut self, conn: ConnId, bytes: &[u8], frames: &mut dyn ReplyFrames) -> usize {
+        self.core.on_data(Core::key(self.transport, conn), bytes, Some(frames))
     }
 
     fn on_eof(&mut self, conn: ConnId) {

@@ -8,7 +8,7 @@ use coney_base::Instant;
 use coney_base::time::Clock;
 use coney_datapath::port::sim::Rng;
 use coney_datapath::tcp::seq::Seq;
-use coney_datapath::wire::tcp::{Flags, Header};
+use coney_datapath::wire::tcp::{Flags, Header, Options};
 use coney_datapath::wire::{self, Ecn, Hop, Received};
 
 use crate::wire_format::{self, KEYS};
@@ -20,7 +20,7 @@ const HOP: Hop = Hop { local: CLIENT_MAC, remote: SERVER_MAC, vlan: None };
 /// Frames that arrive together.
 pub(crate) const BURST: usize = 32;
 /// Payload of a full segment.
-const MSS: usize = 1460;
+const MSS: u16 = 1460;
 /// Connections from one address.
 const PORTS: usize = 50_000;
 /// How often a request comes.
@@ -66,11 +66,13 @@ pub(crate) struct Clients<S> {
     frame: Vec<u8>,
     requests: Vec<Vec<u8>>,
     reply: Vec<u8>,
+    /// What arrived of a reply of several segments.
+    received: Vec<u8>,
 }
 
 impl<S: Server> Clients<S> {
-    /// `count` open connections.
-    pub(crate) fn new(server: S, count: usize) -> Self {
+    /// `count` open connections; values have `len` bytes.
+    pub(crate) fn new(server: S, count: usize, len: usize) -> Self {
         let mut clients = Self {
             server,
             peers: Vec::with_capacity(count),
@@ -80,7 +82,8 @@ impl<S: Server> Clients<S> {
             chosen: Vec::with_capacity(BURST),
             frame: vec![0; 2048],
             requests: (0..KEYS).map(wire_format::get).collect(),
-            reply: wire_format::reply(),
+            reply: wire_format::reply(len),
+            received: Vec::new(),
         };
         (0..count).for_each(|at| clients.open(at));
         clients
@@ -108,8 +111,8 @@ impl<S: Server> Clients<S> {
             seq: peer.seq,
             ack: peer.ack,
             flags,
-            window: 60_000,
-            ..Header::default()
+            window: u16::MAX,
+            options: Options { mss: flags.is_first_syn().then_some(MSS), ..Options::default() },
         };
         peer.seq = peer.seq.plus(u32::try_from(payload.len()).expect("short"));
         let headroom = 128;
@@ -131,8 +134,14 @@ impl<S: Server> Clients<S> {
 
     /// One client asks, and gets a reply.
     pub(crate) fn ask(&mut self, at: usize, request: &[u8]) {
-        self.inject(at, Flags::ACK | Flags::PSH, request);
-        self.step();
+        for part in request.chunks(MSS.into()) {
+            self.inject(at, Flags::ACK | Flags::PSH, part);
+            self.step();
+            self.now = self.now + INTERVAL;
+            if part.as_ptr_range().end != request.as_ptr_range().end {
+                self.server.take_transmitted(&mut |_| {});
+            }
+        }
         let mut len = 0;
         self.server.take_transmitted(&mut |frame| len += parse(frame).payload.len());
         assert!(len > 0, "an answer");
@@ -184,9 +193,37 @@ impl<S: Server> Clients<S> {
         Spent { requests, acks }
     }
 
+    /// A client chosen at random asks, and acknowledges what arrives until it has the whole reply.
+    pub(crate) fn fetch(&mut self) -> Duration {
+        let at = usize::try_from(self.rng.below(self.peers.len() as u64)).expect("an index");
+        let key = usize::try_from(self.rng.below(KEYS)).expect("an index");
+        let request = std::mem::take(&mut self.requests[key]);
+        self.inject(at, Flags::ACK | Flags::PSH, &request);
+        self.requests[key] = request;
+        self.received.clear();
+        let mut spent = Duration::ZERO;
+        loop {
+            self.now = self.now + INTERVAL;
+            spent += self.step();
+            if self.received.len() == self.reply.len() {
+                break;
+            }
+            let before = self.received.len();
+            let received = &mut self.received;
+            self.server.take_transmitted(&mut |frame| {
+                received.extend_from_slice(&frame[parse(frame).payload]);
+            });
+            let len = self.received.len() - before;
+            assert!(len > 0, "more of the reply");
+            self.take_reply(at, len);
+        }
+        assert_eq!(self.received, self.reply, "the value");
+        spent
+    }
+
     /// The first client sends full segments.
     pub(crate) fn bulk(&mut self) -> Duration {
-        let payload = [0; MSS];
+        let payload = [0; MSS as usize];
         for _ in 0..BURST {
             self.inject(0, Flags::ACK, &payload);
             self.now = self.now + INTERVAL;

@@ -9,7 +9,8 @@
 //!
 //! Times are those of a request of a burst of 32. Clients acknowledge each reply by a frame of its
 //! own; `.../and_ack` contains the time for it. A request comes each microsecond, so that timers
-//! run as in a server that is busy. `.../bulk` is the time for a full segment of one connection,
+//! run as in a server that is busy. `hot_get/value` is one request at a time, by the length of the
+//! value, with all segments and acknowledgements that it takes. `.../bulk` is the time for a full segment of one connection,
 //! with what is answered to it.
 //!
 //! `bench/frames` makes a table of it.
@@ -27,6 +28,10 @@ mod wire_format;
 use clients::{BURST, Clients, Server, Spent};
 
 const CONNS: [usize; 4] = [10, 1000, 10_000, 100_000];
+/// Bytes of values, up to about what the cache takes.
+const VALUE_LENS: [usize; 5] = [64, 1024, 4096, 16_384, 60_000];
+/// Connections from which they are asked for.
+const FETCHING_CONNS: usize = 10;
 const SMOLTCP_CONNS_MAX: usize = 10_000;
 
 /// Measures what `spent` takes of bursts of requests, for one request. The clients are made if the
@@ -79,6 +84,18 @@ fn bulk<S: Server>(criterion: &mut Criterion, name: &str, make: impl Fn(usize) -
     group.finish();
 }
 
+fn fetches(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hot_get/value");
+    for len in VALUE_LENS {
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::from_parameter(len), |bencher| {
+            let mut clients = ours::hot_get_of(FETCHING_CONNS, len);
+            bencher.iter_custom(|requests| (0..requests).map(|_| clients.fetch()).sum());
+        });
+    }
+    group.finish();
+}
+
 fn frames(criterion: &mut Criterion) {
     for conns in CONNS {
         both(criterion, "hot_get", conns, ours::hot_get);
@@ -87,6 +104,7 @@ fn frames(criterion: &mut Criterion) {
             both(criterion, "smoltcp", conns, smol::clients);
         }
     }
+    fetches(criterion);
     bulk(criterion, "tcp", ours::tcp);
     bulk(criterion, "smoltcp", smol::clients);
 }

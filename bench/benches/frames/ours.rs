@@ -15,7 +15,7 @@ use coney_server::stepped::SteppedWorker;
 use tempfile::TempDir;
 
 use crate::clients::{Clients, SERVER, Server};
-use crate::wire_format::{self, KEYS};
+use crate::wire_format::{self, KEYS, VALUE_LEN};
 
 fn transport(conns: usize) -> TcpTransport<SimPort> {
     let config =
@@ -90,8 +90,8 @@ impl Server for Tcp {
 /// Clients of our TCP alone.
 pub(crate) fn tcp(conns: usize) -> Clients<Tcp> {
     let app = Constant::default();
-    let server = Tcp { transport: transport(conns), app, reply: wire_format::reply() };
-    Clients::new(server, conns)
+    let server = Tcp { transport: transport(conns), app, reply: wire_format::reply(VALUE_LEN) };
+    Clients::new(server, conns, VALUE_LEN)
 }
 
 /// The worker that users run, on our TCP.
@@ -117,13 +117,18 @@ impl Server for Coney {
 
 /// Clients of the worker; all keys have values.
 pub(crate) fn hot_get(conns: usize) -> Clients<Coney> {
+    hot_get_of(conns, VALUE_LEN)
+}
+
+/// Clients of the worker; all keys have values of `len` bytes.
+pub(crate) fn hot_get_of(conns: usize, len: usize) -> Clients<Coney> {
     let dir = tempfile::tempdir().expect("a directory");
     let transport = Rc::new(RefCell::new(transport(conns)));
     let settings = [("protected-mode", "no"), ("maxclients", &*(conns + 1).to_string())];
     let transports: Vec<Box<dyn Transport>> = vec![Box::new(Lent(Rc::clone(&transport)))];
     let worker = SteppedWorker::new(dir.path(), &settings, transports);
-    let mut clients = Clients::new(Coney { transport, worker, _dir: dir }, conns);
-    (0..KEYS).for_each(|key| clients.ask(0, &wire_format::set(key)));
+    let mut clients = Clients::new(Coney { transport, worker, _dir: dir }, conns, len);
+    (0..KEYS).for_each(|key| clients.ask(0, &wire_format::set(key, len)));
     clients
 }
 

@@ -86,10 +86,10 @@ pub(crate) fn clients(conns: usize) -> Clients<Smoltcp> {
         handles,
         asked: Vec::new(),
         input: vec![0; len],
-        reply: wire_format::reply(),
+        reply: wire_format::reply(wire_format::VALUE_LEN),
     };
     server.learn_neighbour();
-    Clients::new(server, conns)
+    Clients::new(server, conns, wire_format::VALUE_LEN)
 }
 
 impl Smoltcp {

@@ -31,4 +31,4 @@ pub use eal::Eal;
 #[cfg(feature = "link")]
 pub use error::Error;
 #[cfg(feature = "link")]
-pub use queue::{Queue, RingFull};
+pub use queue::{Queue, RingFull, TxPart};

@@ -70,6 +70,60 @@ pub struct Queue {
     device: Arc<Running>,
 }
 
+/// The transmit frames of a [`Queue`], apart from its receive side.
+#[derive(Debug)]
+pub struct TxPart<'a> {
+    buffers: &'a mut [TxBuffer],
+    state: &'a mut [TxState],
+    free: &'a mut Vec<u32>,
+    pool_empty: &'a mut u64,
+}
+
+impl TxPart<'_> {
+    /// Takes a transmit frame.
+    pub fn alloc(&mut self) -> Option<u32> {
+        let Some(index) = self.free.pop() else {
+            *self.pool_empty += 1;
+            return None;
+        };
+        *self.state_mut(index) = TxState::Owned;
+        Some(index)
+    }
+
+    /// The buffer of a transmit frame.
+    ///
+    /// # Panics
+    /// If the caller does not own it.
+    pub fn bytes_mut(&mut self, index: u32) -> &mut [u8] {
+        assert_eq!(*self.state_mut(index), TxState::Owned, "frame {index} is the device's");
+        self.buffers.get_mut(index as usize).expect("it has a state").bytes_mut()
+    }
+
+    /// Gives a transmit frame up.
+    pub fn free(&mut self, index: u32) {
+        let state = self.state_mut(index);
+        match *state {
+            TxState::Owned => {
+                *state = TxState::Free;
+                self.free.push(index);
+            }
+            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
+            TxState::InFlight { freed: true } | TxState::Free => {
+                unreachable!("a frame is freed once")
+            }
+        }
+    }
+
+    /// Transmit frames that are free.
+    pub fn available(&self) -> usize {
+        self.free.len()
+    }
+
+    fn state_mut(&mut self, index: u32) -> &mut TxState {
+        self.state.get_mut(index as usize).expect("the number came from this queue")
+    }
+}
+
 impl Queue {
     pub(crate) fn new(device: Arc<Running>, queue: u16, shape: &Shape) -> Result<Self, Error> {
         let tx = (0..shape.tx_frames).map(|_| device.tx_buffer(queue)).collect::<Option<Vec<_>>>();
@@ -177,14 +231,21 @@ impl Queue {
         self.rx_free.push(slot);
     }
 
-    /// Takes a transmit frame.
-    pub fn tx_alloc(&mut self) -> Option<u32> {
-        let Some(index) = self.tx_free.pop() else {
-            self.counters.tx_pool_empty += 1;
-            return None;
-        };
-        *self.state_mut(index) = TxState::Owned;
-        Some(index)
+    /// The bytes of a kept frame, and the transmit frames beside it.
+    ///
+    /// # Panics
+    /// As [`Self::rx_bytes`].
+    pub fn rx_and_tx(&mut self, slot: u32) -> (&[u8], TxPart<'_>) {
+        let kept = self.rx_kept.get(slot as usize).and_then(Option::as_ref);
+        let bytes = kept.expect("the caller keeps this frame").bytes();
+        let (buffers, state, free) = (&mut self.tx, &mut self.tx_state, &mut self.tx_free);
+        (bytes, TxPart { buffers, state, free, pool_empty: &mut self.counters.tx_pool_empty })
+    }
+
+    /// The transmit frames.
+    pub fn tx(&mut self) -> TxPart<'_> {
+        let (buffers, state, free) = (&mut self.tx, &mut self.tx_state, &mut self.tx_free);
+        TxPart { buffers, state, free, pool_empty: &mut self.counters.tx_pool_empty }
     }
 
     /// The buffer of a transmit frame.
@@ -223,21 +284,6 @@ impl Queue {
     /// Whether the device has the frame, as of the last flush.
     pub fn tx_in_flight(&self, index: u32) -> bool {
         matches!(self.tx_state.get(index as usize), Some(TxState::InFlight { .. }))
-    }
-
-    /// Gives a transmit frame up.
-    pub fn tx_free(&mut self, index: u32) {
-        let state = self.state_mut(index);
-        match *state {
-            TxState::Owned => {
-                *state = TxState::Free;
-                self.tx_free.push(index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
-            TxState::InFlight { freed: true } | TxState::Free => {
-                unreachable!("a frame is freed once")
-            }
-        }
     }
 
     /// Transmit frames that are free.

@@ -18,7 +18,7 @@ pub mod reply;
 
 pub use args::{Args, OwnedArgs};
 pub use parse::{Limits, Parser, ProtocolError, Scratch, Step};
-pub use reply::{Protocol, Reply};
+pub use reply::{Protocol, Reply, Sink};
 
 /// The version of Redis whose commands, replies and error texts Coney follows; HELLO and INFO show
 /// it, and clients choose their features by it.

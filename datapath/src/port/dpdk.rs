@@ -9,9 +9,9 @@
 use std::os::fd::BorrowedFd;
 
 pub use coney_dpdk::{Eal, Error, Options};
-use coney_dpdk::{Queue, RingFull};
+use coney_dpdk::{Queue, RingFull, TxPart};
 
-use super::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
+use super::{Port, PortCaps, RxFrame, TxFrame, TxFrames, TxRingFull};
 
 #[cfg(test)]
 mod tests;
@@ -63,7 +63,31 @@ impl DpdkPort {
     }
 }
 
+/// The transmit frames of a [`DpdkPort`].
+#[derive(Debug)]
+pub struct DpdkTx<'a>(TxPart<'a>);
+
+impl TxFrames for DpdkTx<'_> {
+    fn alloc(&mut self) -> Option<TxFrame> {
+        self.0.alloc().map(|index| TxFrame { index })
+    }
+
+    fn bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
+        self.0.bytes_mut(frame.index)
+    }
+
+    fn free(&mut self, frame: TxFrame) {
+        self.0.free(frame.index);
+    }
+
+    fn available(&self) -> usize {
+        self.0.available()
+    }
+}
+
 impl Port for DpdkPort {
+    type Tx<'a> = DpdkTx<'a>;
+
     fn caps(&self) -> &PortCaps {
         &self.caps
     }
@@ -76,12 +100,17 @@ impl Port for DpdkPort {
         self.queue.rx_bytes(slot(frame))
     }
 
-    fn rx_release(&mut self, frame: RxFrame) {
-        self.queue.rx_release(slot(&frame));
+    fn rx_and_tx(&mut self, frame: &RxFrame) -> (&[u8], DpdkTx<'_>) {
+        let (bytes, tx) = self.queue.rx_and_tx(slot(frame));
+        (bytes, DpdkTx(tx))
     }
 
-    fn tx_alloc(&mut self) -> Option<TxFrame> {
-        self.queue.tx_alloc().map(|index| TxFrame { index })
+    fn tx(&mut self) -> DpdkTx<'_> {
+        DpdkTx(self.queue.tx())
+    }
+
+    fn rx_release(&mut self, frame: RxFrame) {
+        self.queue.rx_release(slot(&frame));
     }
 
     fn tx_bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
@@ -99,10 +128,6 @@ impl Port for DpdkPort {
 
     fn tx_in_flight(&self, frame: &TxFrame) -> bool {
         self.queue.tx_in_flight(frame.index)
-    }
-
-    fn tx_free(&mut self, frame: TxFrame) {
-        self.queue.tx_free(frame.index);
     }
 
     fn tx_available(&self) -> usize {

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
-use super::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
+use super::{Port, PortCaps, RxFrame, TxFrame, TxFrames, TxRingFull};
 use crate::wire::CHECKSUM_AT;
 use crate::wire::checksum::Sum;
 
@@ -75,6 +75,64 @@ enum TxState {
     },
 }
 
+/// The transmit frames of a [`SimPort`].
+#[derive(Debug)]
+pub struct SimTx {
+    bytes: Vec<Box<[u8]>>,
+    state: Vec<TxState>,
+    free: Vec<u32>,
+    scrub: bool,
+}
+
+impl SimTx {
+    fn complete(&mut self, index: u32) {
+        let state = &mut self.state[index as usize];
+        match *state {
+            TxState::InFlight { freed: true } => {
+                *state = TxState::Free;
+                self.free.push(index);
+            }
+            TxState::InFlight { freed: false } => *state = TxState::Owned,
+            TxState::Free | TxState::Owned => unreachable!("only frames in flight complete"),
+        }
+    }
+}
+
+impl TxFrames for &mut SimTx {
+    fn alloc(&mut self) -> Option<TxFrame> {
+        let index = self.free.pop()?;
+        self.state[index as usize] = TxState::Owned;
+        if self.scrub {
+            self.bytes[index as usize].fill(0xa5);
+        }
+        Some(TxFrame { index })
+    }
+
+    fn bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
+        let at = frame.index as usize;
+        assert_eq!(self.state[at], TxState::Owned, "frame {at} is the device's");
+        &mut self.bytes[at]
+    }
+
+    fn free(&mut self, frame: TxFrame) {
+        let state = &mut self.state[frame.index as usize];
+        match *state {
+            TxState::Owned => {
+                *state = TxState::Free;
+                self.free.push(frame.index);
+            }
+            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
+            TxState::InFlight { freed: true } | TxState::Free => {
+                unreachable!("a token exists once, so it is freed once")
+            }
+        }
+    }
+
+    fn available(&self) -> usize {
+        self.free.len()
+    }
+}
+
 /// A frame since the last flush.
 #[derive(Debug)]
 struct Submitted {
@@ -100,10 +158,7 @@ pub struct SimPort {
     caps: PortCaps,
     tx_ring_max: usize,
     completion_flushes: u64,
-    scrub: bool,
-    tx_bytes: Vec<Box<[u8]>>,
-    tx_state: Vec<TxState>,
-    tx_free: Vec<u32>,
+    tx: SimTx,
     tx_ring: VecDeque<Submitted>,
     /// Transmitted, with the flush that completes them.
     completing: VecDeque<(u64, u32)>,
@@ -135,10 +190,12 @@ impl SimPort {
             },
             tx_ring_max: config.tx_ring,
             completion_flushes: config.completion_flushes,
-            scrub: config.scrub,
-            tx_bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
-            tx_state: vec![TxState::Free; config.tx_frames],
-            tx_free: (0..tx_frames).rev().collect(),
+            tx: SimTx {
+                bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
+                state: vec![TxState::Free; config.tx_frames],
+                free: (0..tx_frames).rev().collect(),
+                scrub: config.scrub,
+            },
             tx_ring: VecDeque::new(),
             completing: VecDeque::new(),
             flushes: 0,
@@ -185,38 +242,28 @@ impl SimPort {
 
     /// Whether every frame is back in its pool: nothing leaked, nothing in flight, nothing queued.
     pub fn is_quiescent(&self) -> bool {
-        self.tx_free.len() == self.caps.tx_frames_max
+        self.tx.free.len() == self.caps.tx_frames_max
             && self.rx_free.len() == self.caps.rx_frames_max
     }
 
     fn submit(&mut self, submitted: Submitted) -> Result<(), TxRingFull> {
         let Submitted { index, start, len, segment_at: _ } = submitted;
         let at = index as usize;
-        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
+        assert_eq!(self.tx.state[at], TxState::Owned, "frame {at} is the device's");
         assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {at}");
         if self.tx_ring.len() >= self.tx_ring_max {
             self.counters.tx_ring_full += 1;
             return Err(TxRingFull);
         }
-        self.tx_state[at] = TxState::InFlight { freed: false };
+        self.tx.state[at] = TxState::InFlight { freed: false };
         self.tx_ring.push_back(submitted);
         Ok(())
-    }
-
-    fn complete(&mut self, index: u32) {
-        let state = &mut self.tx_state[index as usize];
-        match *state {
-            TxState::InFlight { freed: true } => {
-                *state = TxState::Free;
-                self.tx_free.push(index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::Owned,
-            TxState::Free | TxState::Owned => unreachable!("only frames in flight complete"),
-        }
     }
 }
 
 impl Port for SimPort {
+    type Tx<'a> = &'a mut SimTx;
+
     fn caps(&self) -> &PortCaps {
         &self.caps
     }
@@ -231,10 +278,15 @@ impl Port for SimPort {
     }
 
     fn rx_bytes(&self, frame: &RxFrame) -> &[u8] {
-        usize::try_from(frame.addr)
-            .ok()
-            .and_then(|at| self.rx_bytes.get(at))
-            .expect("the token came from this port")
+        rx_bytes(&self.rx_bytes, frame)
+    }
+
+    fn rx_and_tx(&mut self, frame: &RxFrame) -> (&[u8], &mut SimTx) {
+        (rx_bytes(&self.rx_bytes, frame), &mut self.tx)
+    }
+
+    fn tx(&mut self) -> &mut SimTx {
+        &mut self.tx
     }
 
     fn rx_release(&mut self, frame: RxFrame) {
@@ -242,19 +294,10 @@ impl Port for SimPort {
         self.rx_free.push(index);
     }
 
-    fn tx_alloc(&mut self) -> Option<TxFrame> {
-        let index = self.tx_free.pop()?;
-        self.tx_state[index as usize] = TxState::Owned;
-        if self.scrub {
-            self.tx_bytes[index as usize].fill(0xa5);
-        }
-        Some(TxFrame { index })
-    }
-
     fn tx_bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
         let at = frame.index as usize;
-        assert_eq!(self.tx_state[at], TxState::Owned, "frame {at} is the device's");
-        &mut self.tx_bytes[at]
+        assert_eq!(self.tx.state[at], TxState::Owned, "frame {at} is the device's");
+        &mut self.tx.bytes[at]
     }
 
     fn tx_submit(
@@ -278,32 +321,18 @@ impl Port for SimPort {
     }
 
     fn tx_in_flight(&self, frame: &TxFrame) -> bool {
-        matches!(self.tx_state[frame.index as usize], TxState::InFlight { .. })
-    }
-
-    fn tx_free(&mut self, frame: TxFrame) {
-        let state = &mut self.tx_state[frame.index as usize];
-        match *state {
-            TxState::Owned => {
-                *state = TxState::Free;
-                self.tx_free.push(frame.index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
-            TxState::InFlight { freed: true } | TxState::Free => {
-                unreachable!("a token exists once, so it is freed once")
-            }
-        }
+        matches!(self.tx.state[frame.index as usize], TxState::InFlight { .. })
     }
 
     fn tx_available(&self) -> usize {
-        self.tx_free.len()
+        self.tx.free.len()
     }
 
     fn tx_flush(&mut self) {
         self.flushes += 1;
         while let Some(Submitted { index, start, len, segment_at }) = self.tx_ring.pop_front() {
             let mut sent = self.spare.pop().unwrap_or_default();
-            let bytes = &mut self.tx_bytes[index as usize];
+            let bytes = &mut self.tx.bytes[index as usize];
             sent.clear();
             sent.extend_from_slice(&bytes[start..start + len]);
             if let Some(segment_at) = segment_at {
@@ -322,7 +351,7 @@ impl Port for SimPort {
                 break;
             }
             self.completing.pop_front();
-            self.complete(index);
+            self.tx.complete(index);
         }
     }
 
@@ -337,4 +366,11 @@ impl Port for SimPort {
         visit("sim_tx_frames", self.counters.tx_frames);
         visit("sim_tx_ring_full", self.counters.tx_ring_full);
     }
+}
+
+fn rx_bytes<'a>(buffers: &'a [Vec<u8>], frame: &RxFrame) -> &'a [u8] {
+    usize::try_from(frame.addr)
+        .ok()
+        .and_then(|at| buffers.get(at))
+        .expect("the token came from this port")
 }

@@ -67,6 +67,11 @@ impl<T> FrontDeque<T> {
         std::mem::replace(&mut self.first, self.rest.pop_front())
     }
 
+    /// Takes the last element out.
+    pub fn pop_back(&mut self) -> Option<T> {
+        self.rest.pop_back().or_else(|| self.first.take())
+    }
+
     /// Adds an element behind the one at `index`, which exists.
     pub fn insert_behind(&mut self, index: usize, value: T) {
         self.rest.insert(index, value);
@@ -125,7 +130,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_deque(ops in proptest::collection::vec((0_u8..6, 0_usize..6), 0..60)) {
+        fn it_is_a_deque(ops in proptest::collection::vec((0_u8..7, 0_usize..6), 0..60)) {
             let mut deque = FrontDeque::default();
             let mut model = VecDeque::new();
             for (value, (op, at)) in ops.into_iter().enumerate() {
@@ -143,6 +148,7 @@ mod tests {
                         let changed: Vec<usize> = deque.range_mut(at, 2).map(|value| *value).collect();
                         prop_assert_eq!(changed, model.iter().copied().skip(at).take(2).collect::<Vec<_>>());
                     }
+                    5 => prop_assert_eq!(deque.pop_back(), model.pop_back()),
                     _ if at == 5 => {
                         prop_assert_eq!(deque.drain().collect::<Vec<_>>(), model.drain(..).collect::<Vec<_>>());
                         deque.shrink_to(1);

@@ -219,6 +219,21 @@ impl SendQueue {
         self.segments.back_mut().filter(|segment| !segment.fin && !segment.syn)
     }
 
+    /// Takes up to `len` bytes of payload back from the last segment, which was never sent. Returns
+    /// how many, and the frame if no bytes are left in it; the segment is gone then.
+    ///
+    /// # Panics
+    /// If the last segment was sent or has no payload (a bug of the caller).
+    pub fn cut_tail(&mut self, len: usize) -> (usize, Option<TxFrame>) {
+        let tail = self.open_tail().expect("something was not sent");
+        let cut = tail.len.min(u16::try_from(len).unwrap_or(u16::MAX));
+        assert!(cut > 0, "nothing to take back");
+        tail.len -= cut;
+        let is_empty = tail.len == 0;
+        let emptied = is_empty.then(|| self.segments.pop_back()).flatten();
+        (usize::from(cut), emptied.and_then(|segment| segment.frame))
+    }
+
     /// Adds a segment behind the others.
     pub fn push(&mut self, segment: TxSegment) {
         self.segments.push_back(segment);
@@ -542,6 +557,27 @@ mod tests {
         let acked = queue.ack(una.plus(200), &mut freed);
         assert_eq!((queue.lost(), queue.sacked(), acked.segments), (101, 0, 2));
         queue.check(una.plus(200), una.plus(301));
+    }
+
+    #[test]
+    fn what_was_not_sent_can_be_taken_back() {
+        let una = Seq(u32::MAX - 99);
+        let mut queue = queue();
+        queue.on_sent(0, Instant::from_millis(1));
+        let last = queue.segments.pop_back().unwrap();
+        assert!(last.fin, "nothing is appended behind FIN, or taken back");
+        assert_eq!(queue.cut_tail(30), (30, None));
+        assert_eq!(queue.cut_tail(1000), (70, Some(TxFrame { index: 1 })));
+        queue.check(una, una.plus(100));
+        assert_eq!((queue.len(), queue.unsent()), (1, None));
+    }
+
+    #[test]
+    #[should_panic(expected = "something was not sent")]
+    fn what_was_sent_is_not_taken_back() {
+        let mut queue = queue();
+        (0..3).for_each(|index| queue.on_sent(index, Instant::from_millis(1)));
+        queue.cut_tail(1);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! ```text
 //! poll:   timers, then a burst of frames: parse -> find the connection -> state machine
 //!         -> App::on_data with a slice of the frame -> frame released (or held behind a gap)
-//! send:   bytes are copied once, into transmit frames, behind room for headers
+//! send:   bytes are copied once, into transmit frames, behind room for headers; a reply that need
+//!         not wait for a commit is written there at once, from inside on_data
 //! flush:  connections on the dirty list: headers written, frames submitted, one kick
 //! ```
 //! A transmit frame stays with its connection until acknowledged and is sent again from there; it
@@ -48,6 +49,7 @@ pub mod simulation;
 #[cfg(test)]
 mod tests;
 mod transmit;
+mod writer;
 
 pub use open::ConnectError;
 use receive::{LEAD, Parsed, RX_PIPELINE_MAX};

@@ -3,7 +3,8 @@
 //! One iteration of the worker calls, in this order: [`Core::on_data`] and its siblings for what
 //! the transports received, [`Core::retry_parked`], [`Core::commit`], [`Core::deliver_mail`],
 //! [`Core::send_dirty`].
-//! Replies leave only in the last step, after the writes of the iteration are in the log.
+//! Replies leave only in the last step, after the writes of the iteration are in the log. Those that
+//! depend on no write may lie in the transport's frames before.
 //!
 //! A command that cannot be executed at once (a cold key, a latch, an answer of the control plane)
 //! is parked with its own copy of the arguments; its session executes nothing else meanwhile, so
@@ -16,9 +17,9 @@ use std::sync::atomic::Ordering;
 
 use coney_base::{Clock, Instant, UnixMillis};
 use coney_control::config::Sync;
-use coney_datapath::transport::{CloseReason, ConnId, Transport};
-use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Outcome, Park, StoreError};
-use coney_resp::{Args, Limits, Reply, Scratch, Step};
+use coney_datapath::transport::{CloseReason, ConnId, ReplyFrames, Transport};
+use coney_engine::{Client, CommitOutcome, DueKey, Executor, JobDone, Park, StoreError};
+use coney_resp::{Limits, Reply, Scratch, Step};
 use coney_xdp_prog::Rules;
 
 use super::inbox::WorkerHandle;
@@ -32,6 +33,10 @@ use crate::admin::{AdminClient, AdminRequest};
 use crate::pool::{PoolClient, Request};
 use crate::runtime::Runtime;
 use crate::sync::SyncHandle;
+
+mod execute;
+
+use execute::{count_error, execute};
 
 /// A session with more unsent output than this executes nothing until some was sent.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 32 * 1024 * 1024;
@@ -108,6 +113,14 @@ struct Due {
 }
 
 impl Due {
+    /// Keeps a buffer for reuse.
+    fn keep_buffer(&mut self, buf: Vec<u8>) {
+        if buf.capacity() <= SPARE_BUFFER_BYTES_MAX && self.spare_buffers.len() < SPARE_BUFFERS_MAX
+        {
+            self.spare_buffers.push(buf);
+        }
+    }
+
     fn mark_dirty(&mut self, session: &mut Session) {
         if !session.is_dirty {
             session.is_dirty = true;
@@ -215,8 +228,14 @@ impl Core {
         self.sessions.prefetch(key);
     }
 
-    /// Bytes arrived. Returns how many of the session's bytes are held unprocessed.
-    pub(crate) fn on_data(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+    /// Bytes arrived. Returns how many of the session's bytes are held unprocessed. Replies that need
+    /// not wait go into `frames`.
+    pub(crate) fn on_data(
+        &mut self,
+        key: SessionKey,
+        bytes: &[u8],
+        frames: Option<&mut (dyn ReplyFrames + '_)>,
+    ) -> usize {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key) else { return 0 };
         if matches!(session.state, State::Closing | State::Closed) {
@@ -226,13 +245,13 @@ impl Core {
         session.rx_bytes += bytes.len() as u64;
         self.stats.rx_bytes += bytes.len() as u64;
         if session.input.is_empty() {
-            let consumed = self.process(key, bytes);
+            let consumed = self.process(key, bytes, frames);
             if let Some(session) = self.sessions.get_mut(key) {
                 session.keep_input(bytes.get(consumed..).unwrap_or_default());
             }
         } else {
             session.keep_input(bytes);
-            self.process_input(key);
+            self.process_input_with(key, frames);
         }
         self.report_held(key)
     }
@@ -534,10 +553,8 @@ impl Core {
         }
         if pending == 0
             && let Some(buf) = session.outbox.surrender()
-            && buf.capacity() <= SPARE_BUFFER_BYTES_MAX
-            && self.due.spare_buffers.len() < SPARE_BUFFERS_MAX
         {
-            self.due.spare_buffers.push(buf);
+            self.due.keep_buffer(buf);
         }
         if was_paused {
             self.process_input(key);
@@ -557,17 +574,28 @@ impl Core {
     }
 
     /// Executes the commands in `bytes` and returns how many bytes they were.
-    fn process(&mut self, key: SessionKey, bytes: &[u8]) -> usize {
+    fn process(
+        &mut self,
+        key: SessionKey,
+        bytes: &[u8],
+        frames: Option<&mut (dyn ReplyFrames + '_)>,
+    ) -> usize {
         let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         let is_exact = self.runtime.slower_than().is_some_and(|least| least < EXACT_BELOW);
         self.timing.begin(is_exact, self.stats.idle_iterations);
         self.executor.time_all(is_exact);
-        let consumed = self.process_burst(key, bytes, bulk_len_max);
+        let consumed = self.process_burst(key, bytes, bulk_len_max, frames);
         self.timing.end();
         consumed
     }
 
-    fn process_burst(&mut self, key: SessionKey, bytes: &[u8], bulk_len_max: u32) -> usize {
+    fn process_burst(
+        &mut self,
+        key: SessionKey,
+        bytes: &[u8],
+        bulk_len_max: u32,
+        mut frames: Option<&mut (dyn ReplyFrames + '_)>,
+    ) -> usize {
         let mut at = 0;
         let mut warm_until = 0;
         loop {
@@ -586,7 +614,9 @@ impl Core {
                     at += consumed;
                     let args = self.scratch.args(rest);
                     let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
-                    if let Some(mut park) = execute(&mut parts, session, self.unix_now, args, 0) {
+                    let frames = frames.as_deref_mut();
+                    let parked = execute(&mut parts, session, self.unix_now, args, 0, frames);
+                    if let Some(mut park) = parked {
                         let args = args.to_owned();
                         let since = self.now;
                         self.stats.parked += 1;
@@ -631,12 +661,16 @@ impl Core {
 
     /// Executes what the session received earlier.
     fn process_input(&mut self, key: SessionKey) {
+        self.process_input_with(key, None);
+    }
+
+    fn process_input_with(&mut self, key: SessionKey, frames: Option<&mut (dyn ReplyFrames + '_)>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.input.is_empty() {
             return;
         }
         let mut input = std::mem::take(&mut session.input);
-        let consumed = self.process(key, &input);
+        let consumed = self.process(key, &input, frames);
         let Some(session) = self.sessions.get_mut(key) else { return };
         // An input buffer lives only as long as there is something in it.
         if consumed < input.len() {
@@ -703,7 +737,8 @@ impl Core {
         }
         let args = parked.args.as_args();
         let mut parts = (&mut self.executor, &mut self.due, &mut self.stats);
-        if let Some(park) = execute(&mut parts, session, self.unix_now, args, parked.attempt) {
+        let attempt = parked.attempt;
+        if let Some(park) = execute(&mut parts, session, self.unix_now, args, attempt, None) {
             self.executor.take_last_call();
             self.park(key, parked, park);
             return;
@@ -810,53 +845,6 @@ impl Core {
     /// Names a connection of the transport at `transport`.
     pub(crate) fn key(transport: usize, conn: ConnId) -> SessionKey {
         SessionKey { transport, conn }
-    }
-}
-
-/// Executes one command and notes what its reply waits for. `Some`: it has to wait itself.
-fn execute(
-    (executor, due, stats): &mut (&mut Executor, &mut Due, &mut Stats),
-    session: &mut Session,
-    unix_now: UnixMillis,
-    args: Args<'_>,
-    attempt: u32,
-) -> Option<Park> {
-    if session.outbox.has_no_buffer()
-        && let Some(buf) = due.spare_buffers.pop()
-    {
-        session.outbox.adopt(buf);
-    }
-    let start = session.outbox.end();
-    let writes_before = executor.write_count();
-    let protocol = session.client.protocol;
-    let mut reply = Reply::new(session.outbox.buf_mut(), protocol);
-    let outcome = executor.execute(unix_now, &mut session.client, args, &mut reply, attempt);
-    let writes = executor.write_count();
-    let is_bound =
-        writes > writes_before || executor.leans_on_batch() || session.outbox.is_uncommitted();
-    if writes > 0 && is_bound && session.outbox.end() > start {
-        if !session.outbox.is_uncommitted() {
-            due.uncommitted.push(session.key);
-        }
-        session.outbox.mark_uncommitted(start);
-        session.wrote |= writes > writes_before;
-    }
-    count_error(stats, session, start);
-    due.mark_dirty(session);
-    match outcome {
-        Outcome::Done => None,
-        Outcome::Close => {
-            session.state = State::Closing;
-            None
-        }
-        Outcome::Park(park) => Some(park),
-    }
-}
-
-/// Counts the reply that starts at `start` if it is an error.
-fn count_error(stats: &mut Stats, session: &Session, start: usize) {
-    if let Some([b'-', text @ ..]) = session.outbox.written_since(start) {
-        stats.count_error(text);
     }
 }
 

@@ -40,6 +40,13 @@ impl Outbox {
         &mut self.buf
     }
 
+    /// Puts what `write` appends in front of all there is. Nothing in it was sent or waits.
+    pub(crate) fn put_first(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let len = self.buf.len();
+        write(&mut self.buf);
+        self.buf.rotate_left(len);
+    }
+
     /// Gives an empty outbox a buffer to reuse.
     pub(crate) fn adopt(&mut self, buf: Vec<u8>) {
         if self.buf.capacity() == 0 {

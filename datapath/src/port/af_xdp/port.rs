@@ -13,8 +13,8 @@ use super::netdev;
 use super::options::{CopyMode, Options};
 use super::socket::{self, Socket};
 use super::tx_metadata;
-use super::umem::Umem;
-use crate::port::{Port, PortCaps, RxFrame, TxFrame, TxRingFull};
+use super::umem::{Umem, UmemTx};
+use crate::port::{Port, PortCaps, RxFrame, TxFrame, TxFrames, TxRingFull};
 
 /// One queue pair of an interface, with packet memory of its own. Dropping it closes the socket:
 /// the XDP program then passes the queue's frames to the kernel.
@@ -223,7 +223,38 @@ fn open_socket(
     }
 }
 
+/// The transmit frames of an [`AfXdpPort`].
+#[derive(Debug)]
+pub struct AfXdpTx<'a> {
+    umem: UmemTx<'a>,
+    pool_empty: &'a mut u64,
+}
+
+impl TxFrames for AfXdpTx<'_> {
+    fn alloc(&mut self) -> Option<TxFrame> {
+        let index = self.umem.alloc();
+        if index.is_none() {
+            *self.pool_empty += 1;
+        }
+        index.map(|index| TxFrame { index })
+    }
+
+    fn bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
+        self.umem.bytes_mut(frame.index)
+    }
+
+    fn free(&mut self, frame: TxFrame) {
+        self.umem.free(frame.index);
+    }
+
+    fn available(&self) -> usize {
+        self.umem.available()
+    }
+}
+
 impl Port for AfXdpPort {
+    type Tx<'a> = AfXdpTx<'a>;
+
     fn caps(&self) -> &PortCaps {
         &self.caps
     }
@@ -258,19 +289,20 @@ impl Port for AfXdpPort {
         self.umem.rx_bytes(frame.addr, frame.len)
     }
 
+    fn rx_and_tx(&mut self, frame: &RxFrame) -> (&[u8], AfXdpTx<'_>) {
+        let (bytes, umem) = self.umem.rx_and_tx(frame.addr, frame.len);
+        (bytes, AfXdpTx { umem, pool_empty: &mut self.counters.tx_pool_empty })
+    }
+
+    fn tx(&mut self) -> AfXdpTx<'_> {
+        AfXdpTx { umem: self.umem.tx(), pool_empty: &mut self.counters.tx_pool_empty }
+    }
+
     fn rx_release(&mut self, frame: RxFrame) {
         let addr = self.umem.rx_release(frame.addr);
         self.socket.fill.push(addr).expect("the fill ring has two slots for every receive chunk");
         // At once: a worker may go to sleep next, and the device shall not starve meanwhile.
         self.socket.fill.publish();
-    }
-
-    fn tx_alloc(&mut self) -> Option<TxFrame> {
-        let index = self.umem.tx_alloc();
-        if index.is_none() {
-            self.counters.tx_pool_empty += 1;
-        }
-        index.map(|index| TxFrame { index })
     }
 
     fn tx_bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
@@ -304,10 +336,6 @@ impl Port for AfXdpPort {
 
     fn tx_in_flight(&self, frame: &TxFrame) -> bool {
         self.umem.tx_in_flight(frame.index)
-    }
-
-    fn tx_free(&mut self, frame: TxFrame) {
-        self.umem.tx_free(frame.index);
     }
 
     fn tx_available(&self) -> usize {

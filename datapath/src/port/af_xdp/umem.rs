@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::error::{Error, classify};
 use super::options::Options;
-use super::sys::chunks::{Chunks, Owner};
+use super::sys::chunks::{Chunks, Owner, Part};
 use super::sys::mapping::Mapping;
 
 /// A completion or a received frame names a chunk that the device does not have: a bug of the
@@ -133,11 +133,28 @@ impl Umem {
         u64::from(chunk) << self.chunk_shift
     }
 
+    /// The bytes of a received frame, and the transmit frames beside it.
+    ///
+    /// # Panics
+    /// As [`Self::rx_bytes`].
+    pub(super) fn rx_and_tx(&mut self, addr: u64, len: u32) -> (&[u8], UmemTx<'_>) {
+        let (chunk, start) = self.split(addr).expect("a received frame of this port");
+        let range = (chunk, start, to_usize(len));
+        let (bytes, part) = self.chunks.bytes_beside(range, self.rx_frames);
+        let tx = UmemTx { part, pool: &mut self.tx_pool, metadata_len: self.tx_metadata_len };
+        (bytes, tx)
+    }
+
+    /// The transmit frames.
+    pub(super) fn tx(&mut self) -> UmemTx<'_> {
+        let part = self.chunks.part(self.rx_frames);
+        UmemTx { part, pool: &mut self.tx_pool, metadata_len: self.tx_metadata_len }
+    }
+
     /// Takes a transmit frame from the pool.
-    pub(super) fn tx_alloc(&mut self) -> Option<u32> {
-        let index = self.tx_pool.pop()?;
-        self.chunks.set_owner(self.tx_chunk(index), Owner::Caller);
-        Some(index)
+    #[cfg(test)]
+    fn tx_alloc(&mut self) -> Option<u32> {
+        self.tx().alloc()
     }
 
     /// Transmit frames in the pool.
@@ -215,22 +232,10 @@ impl Umem {
         }
     }
 
-    /// Takes a frame from the caller: into the pool, or, in flight, there once it is completed.
-    ///
-    /// # Panics
-    /// If the caller does not have the frame (a bug of the caller).
-    pub(super) fn tx_free(&mut self, index: u32) {
-        let chunk = self.tx_chunk(index);
-        let owner = self.chunks.owner(chunk);
-        assert!(
-            matches!(owner, Some(Owner::Caller | Owner::Device)),
-            "transmit frame {index} is freed but belongs to {owner:?}"
-        );
-        if owner == Some(Owner::Device) {
-            self.chunks.set_owner(chunk, Owner::DeviceThenPool);
-        } else {
-            self.tx_recycle(index);
-        }
+    /// As [`UmemTx::free`].
+    #[cfg(test)]
+    fn tx_free(&mut self, index: u32) {
+        self.tx().free(index);
     }
 
     fn tx_recycle(&mut self, index: u32) {
@@ -251,6 +256,55 @@ impl Umem {
         let chunk = u32::try_from(addr >> self.chunk_shift).ok()?;
         let start = addr & ((1 << self.chunk_shift) - 1);
         Some((chunk, usize::try_from(start).ok()?))
+    }
+}
+
+/// The transmit frames of a [`Umem`], apart from its receive frames.
+#[derive(Debug)]
+pub(super) struct UmemTx<'a> {
+    /// The transmit chunks: a frame's index is its chunk's number here.
+    part: Part<'a>,
+    pool: &'a mut Vec<u32>,
+    metadata_len: usize,
+}
+
+impl UmemTx<'_> {
+    /// Takes a transmit frame from the pool.
+    pub(super) fn alloc(&mut self) -> Option<u32> {
+        let index = self.pool.pop()?;
+        self.part.set_owner(index, Owner::Caller);
+        Some(index)
+    }
+
+    /// As [`Umem::tx_bytes_mut`].
+    ///
+    /// # Panics
+    /// If the caller does not have the frame or it is in flight (a bug of the caller).
+    pub(super) fn bytes_mut(&mut self, index: u32) -> &mut [u8] {
+        self.part.bytes_mut(index).get_mut(self.metadata_len..).unwrap_or_default()
+    }
+
+    /// Takes a frame from the caller: into the pool, or, in flight, there once it is completed.
+    ///
+    /// # Panics
+    /// If the caller does not have the frame (a bug of the caller).
+    pub(super) fn free(&mut self, index: u32) {
+        let owner = self.part.owner(index);
+        assert!(
+            matches!(owner, Some(Owner::Caller | Owner::Device)),
+            "transmit frame {index} is freed but belongs to {owner:?}"
+        );
+        if owner == Some(Owner::Device) {
+            self.part.set_owner(index, Owner::DeviceThenPool);
+        } else {
+            self.part.set_owner(index, Owner::Pool);
+            self.pool.push(index);
+        }
+    }
+
+    /// Transmit frames in the pool.
+    pub(super) fn available(&self) -> usize {
+        self.pool.len()
     }
 }
 
@@ -401,6 +455,32 @@ mod tests {
         assert!(panics(|| umem.tx_address(index, 0, 60)), "in flight");
         umem.tx_free(index);
         assert!(panics(|| umem.tx_free(index)), "freed twice");
+    }
+
+    #[test]
+    fn a_received_frame_is_read_while_transmit_frames_are_written() {
+        let mut umem = umem();
+        umem.lend_rx().for_each(drop);
+        let last = u64::from(FRAMES - 1) * 2048;
+        assert_eq!(umem.receive(last + 256, 1792), Ok(()));
+        let (received, mut tx) = umem.rx_and_tx(last + 256, 1792);
+        let before = received.to_vec();
+        let frames: Vec<u32> = std::iter::from_fn(|| tx.alloc()).collect();
+        assert_eq!(frames.len(), 64);
+        for &index in &frames {
+            assert_eq!(tx.bytes_mut(index).len(), 2048);
+            tx.bytes_mut(index).fill(u8::try_from(index).unwrap() + 1);
+        }
+        assert_eq!(received, before);
+        for &index in &frames {
+            assert_eq!(umem.tx_bytes_mut(index)[2047], u8::try_from(index).unwrap() + 1);
+            umem.tx_free(index);
+        }
+        assert!(panics(|| umem.rx_and_tx(256, 60).0.len()), "the device has it");
+        let tx_addr = u64::from(FRAMES) * 2048;
+        umem.tx_alloc().unwrap();
+        assert!(panics(|| umem.rx_and_tx(tx_addr, 60).0.len()), "transmits");
+        assert!(panics(|| umem.tx().bytes_mut(FRAMES).len()), "there is none");
     }
 
     /// The kernel is trusted to name chunks that it was lent, but nonsense must not become a

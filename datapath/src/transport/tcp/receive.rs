@@ -6,6 +6,7 @@ use coney_base::Instant;
 
 use super::TcpTransport;
 use super::transmit::Answer;
+use super::writer::Writer;
 use crate::admission::Verdict;
 use crate::port::{Port, RxFrame};
 use crate::tcp::flow::FlowKey;
@@ -266,10 +267,10 @@ impl<P: Port> TcpTransport<P> {
         } else {
             let start = received.payload.start;
             let range = start + reaction.deliver.start..start + reaction.deliver.end;
-            self.deliver(conn, &frame, range, app);
+            self.deliver(now, conn, &frame, range, app);
             self.tx.port.rx_release(frame);
         }
-        let reaction = self.deliver_held(conn, reaction, app);
+        let reaction = self.deliver_held(now, conn, reaction, app);
         self.react(now, conn, &reaction, app);
     }
 
@@ -283,16 +284,19 @@ impl<P: Port> TcpTransport<P> {
         }
     }
 
-    /// Hands payload to the application, as a slice of the frame.
+    /// Hands payload to the application, as a slice of the frame, and the connection's transmit
+    /// frames with it.
     fn deliver(
         &mut self,
+        now: Instant,
         conn: ConnId,
         frame: &RxFrame,
         range: std::ops::Range<usize>,
         app: &mut dyn App,
     ) {
         let Some(tcb) = self.conns.get_mut(conn) else { return };
-        let bytes = self.tx.port.rx_bytes(frame).get(range).unwrap_or_default();
+        let (bytes, frames) = self.tx.port.rx_and_tx(frame);
+        let bytes = bytes.get(range).unwrap_or_default();
         if bytes.is_empty() {
             return;
         }
@@ -300,13 +304,15 @@ impl<P: Port> TcpTransport<P> {
             self.shared.counters.rx_after_close_bytes += bytes.len() as u64;
             return;
         }
-        let held_bytes = app.on_data(conn, bytes);
+        let mut writer = Writer::new(now, tcb, frames, &self.shared.config);
+        let held_bytes = app.on_data_with(conn, bytes, &mut writer);
         tcb.set_held(held_bytes);
     }
 
     /// Delivers what a segment put in order behind itself; what that means is added to `reaction`.
     fn deliver_held(
         &mut self,
+        now: Instant,
         conn: ConnId,
         mut reaction: Reaction,
         app: &mut dyn App,
@@ -320,7 +326,7 @@ impl<P: Port> TcpTransport<P> {
             && let Some(tcb) = self.conns.get_mut(conn)
             && let Some((frame, payload, more)) = tcb.pop_held(&mut self.shared)
         {
-            self.deliver(conn, &frame, payload, app);
+            self.deliver(now, conn, &frame, payload, app);
             self.tx.port.rx_release(frame);
             reaction.eof |= more.eof;
             reaction.ack |= more.ack;

@@ -16,7 +16,7 @@ use crate::tcp::config::Config;
 use crate::tcp::congestion::Algorithm;
 use crate::tcp::counters::Counters;
 use crate::transport::tcp::TcpTransport;
-use crate::transport::{App, CloseReason, ConnId, Transport};
+use crate::transport::{App, CloseReason, ConnId, ReplyFrames, Transport};
 use crate::wire::Hop;
 
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 6379);
@@ -93,6 +93,32 @@ impl SideApp {
         self.touched.push(conn);
         self.ports.insert(conn, port);
     }
+
+    /// Writes some of the stream into frames at once, and takes some of that back.
+    fn write(&mut self, conn: ConnId, frames: &mut dyn ReplyFrames) {
+        let small = |value: u64| usize::try_from(value).expect("small enough");
+        let stream = self.streams.get_mut(&conn).expect("a known connection");
+        for _ in 0..self.rng.below(4) {
+            let left = stream.plan.len[self.role] - stream.sent;
+            if stream.blocked || left == 0 {
+                return;
+            }
+            let chunk = small(1 + self.rng.below(CHUNK_MAX as u64 - 1).min(left - 1));
+            let at = small(stream.sent) % PERIOD;
+            let text = &self.text[at..at + chunk];
+            let (first, second) = text.split_at(small(self.rng.below(chunk as u64)));
+            let mut taken = frames.write(&[first, &[], second]);
+            if taken > 0 && self.rng.chance(500_000) {
+                let mut read = b"before".to_vec();
+                frames.read_back(taken, &mut read);
+                assert_eq!(read.strip_prefix(b"before"), Some(&text[..taken]), "as it was written");
+                let back = small(1 + self.rng.below(taken as u64));
+                frames.take_back(back);
+                taken -= back;
+            }
+            stream.sent += taken as u64;
+        }
+    }
 }
 
 impl App for SideApp {
@@ -121,6 +147,14 @@ impl App for SideApp {
             return usize::try_from(self.rng.below(400_000)).expect("small enough");
         }
         0
+    }
+
+    fn on_data_with(&mut self, conn: ConnId, bytes: &[u8], frames: &mut dyn ReplyFrames) -> usize {
+        let held = self.on_data(conn, bytes);
+        if self.rng.chance(500_000) {
+            self.write(conn, frames);
+        }
+        held
     }
 
     fn on_eof(&mut self, conn: ConnId) {

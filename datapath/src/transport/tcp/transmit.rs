@@ -3,6 +3,7 @@
 use coney_base::Instant;
 
 use super::receive::LEAD;
+use super::writer::{Short, queue_parts};
 use super::{ANSWERS_MAX, HEADROOM_BYTES, PUSH_BACK_RETRY, STARVED_RETRY, TcpTransport};
 use crate::port::{Port, TxFrame, TxRingFull};
 use crate::responder::Responder;
@@ -52,31 +53,22 @@ impl<P: Port> TcpTransport<P> {
             return if tcb.state() == State::SynSent { 0 } else { bytes.len() };
         }
         tcb.before_send(now);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            if let Some(len) = self.tx.append(tcb, rest) {
-                rest = rest.get(len..).unwrap_or_default();
-                continue;
-            }
-            if tcb.queue.len() >= self.shared.config.send_frames_max {
-                self.shared.counters.send_queue_full += 1;
-                tcb.want_writable = true;
-                break;
-            }
-            let is_free = self.tx.port.tx_available() > self.shared.config.reserved_frames;
-            let Some(frame) = is_free.then(|| self.tx.port.tx_alloc()).flatten() else {
+        let mut frames = self.tx.port.tx();
+        let (taken, short) = queue_parts(tcb, &mut frames, &self.shared.config, &[bytes]);
+        tcb.want_writable |= short.is_some();
+        match short {
+            None => {}
+            Some(Short::QueueFull) => self.shared.counters.send_queue_full += 1,
+            Some(Short::NoFrame) => {
                 self.shared.counters.no_tx_frame += 1;
-                tcb.want_writable = true;
                 if !tcb.is_starved {
                     tcb.is_starved = true;
                     self.starved.push_back(conn);
                 }
                 self.retry_at.get_or_insert(now + STARVED_RETRY);
-                break;
-            };
-            tcb.push_frame(frame, offset(HEADROOM_BYTES), 0);
+            }
         }
-        bytes.len() - rest.len()
+        taken
     }
 
     /// Transmits what the connections on the dirty list have, and kicks the port once.
@@ -170,19 +162,6 @@ impl<P: Port> Tx<P> {
     fn kick(&mut self) {
         self.port.tx_flush();
         self.is_ring_full = false;
-    }
-
-    /// Appends to the last frame, if it was never sent and has room; returns how much.
-    pub(super) fn append(&mut self, tcb: &mut Tcb, bytes: &[u8]) -> Option<usize> {
-        let mss = tcb.mss();
-        let tail = tcb.queue.open_tail()?;
-        let room = usize::from(mss.saturating_sub(tail.len));
-        let (start, len) = (usize::from(tail.start), usize::from(tail.len));
-        let chunk = bytes.get(..room.min(bytes.len())).filter(|chunk| !chunk.is_empty())?;
-        let buf = self.port.tx_bytes_mut(tail.frame.as_mut()?);
-        buf.get_mut(start + len..start + len + chunk.len())?.copy_from_slice(chunk);
-        tail.len += offset(chunk.len());
-        Some(chunk.len())
     }
 
     pub(super) fn transmit(
@@ -334,6 +313,6 @@ impl<P: Port> Tx<P> {
 }
 
 /// Offsets in frames fit 16 bits: frames are smaller than 64 KiB.
-fn offset(bytes: usize) -> u16 {
+pub(super) fn offset(bytes: usize) -> u16 {
     u16::try_from(bytes).expect("frames are smaller than 64 KiB")
 }

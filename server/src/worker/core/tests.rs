@@ -2,13 +2,10 @@
 //! could break is that a reply overtakes another, leaves too early, or never.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use coney_control::config::Config;
-use coney_datapath::transport::App;
 use coney_engine::{Engine, EngineConfig, Job};
 use coney_xdp_prog::AccessList;
 use crossbeam_channel::Receiver;
@@ -16,66 +13,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::admin::AdminMessage;
+use crate::worker::fake::{FakeTransport, Wire};
 use crate::worker::inbox::Message;
 
-/// What the transport was told, and how much it takes.
-#[derive(Default)]
-struct Wire {
-    sent: BTreeMap<u32, Vec<u8>>,
-    held: BTreeMap<u32, usize>,
-    closed: Vec<u32>,
-    aborted: Vec<u32>,
-    /// Bytes that `send` takes before it is full; `None`: everything.
-    room: Option<usize>,
-}
-
-struct FakeTransport(Rc<RefCell<Wire>>);
-
-impl Transport for FakeTransport {
-    fn poll(&mut self, _now: Instant, _app: &mut dyn App) -> usize {
-        0
-    }
-
-    fn send(&mut self, _now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
-        let mut wire = self.0.borrow_mut();
-        let taken = wire.room.map_or(bytes.len(), |room| room.min(bytes.len()));
-        if let Some(room) = &mut wire.room {
-            *room -= taken;
-        }
-        wire.sent.entry(conn.index).or_default().extend_from_slice(&bytes[..taken]);
-        taken
-    }
-
-    fn flush(&mut self, _now: Instant) {}
-
-    fn set_held(&mut self, _now: Instant, conn: ConnId, held_bytes: usize) {
-        self.0.borrow_mut().held.insert(conn.index, held_bytes);
-    }
-
-    fn close(&mut self, _now: Instant, conn: ConnId) {
-        self.0.borrow_mut().closed.push(conn.index);
-    }
-
-    fn abort(&mut self, _now: Instant, conn: ConnId) {
-        self.0.borrow_mut().aborted.push(conn.index);
-    }
-
-    fn stop_accepting(&mut self) {}
-
-    fn next_deadline(&self) -> Option<Instant> {
-        None
-    }
-
-    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn conn_count(&self) -> usize {
-        0
-    }
-
-    fn counters(&self, _visit: &mut dyn FnMut(&'static str, u64)) {}
-}
+mod frames;
 
 /// A core with everything around it.
 struct Bench {
@@ -157,7 +98,7 @@ impl Bench {
     }
 
     fn roundtrip(&mut self, key: SessionKey, bytes: &[u8]) -> String {
-        self.core.on_data(key, bytes);
+        self.core.on_data(key, bytes, None);
         self.finish_iteration();
         self.sent(key.conn.index)
     }
@@ -197,7 +138,7 @@ fn denied_clients_are_refused_unless_they_are_on_this_host() {
 fn replies_to_writes_leave_after_the_commit() {
     let mut bench = Bench::new(&[]);
     let key = bench.connect(0);
-    bench.core.on_data(key, b"PING\r\nSET a 1\r\nGET a\r\n");
+    bench.core.on_data(key, b"PING\r\nSET a 1\r\nGET a\r\n", None);
     bench.core.send_dirty(&mut bench.transports);
     assert_eq!(bench.sent(0), "+PONG\r\n", "the rest waits");
     bench.finish_iteration();
@@ -209,7 +150,7 @@ fn commands_may_arrive_in_pieces_of_any_size() {
     let mut bench = Bench::new(&[]);
     let key = bench.connect(0);
     for byte in b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\nxy\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n" {
-        bench.core.on_data(key, &[*byte]);
+        bench.core.on_data(key, &[*byte], None);
     }
     bench.finish_iteration();
     assert_eq!(bench.sent(0), "+OK\r\n$2\r\nxy\r\n");
@@ -219,7 +160,7 @@ fn commands_may_arrive_in_pieces_of_any_size() {
 fn a_parked_command_holds_back_its_session_and_no_other() {
     let mut bench = Bench::new(&[]);
     let (waiting, other) = (bench.connect(0), bench.connect(1));
-    let held = bench.core.on_data(waiting, b"SET a 1\r\nLASTSAVE\r\nGET a\r\n");
+    let held = bench.core.on_data(waiting, b"SET a 1\r\nLASTSAVE\r\nGET a\r\n", None);
     bench.finish_iteration();
     assert_eq!(bench.sent(0), "+OK\r\n");
     assert_eq!(held, b"GET a\r\n".len(), "counts against the peer");
@@ -262,7 +203,7 @@ fn a_full_queue_of_the_control_plane_is_tried_again() {
     let mut index = 0;
     while !bench.core.wants_retry() {
         let key = bench.connect(index);
-        bench.core.on_data(key, b"LASTSAVE\r\n");
+        bench.core.on_data(key, b"LASTSAVE\r\n", None);
         index += 1;
         assert!(index < 100_000, "the queue has a limit");
     }
@@ -298,7 +239,7 @@ fn a_session_with_much_unsent_output_executes_nothing_more() {
     );
     bench.wire.borrow_mut().room = Some(0);
     let gets = 100;
-    let held = bench.core.on_data(key, b"GET a\r\n".repeat(gets).as_slice());
+    let held = bench.core.on_data(key, b"GET a\r\n".repeat(gets).as_slice(), None);
     bench.finish_iteration();
     let executed = OUTPUT_PAUSE_BYTES.div_ceil(value.len() + 12);
     assert_eq!(held, (gets - executed) * b"GET a\r\n".len());
@@ -418,7 +359,7 @@ fn a_failed_sync_ends_the_connections_whose_writes_wait_for_it() {
 fn what_was_sent_before_the_end_is_answered_before_the_close() {
     let mut bench = Bench::new(&[]);
     let key = bench.connect(0);
-    bench.core.on_data(key, b"SET a 1\r\nGET a\r\n");
+    bench.core.on_data(key, b"SET a 1\r\nGET a\r\n", None);
     bench.core.on_eof(key);
     bench.finish_iteration();
     assert_eq!(bench.sent(0), "+OK\r\n$1\r\n1\r\n");
@@ -434,7 +375,8 @@ fn a_broken_protocol_is_answered_and_closed() {
         "+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n"
     );
     assert_eq!(bench.wire.borrow().closed, [0]);
-    assert_eq!(bench.core.on_data(key, b"PING\r\n"), 0, "nothing is executed any more");
+    let held = bench.core.on_data(key, b"PING\r\n", None);
+    assert_eq!(held, 0, "nothing is executed any more");
 }
 
 #[test]
@@ -497,7 +439,7 @@ fn a_stopping_worker_answers_what_it_has_and_closes() {
     let mut bench = Bench::new(&[]);
     let key = bench.connect(0);
     bench.connect(1);
-    bench.core.on_data(key, b"SET a 1\r\n");
+    bench.core.on_data(key, b"SET a 1\r\n", None);
     bench.core.end_all();
     bench.finish_iteration();
     assert_eq!(bench.sent(0), "+OK\r\n");
@@ -518,7 +460,7 @@ fn cold_keys_of_a_pipeline_are_fetched_together_and_answered_in_order() {
     let mut bench = Bench::over(dir, &[]);
     let key = bench.connect(0);
     let pipeline: String = (0..16).map(|n| format!("GET key{n}\r\n")).collect();
-    bench.core.on_data(key, format!("{pipeline}PING\r\n").as_bytes());
+    bench.core.on_data(key, format!("{pipeline}PING\r\n").as_bytes(), None);
     bench.finish_iteration();
     let requests: Vec<Request> = bench.jobs.try_iter().collect();
     let lens = requests.iter().map(|request| match &request.job {

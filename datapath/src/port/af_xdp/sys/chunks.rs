@@ -1,5 +1,6 @@
 //! [`Chunks`]: packet buffers of equal size, each with one owner at a time.
 
+use std::ptr::NonNull;
 use std::slice;
 
 use super::mapping::Mapping;
@@ -79,6 +80,38 @@ impl Chunks {
         unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.chunk_bytes) }
     }
 
+    /// Bytes `start .. start + len` of a chunk, and beside them the chunks from `from` on, which it
+    /// is none of.
+    ///
+    /// # Panics
+    /// As [`Self::bytes`], or if the chunk is one of those (a bug of the caller).
+    pub(in super::super) fn bytes_beside(
+        &mut self,
+        (chunk, start, len): (u32, usize, usize),
+        from: u32,
+    ) -> (&[u8], Part<'_>) {
+        assert!(chunk < from, "chunk {chunk} is lent twice");
+        let offset = self.checked_offset(chunk, start, len);
+        // SAFETY: `checked_offset` puts the range inside the mapping.
+        let first = unsafe { self.mapping.start().cast::<u8>().add(offset) };
+        // SAFETY: as in `bytes`; `self` stays borrowed, and the part that goes out beside it
+        // reaches neither the bytes nor the owner of a chunk before `from`.
+        let bytes = unsafe { slice::from_raw_parts(first.as_ptr(), len) };
+        (bytes, self.part(from))
+    }
+
+    /// The chunks from `from` on.
+    ///
+    /// # Panics
+    /// If there are fewer than `from` chunks (a bug of the caller).
+    pub(in super::super) fn part(&mut self, from: u32) -> Part<'_> {
+        let owners = self.owners.get_mut(to_usize(from)..).expect("so many chunks exist");
+        let offset = to_usize(from) * self.chunk_bytes;
+        // SAFETY: the chunks before `from` lie inside the mapping, and so does their end.
+        let start = unsafe { self.mapping.start().cast::<u8>().add(offset) };
+        Part { start, owners, chunk_bytes: self.chunk_bytes }
+    }
+
     fn checked_offset(&self, chunk: u32, start: usize, len: usize) -> usize {
         let owner = self.owner(chunk);
         assert!(
@@ -98,6 +131,49 @@ impl Chunks {
     /// Bytes that the chunks fill, for registration with the kernel.
     pub(in super::super) fn len_bytes(&self) -> usize {
         self.owners.len() * self.chunk_bytes
+    }
+}
+
+/// The last chunks, numbered from 0 among themselves.
+#[derive(Debug)]
+pub(in super::super) struct Part<'a> {
+    /// First byte of the first chunk; the mapping lives as long as `owners` is borrowed.
+    start: NonNull<u8>,
+    owners: &'a mut [Owner],
+    chunk_bytes: usize,
+}
+
+impl Part<'_> {
+    /// As [`Chunks::owner`].
+    pub(in super::super) fn owner(&self, chunk: u32) -> Option<Owner> {
+        self.owners.get(to_usize(chunk)).copied()
+    }
+
+    /// As [`Chunks::set_owner`].
+    ///
+    /// # Panics
+    /// If there is no such chunk (a bug of the caller).
+    pub(in super::super) fn set_owner(&mut self, chunk: u32, owner: Owner) {
+        *self.owners.get_mut(to_usize(chunk)).expect("the chunk exists") = owner;
+    }
+
+    /// As [`Chunks::bytes_mut`].
+    ///
+    /// # Panics
+    /// If the caller does not own the chunk (a bug of the caller).
+    pub(in super::super) fn bytes_mut(&mut self, chunk: u32) -> &mut [u8] {
+        let owner = self.owner(chunk);
+        assert!(
+            owner == Some(Owner::Caller),
+            "chunk {chunk} of a part is touched by the caller but belongs to {owner:?}"
+        );
+        // SAFETY: a chunk that has an owner lies inside the mapping.
+        let first = unsafe { self.start.add(to_usize(chunk) * self.chunk_bytes) };
+        // SAFETY: the range is mapped, initialized and inside one allocation; the chunk is the
+        // caller's, so the kernel does not touch it. Of this program nobody else does: the part
+        // borrows `Chunks` exclusively, bytes that went out beside it are of other chunks, and the
+        // borrow of `self` makes this the only reference to the part's.
+        unsafe { slice::from_raw_parts_mut(first.as_ptr(), self.chunk_bytes) }
     }
 }
 
