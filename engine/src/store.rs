@@ -217,6 +217,7 @@ impl Store {
             tuned: Mutex::new(config.clone()),
             counting: config.statistics.then_some(options),
         };
+        store.limit_delayed_writes();
         store.check_format(path)?;
         Ok(store)
     }

@@ -244,7 +244,7 @@ impl Engine {
     /// # Errors
     /// [`StoreError`]: what is known of the tables is as before.
     pub fn settle_tables(&self) -> Result<(), StoreError> {
-        let _measuring = self.usages.measuring.lock().unwrap_or_else(PoisonError::into_inner);
+        let measuring = self.usages.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         let mut tables = Vec::new();
         for (table, limit) in self.limited_tables() {
             if let Some(usage) = self.usages.of(table)
@@ -255,9 +255,13 @@ impl Engine {
             }
         }
         self.store.flush_families(&FAMILIES)?;
-        for &(table, limit, usage, grown) in &tables {
+        for &(table, _, usage, grown) in &tables {
             usage.grow(-grown);
             usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
+        }
+        // TABLE SET does not wait for compactions.
+        drop(measuring);
+        for (table, limit, usage, _) in tables {
             if !self.wants_compaction(usage, limit) {
                 continue;
             }

@@ -22,7 +22,23 @@ pub struct WrittenBytes {
     pub compacted: u64,
 }
 
+/// RocksDB's default without a rate limiter.
+const DELAYED_WRITE_BYTES_PER_SECOND: u64 = 16 << 20;
+
 impl Store {
+    /// Sets what RocksDB lets through when it is about to run out of memtables. It would take the rate of
+    /// its rate limiter for that, which is there always and has no end by default: writes would go on until
+    /// nothing goes at all.
+    pub(super) fn limit_delayed_writes(&self) {
+        let bytes = DELAYED_WRITE_BYTES_PER_SECOND.to_string();
+        let any = self.family(Family::System);
+        let is_set = coney_memtable::set_database_option(any, "delayed_write_rate", &bytes);
+        assert!(
+            is_set,
+            "RocksDB has the option, and the value is its default without a rate limiter"
+        );
+    }
+
     /// Makes those settings of `config` hold that RocksDB can change while it is open: sizes of caches and
     /// memtables, background jobs, compression, the rate limit, compactions by themselves, write-back, and
     /// from where on and how values lie apart. Waits for the device. The others are left as they are.

@@ -114,7 +114,7 @@ fn a_table_is_filled_emptied_and_filled_again() {
             let told = field(&mut worker, "bytes");
             assert!(told < LIMIT, "{name}: {told} bytes after {remove}");
             let mut again = 0;
-            for round in 0..3 {
+            for round in 0..4 {
                 again += fill_from(round * 1_000_000, &mut worker, &mut seed, line);
                 // What was removed while it was not full is compacted when it is.
                 settle(&engine);
