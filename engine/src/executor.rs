@@ -399,6 +399,10 @@ impl Executor {
         // Those that only read say so when they meet something of the batch.
         self.leans_on_batch =
             !spec.flags.contains(Flags::READONLY) && spec.group != Group::Connection;
+        if self.leans_on_batch {
+            // It would have to be taken back: it waits for the batch.
+            reply.bypass_sink();
+        }
         self.element_reads = 0;
         let mark = self.batch.mark();
         let writes_before = self.batch.writes();

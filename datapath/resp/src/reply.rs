@@ -65,6 +65,11 @@ impl<'a> Reply<'a> {
         Self { out, protocol, sink: Some(sink), sunk: 0, is_sink_full: false }
     }
 
+    /// What is written from now on goes to the output buffer alone.
+    pub fn bypass_sink(&mut self) {
+        self.is_sink_full = true;
+    }
+
     /// Bytes in the sink.
     pub fn sunk(&self) -> usize {
         self.sunk
@@ -152,7 +157,7 @@ impl<'a> Reply<'a> {
 
     /// Gives a bulk string to the sink; `false`: it belongs into the output buffer.
     fn sink_bulk(&mut self, bytes: &[u8]) -> bool {
-        if bytes.len() < SINK_BYTES_MIN && !self.out.is_empty() {
+        if bytes.len() < SINK_BYTES_MIN && !self.is_empty() {
             return false;
         }
         let mut head = [0; BULK_OVERHEAD_BYTES_MAX];
@@ -444,7 +449,12 @@ mod tests {
         assert_eq!((reply.sunk(), reply.out.len()), (7, 11), "short ones are gathered");
         reply.bulk(&[b'z'; SINK_BYTES_MIN]);
         assert_eq!((reply.sunk(), reply.out.len()), (7 + 11 + 9 + SINK_BYTES_MIN, 0));
-        assert!(out.capacity() < SINK_BYTES_MIN, "nothing long was there");
+        reply.bulk(b"s");
+        reply.bulk(b"t");
+        assert_eq!(reply.out.len(), 14, "short ones behind a long one are gathered as well");
+        reply.bypass_sink();
+        reply.bulk(&[b'z'; SINK_BYTES_MIN]);
+        assert_eq!(reply.out.len(), 14 + 9 + SINK_BYTES_MIN, "nothing more goes to the sink");
     }
 
     fn everything(reply: &mut Reply<'_>) {
