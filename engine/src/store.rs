@@ -173,7 +173,7 @@ pub struct Store {
     writes: WriteOptions,
     shared: Shared,
     /// The settings that hold now, as far as they may change.
-    tuned: Mutex<EngineConfig>,
+    tuned: Mutex<live::Tuned>,
     /// What the database was opened with, if RocksDB counts: it has the counters.
     counting: Option<Options>,
 }
@@ -214,7 +214,7 @@ impl Store {
             device_reads: options::reads(),
             writes,
             shared,
-            tuned: Mutex::new(config.clone()),
+            tuned: Mutex::new(live::Tuned::new(config)),
             counting: config.statistics.then_some(options),
         };
         store.limit_delayed_writes();

@@ -157,3 +157,28 @@ fn what_rocksdb_can_change_is_changed_while_it_is_open() {
     assert!(text.contains("\n  max_background_jobs=2\n") && !text.contains("min_blob_size=4096"));
     assert_eq!(system.ask(&["GET", "key"]), bulk(&value(1)));
 }
+
+#[test]
+fn settings_of_which_one_is_refused_can_be_taken_back() {
+    let dir = TempDir::new().unwrap();
+    let system = System::open(config(&dir, 0));
+    let jobs = || {
+        let is_options = |name: &str| name.starts_with("OPTIONS-");
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let newest = files
+            .filter(|path| path.file_name().unwrap().to_str().is_some_and(is_options))
+            .max()
+            .unwrap();
+        let text = std::fs::read_to_string(newest).unwrap();
+        let line = text.lines().find(|line| line.trim().starts_with("max_background_jobs="));
+        line.unwrap().trim().to_owned()
+    };
+    let before = jobs();
+    let mut wrong = config(&dir, 0);
+    wrong.background_jobs += 1;
+    wrong.tuning.blobs.gc_percent = 200;
+    system.engine.retune(&wrong).unwrap_err();
+    assert_ne!(jobs(), before);
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    assert_eq!(jobs(), before);
+}
