@@ -132,6 +132,11 @@ impl Store {
         (of("rocksdb.live-sst-files-size"), of("rocksdb.live-blob-file-size"))
     }
 
+    /// Whether values of a family lie in blob files.
+    pub fn has_blob_files(&self, family: Family) -> bool {
+        self.file_bytes(family).1 > 0
+    }
+
     /// What was written so far, if RocksDB counts (`EngineConfig::statistics`).
     pub fn written_bytes(&self) -> Option<WrittenBytes> {
         let options = self.counting.as_ref()?;

@@ -111,6 +111,39 @@ fn the_space_of_a_dead_collection_in_blob_files_comes_back() {
 }
 
 #[test]
+fn the_space_of_a_dead_collection_comes_back_while_an_older_one_lives() {
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 4096));
+    // The two that die are neighbours, and share their blob file.
+    let mut fill = |keys: &[&str], count: usize| {
+        for number in 0..count {
+            let value: String = (0..400).map(|part| format!("{:020}", part * number)).collect();
+            for key in keys {
+                system.ask(&["HSET", key, &number.to_string(), &value]);
+            }
+        }
+        system.flush();
+        figure(&system.engine, "blob_bytes")
+    };
+    let live = fill(&["{live}"], 300);
+    let all = fill(&["{dead}0", "{dead}1"], 3000);
+    assert!(all > 8 * live, "{live} of {all} bytes");
+    // What dies first brings the tables of the other to a level where they can be removed.
+    for key in ["{dead}0", "{dead}1"] {
+        system.ask(&["DEL", key]);
+        commit(&mut system.executor);
+        for _ in 0..2 {
+            system.engine.reclaim(10).unwrap();
+        }
+        assert_eq!(figure(&system.engine, "dead_versions"), 0);
+        while system.engine.compact_reclaimed() {}
+    }
+    let after = figure(&system.engine, "blob_bytes");
+    assert!(after < 2 * live, "{all} bytes, and then {after}; {live} are in use");
+    assert_eq!(system.ask(&["HLEN", "{live}"]), b":300\r\n");
+}
+
+#[test]
 fn what_rocksdb_can_change_is_changed_while_it_is_open() {
     let dir = TempDir::new().unwrap();
     let mut system = System::open(config(&dir, 0));
