@@ -132,6 +132,18 @@ impl Store {
         (of("rocksdb.live-sst-files-size"), of("rocksdb.live-blob-file-size"))
     }
 
+    /// Whether the settings that hold, or did before a change that failed, put values into blob files.
+    pub fn makes_blob_files(&self) -> bool {
+        let tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        tuned.config.tuning.blobs.threshold_bytes > 0
+    }
+
+    /// Whether values go to blob files, or lie in some.
+    pub fn uses_blob_files(&self) -> bool {
+        self.makes_blob_files()
+            || [Family::Meta, Family::Data].into_iter().any(|family| self.has_blob_files(family))
+    }
+
     /// Whether values of a family lie in blob files.
     pub fn has_blob_files(&self, family: Family) -> bool {
         self.file_bytes(family).1 > 0

@@ -215,3 +215,39 @@ fn settings_of_which_one_is_refused_can_be_taken_back() {
     system.engine.retune(&config(&dir, 0)).unwrap();
     assert_eq!(jobs(), before);
 }
+
+#[test]
+fn limits_of_bytes_and_blob_files_exclude_each_other() {
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 4096));
+    let refused = b"-ERR MAXBYTES is not possible while values lie in blob files";
+    let ask = |system: &mut System, line: &str| system.ask(&line.split(' ').collect::<Vec<_>>());
+    assert!(ask(&mut system, "TABLE CREATE shop DB 3 MAXBYTES 1000000").starts_with(refused));
+    assert_eq!(ask(&mut system, "TABLE CREATE shop DB 3 MAXKEYS 9"), b":3\r\n");
+    assert!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000").starts_with(refused));
+    assert_eq!(ask(&mut system, "TABLE SET shop MAXBYTES 0 MAXKEYS 10"), b"+OK\r\n");
+    system.ask(&["SET", "key", &value(1)]);
+    system.flush();
+    // None are made, but there is one.
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    assert!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000").starts_with(refused));
+
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 0));
+    assert_eq!(ask(&mut system, "TABLE CREATE shop DB 3 MAXBYTES 1000000"), b":3\r\n");
+    let problem = system.engine.retune(&config(&dir, 4096)).unwrap_err();
+    assert!(problem.to_string().contains("the table shop has MAXBYTES"), "{problem}");
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    ask(&mut system, "TABLE SET shop MAXBYTES 0");
+    system.engine.retune(&config(&dir, 4096)).unwrap();
+    drop(system);
+    // Where both are there already, other settings can still be changed.
+    let mut system = System::open(config(&dir, 0));
+    ask(&mut system, "TABLE SET shop MAXBYTES 1000000");
+    drop(system);
+    let mut system = System::open(config(&dir, 4096));
+    let mut other = config(&dir, 4096);
+    other.background_jobs = 3;
+    system.engine.retune(&other).unwrap();
+    assert_eq!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000 MAXKEYS 9"), b"+OK\r\n");
+}
