@@ -248,9 +248,10 @@ impl Engine {
     /// Makes those settings hold that RocksDB can change while it is open: see [`Store::retune`]. Waits.
     ///
     /// # Errors
-    /// [`StoreError`]: a part may have been changed.
+    /// [`StoreError`]: a part may have been changed, or blob files are wanted while a table has a limit of
+    /// bytes.
     pub fn retune(&self, config: &EngineConfig) -> Result<(), StoreError> {
-        self.store.retune(config)
+        self.tenants.retune(&self.store, config)
     }
 
     /// What RocksDB wrote so far, if it counts.

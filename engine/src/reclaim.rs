@@ -9,7 +9,8 @@
 //!
 //! Of what takes much space on disk, the tables that hold nothing else are removed at once. The rest
 //! would stay until RocksDB compacts it for other reasons, on an idle server for ever: the thread
-//! calls [`Engine::compact_reclaimed`] for it.
+//! calls [`Engine::compact_reclaimed`] for it. Where values lie in blob files, all is left to that: only
+//! compactions tell RocksDB which of them are dead.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -124,18 +125,22 @@ impl Engine {
         element::write_prefix(&mut begin, meta_key, version);
         let end = element::prefix_end(&begin);
         let families = [Family::Data, Family::Score];
+        // An estimate where there are blob files: at worst a compaction too many, or one that is left to
+        // RocksDB.
         let large: Vec<Family> = families
             .into_iter()
             .filter(|family| self.store.bytes_on_disk(*family, &begin, &end) >= LARGE_BYTES)
             .collect();
+        let drops = |family| large.contains(&family) && !self.store.has_blob_files(family);
+        let dropped: Vec<Family> = families.into_iter().filter(|family| drops(*family)).collect();
         // Whoever reads an earlier moment may still read the elements, and tables that are gone are
         // gone for them too. A snapshot from now on knows that the key is dead.
-        if !large.is_empty() && self.store.has_snapshots() {
+        if !dropped.is_empty() && self.store.has_snapshots() {
             return Ok(false);
         }
         let mut batch = WriteBatch::default();
         for family in families {
-            if large.contains(&family) {
+            if dropped.contains(&family) {
                 // Before the range delete, which must not be in one of these tables: it also covers
                 // what is below them.
                 self.store.drop_tables(family, &begin, &end)?;

@@ -173,7 +173,7 @@ pub struct Store {
     writes: WriteOptions,
     shared: Shared,
     /// The settings that hold now, as far as they may change.
-    tuned: Mutex<EngineConfig>,
+    tuned: Mutex<live::Tuned>,
     /// What the database was opened with, if RocksDB counts: it has the counters.
     counting: Option<Options>,
 }
@@ -214,7 +214,7 @@ impl Store {
             device_reads: options::reads(),
             writes,
             shared,
-            tuned: Mutex::new(config.clone()),
+            tuned: Mutex::new(live::Tuned::new(config)),
             counting: config.statistics.then_some(options),
         };
         store.limit_delayed_writes();
@@ -310,12 +310,17 @@ impl Store {
         Ok(Some(keys))
     }
 
-    /// About how many bytes `begin .. end` of a family takes in tables and blob files on disk.
-    pub fn bytes_on_disk(&self, family: Family, begin: &[u8], end: &[u8]) -> u64 {
+    /// About how many bytes `begin .. end` of a family takes in tables on disk.
+    pub fn table_bytes(&self, family: Family, begin: &[u8], end: &[u8]) -> u64 {
         let range = [Range::new(begin, end)];
-        let tables = self.db.get_approximate_sizes_cf(self.family(family), &range);
-        let tables: u64 = tables.into_iter().sum();
-        // RocksDB does not say what of the blob files belongs to a range: as much as of the tables.
+        self.db.get_approximate_sizes_cf(self.family(family), &range).into_iter().sum()
+    }
+
+    /// The same with blob files. Where there are some, this may be wrong by far for a range whose values are
+    /// longer or shorter than others: RocksDB does not say what of the blob files belongs to a range, so it is
+    /// taken to be as much as of the tables.
+    pub fn bytes_on_disk(&self, family: Family, begin: &[u8], end: &[u8]) -> u64 {
+        let tables = self.table_bytes(family, begin, end);
         let (all_tables, all_blobs) = self.file_bytes(family);
         let blobs = u128::from(tables) * u128::from(all_blobs) / u128::from(all_tables.max(1));
         tables.saturating_add(u64::try_from(blobs).unwrap_or(u64::MAX))
@@ -330,7 +335,8 @@ impl Store {
     }
 
     /// Removes the tables that lie wholly in `begin .. end` of a family, also for snapshots. What is
-    /// in memtables and in other tables stays.
+    /// in memtables and in other tables stays. Not where [`Store::has_blob_files`]: nobody would count their
+    /// values as dead, and a blob file of which some are not known to be dead stays while an older one does.
     ///
     /// # Errors
     /// [`StoreError`]: they are still there.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use coney_base::UnixMillis;
 use rocksdb::WriteBatch;
 
+use crate::EngineConfig;
 use crate::batch::{Batch, Family};
 use crate::client::Client;
 use crate::command::{Categories, CommandError, CommandSpec, Flags};
@@ -119,6 +120,11 @@ pub(crate) enum TenantError {
     Unknown,
     #[error("ERR no database is free: raise `databases`, or drop a table")]
     NoneFree,
+    #[error(
+        "ERR MAXBYTES is not possible while values lie in blob files, whose bytes cannot be told apart by \
+         table: set blob-threshold to 0, and wait until compactions have emptied the files (blob_bytes in INFO)"
+    )]
+    Blobs,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -210,6 +216,9 @@ impl Tenants {
             // The first one is everybody's.
             None => (1..tables).rev().find(is_free).ok_or(TenantError::NoneFree)?,
         };
+        if quota.bytes_max > 0 && store.uses_blob_files() {
+            return Err(TenantError::Blobs);
+        }
         self.put(store, Tenant::new(name, table, quota))?;
         Ok(table)
     }
@@ -225,7 +234,27 @@ impl Tenants {
         let tenant = self.get(name).ok_or(TenantError::Unknown)?;
         let mut quota = tenant.quota;
         change(&mut quota);
+        let is_new = quota.bytes_max != tenant.quota.bytes_max;
+        if is_new && quota.bytes_max > 0 && store.uses_blob_files() {
+            return Err(TenantError::Blobs);
+        }
         Ok(self.put(store, Tenant::new(name, tenant.table, quota))?)
+    }
+
+    /// Changes RocksDB's settings, unless they would begin to make blob files while a table has a limit of bytes.
+    pub(crate) fn retune(&self, store: &Store, config: &EngineConfig) -> Result<(), StoreError> {
+        // No limit comes in between.
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = config.tuning.blobs.threshold_bytes > 0 && !store.makes_blob_files();
+        if begins && let Some(tenant) = self.all().iter().find(|tenant| tenant.quota.bytes_max > 0)
+        {
+            return Err(StoreError::Other(format!(
+                "values cannot go to blob files while the table {} has MAXBYTES, because their bytes cannot be \
+                 told apart by table",
+                tenant.name.escape_ascii()
+            )));
+        }
+        store.retune(config)
     }
 
     /// Takes a table's name away; its keys stay where they are.

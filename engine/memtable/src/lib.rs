@@ -39,8 +39,9 @@ pub fn with_tree_memtable(mut options: Options) -> Result<Options, Error> {
     options.get_options_from_string("memtable_factory=ConeyTreeMemtable")
 }
 
-/// What [`set_rate_limit`] takes for no limit.
-pub const NO_RATE_LIMIT: i64 = i64::MAX;
+/// What [`set_rate_limit`] takes for no limit: more than any disk does, and little enough that what the limiter
+/// has handed out before it is lowered can be taken back.
+pub const NO_RATE_LIMIT: i64 = 16 << 30;
 
 /// Changes an option of the open database as a whole, such as `max_background_jobs`, by any of its
 /// families. Waits for RocksDB's lock, and writes its file of options. `false`: RocksDB does not know the
@@ -51,7 +52,7 @@ pub fn set_database_option(family: &ColumnFamily, name: &str, value: &str) -> bo
 }
 
 /// Changes how many bytes a second flushes and compactions may write, together; `false`: the database was
-/// opened without a rate limiter.
+/// opened without a rate limiter. Waits for some tenths of a second if it is fewer than before.
 ///
 /// # Panics
 /// If the rate is not positive.

@@ -1,10 +1,13 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use rocksdb::statistics::Ticker;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch};
 use tempfile::TempDir;
 
-use super::{set_database_option, set_rate_limit, with_hash_memtable, with_tree_memtable};
+use super::{
+    NO_RATE_LIMIT, set_database_option, set_rate_limit, with_hash_memtable, with_tree_memtable,
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Memtable {
@@ -246,4 +249,34 @@ fn options_of_an_open_database_change_or_are_refused() {
         assert!(!set_database_option(family, "bytes_per_sync", "many"));
         assert_eq!(set_rate_limit(family, 2 << 20), has_limiter);
     }
+}
+
+#[test]
+fn a_limit_holds_at_once_after_there_was_none() {
+    let dir = TempDir::new().unwrap();
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.enable_statistics();
+    options.set_compression_type(rocksdb::DBCompressionType::None);
+    options.set_ratelimiter(NO_RATE_LIMIT, 100_000, 10);
+    let db = DB::open_cf(&options, dir.path(), ["default"]).unwrap();
+    let family = db.cf_handle("default").unwrap();
+    // Waits for the limiter's next refill, of which there are ten a second, while 3 MiB are flushed.
+    let waits = || {
+        let count = || options.get_ticker_count(Ticker::NumberRateLimiterDrains);
+        let before = count();
+        for number in 0..3_u8 {
+            db.put([number], vec![number; 1 << 20]).unwrap();
+        }
+        db.flush().unwrap();
+        count() - before
+    };
+    assert!(waits() <= 1);
+    assert!(set_rate_limit(family, 1 << 20));
+    let limited = waits();
+    assert!(limited > 5, "3 MiB at 1 MiB a second waited {limited} times");
+    // And up again.
+    assert!(set_rate_limit(family, NO_RATE_LIMIT));
+    let unlimited = waits();
+    assert!(unlimited <= 1, "{unlimited} times without a limit");
 }

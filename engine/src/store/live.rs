@@ -22,6 +22,19 @@ pub struct WrittenBytes {
     pub compacted: u64,
 }
 
+/// The settings that hold.
+pub(super) struct Tuned {
+    config: EngineConfig,
+    /// A change of them failed half-way: of each setting, the old or the new value holds.
+    is_partial: bool,
+}
+
+impl Tuned {
+    pub(super) fn new(config: &EngineConfig) -> Self {
+        Self { config: config.clone(), is_partial: false }
+    }
+}
+
 /// RocksDB's default without a rate limiter.
 const DELAYED_WRITE_BYTES_PER_SECOND: u64 = 16 << 20;
 
@@ -44,22 +57,27 @@ impl Store {
     /// from where on and how values lie apart. Waits for the device. The others are left as they are.
     ///
     /// # Errors
-    /// [`StoreError`]: a part may have been changed. The same call again makes up for it.
+    /// [`StoreError`]: a part may have been changed. The next call, with these settings or with the old ones,
+    /// makes up for it.
     pub fn retune(&self, config: &EngineConfig) -> Result<(), StoreError> {
         let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, now) = (options::live_of_database(&tuned), options::live_of_database(config));
+        // Until all is done, nobody knows what holds; then everything is set again.
+        let sets_all = std::mem::replace(&mut tuned.is_partial, true);
+        let old = &tuned.config;
+        let (before, now) = (options::live_of_database(old), options::live_of_database(config));
         let any = self.family(Family::System);
         for ((name, value), old) in now.iter().zip(&before) {
-            if *value != old.1 && !coney_memtable::set_database_option(any, name, value) {
+            let is_changed = sets_all || *value != old.1;
+            if is_changed && !coney_memtable::set_database_option(any, name, value) {
                 return Err(StoreError::Other(format!("RocksDB does not take {name} = {value}")));
             }
         }
         for family in Family::ALL {
-            let (before, now) = (options::live(family, &tuned), options::live(family, config));
+            let (before, now) = (options::live(family, old), options::live(family, config));
             let changed: Vec<(&str, &str)> = now
                 .iter()
                 .zip(&before)
-                .filter(|(now, before)| now != before)
+                .filter(|(now, before)| sets_all || now != before)
                 .map(|((name, value), _)| (*name, value.as_str()))
                 .collect();
             if !changed.is_empty() {
@@ -68,15 +86,15 @@ impl Store {
                     .map_err(|error| StoreError::new(&error))?;
             }
         }
-        if config.tuning.rate_limit_bytes != tuned.tuning.rate_limit_bytes {
+        if sets_all || config.tuning.rate_limit_bytes != old.tuning.rate_limit_bytes {
             let limit = options::rate_limit(config.tuning.rate_limit_bytes);
             let is_set = coney_memtable::set_rate_limit(any, limit);
             assert!(is_set, "the database is opened with a rate limiter");
         }
-        if config.block_cache_bytes != tuned.block_cache_bytes {
+        if sets_all || config.block_cache_bytes != old.block_cache_bytes {
             self.shared.set_cache_bytes(config.block_cache_bytes);
         }
-        *tuned = config.clone();
+        *tuned = Tuned::new(config);
         Ok(())
     }
 
@@ -112,6 +130,23 @@ impl Store {
         let of = |name: &str| self.db.property_int_value_cf(self.family(family), name);
         let of = |name: &str| of(name).ok().flatten().unwrap_or(0);
         (of("rocksdb.live-sst-files-size"), of("rocksdb.live-blob-file-size"))
+    }
+
+    /// Whether the settings that hold, or did before a change that failed, put values into blob files.
+    pub fn makes_blob_files(&self) -> bool {
+        let tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
+        tuned.config.tuning.blobs.threshold_bytes > 0
+    }
+
+    /// Whether values go to blob files, or lie in some.
+    pub fn uses_blob_files(&self) -> bool {
+        self.makes_blob_files()
+            || [Family::Meta, Family::Data].into_iter().any(|family| self.has_blob_files(family))
+    }
+
+    /// Whether values of a family lie in blob files.
+    pub fn has_blob_files(&self, family: Family) -> bool {
+        self.file_bytes(family).1 > 0
     }
 
     /// What was written so far, if RocksDB counts (`EngineConfig::statistics`).

@@ -213,7 +213,7 @@ fn of_levels(given: &[Compression]) -> impl Iterator<Item = Compression> {
 pub(super) fn rate_limit(bytes_a_second: u64) -> i64 {
     match i64::try_from(bytes_a_second) {
         Ok(0) | Err(_) => coney_memtable::NO_RATE_LIMIT,
-        Ok(limit) => limit,
+        Ok(limit) => limit.min(coney_memtable::NO_RATE_LIMIT),
     }
 }
 

@@ -111,6 +111,39 @@ fn the_space_of_a_dead_collection_in_blob_files_comes_back() {
 }
 
 #[test]
+fn the_space_of_a_dead_collection_comes_back_while_an_older_one_lives() {
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 4096));
+    // The two that die are neighbours, and share their blob file.
+    let mut fill = |keys: &[&str], count: usize| {
+        for number in 0..count {
+            let value: String = (0..400).map(|part| format!("{:020}", part * number)).collect();
+            for key in keys {
+                system.ask(&["HSET", key, &number.to_string(), &value]);
+            }
+        }
+        system.flush();
+        figure(&system.engine, "blob_bytes")
+    };
+    let live = fill(&["{live}"], 300);
+    let all = fill(&["{dead}0", "{dead}1"], 3000);
+    assert!(all > 8 * live, "{live} of {all} bytes");
+    // What dies first brings the tables of the other to a level where they can be removed.
+    for key in ["{dead}0", "{dead}1"] {
+        system.ask(&["DEL", key]);
+        commit(&mut system.executor);
+        for _ in 0..2 {
+            system.engine.reclaim(10).unwrap();
+        }
+        assert_eq!(figure(&system.engine, "dead_versions"), 0);
+        while system.engine.compact_reclaimed() {}
+    }
+    let after = figure(&system.engine, "blob_bytes");
+    assert!(after < 2 * live, "{all} bytes, and then {after}; {live} are in use");
+    assert_eq!(system.ask(&["HLEN", "{live}"]), b":300\r\n");
+}
+
+#[test]
 fn what_rocksdb_can_change_is_changed_while_it_is_open() {
     let dir = TempDir::new().unwrap();
     let mut system = System::open(config(&dir, 0));
@@ -156,4 +189,65 @@ fn what_rocksdb_can_change_is_changed_while_it_is_open() {
     let text = options();
     assert!(text.contains("\n  max_background_jobs=2\n") && !text.contains("min_blob_size=4096"));
     assert_eq!(system.ask(&["GET", "key"]), bulk(&value(1)));
+}
+
+#[test]
+fn settings_of_which_one_is_refused_can_be_taken_back() {
+    let dir = TempDir::new().unwrap();
+    let system = System::open(config(&dir, 0));
+    let jobs = || {
+        let is_options = |name: &str| name.starts_with("OPTIONS-");
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let newest = files
+            .filter(|path| path.file_name().unwrap().to_str().is_some_and(is_options))
+            .max()
+            .unwrap();
+        let text = std::fs::read_to_string(newest).unwrap();
+        let line = text.lines().find(|line| line.trim().starts_with("max_background_jobs="));
+        line.unwrap().trim().to_owned()
+    };
+    let before = jobs();
+    let mut wrong = config(&dir, 0);
+    wrong.background_jobs += 1;
+    wrong.tuning.blobs.gc_percent = 200;
+    system.engine.retune(&wrong).unwrap_err();
+    assert_ne!(jobs(), before);
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    assert_eq!(jobs(), before);
+}
+
+#[test]
+fn limits_of_bytes_and_blob_files_exclude_each_other() {
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 4096));
+    let refused = b"-ERR MAXBYTES is not possible while values lie in blob files";
+    let ask = |system: &mut System, line: &str| system.ask(&line.split(' ').collect::<Vec<_>>());
+    assert!(ask(&mut system, "TABLE CREATE shop DB 3 MAXBYTES 1000000").starts_with(refused));
+    assert_eq!(ask(&mut system, "TABLE CREATE shop DB 3 MAXKEYS 9"), b":3\r\n");
+    assert!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000").starts_with(refused));
+    assert_eq!(ask(&mut system, "TABLE SET shop MAXBYTES 0 MAXKEYS 10"), b"+OK\r\n");
+    system.ask(&["SET", "key", &value(1)]);
+    system.flush();
+    // None are made, but there is one.
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    assert!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000").starts_with(refused));
+
+    let dir = TempDir::new().unwrap();
+    let mut system = System::open(config(&dir, 0));
+    assert_eq!(ask(&mut system, "TABLE CREATE shop DB 3 MAXBYTES 1000000"), b":3\r\n");
+    let problem = system.engine.retune(&config(&dir, 4096)).unwrap_err();
+    assert!(problem.to_string().contains("the table shop has MAXBYTES"), "{problem}");
+    system.engine.retune(&config(&dir, 0)).unwrap();
+    ask(&mut system, "TABLE SET shop MAXBYTES 0");
+    system.engine.retune(&config(&dir, 4096)).unwrap();
+    drop(system);
+    // Where both are there already, other settings can still be changed.
+    let mut system = System::open(config(&dir, 0));
+    ask(&mut system, "TABLE SET shop MAXBYTES 1000000");
+    drop(system);
+    let mut system = System::open(config(&dir, 4096));
+    let mut other = config(&dir, 4096);
+    other.background_jobs = 3;
+    system.engine.retune(&other).unwrap();
+    assert_eq!(ask(&mut system, "TABLE SET shop MAXBYTES 1000000 MAXKEYS 9"), b"+OK\r\n");
 }

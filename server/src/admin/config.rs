@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use coney_control::config::command::SetError;
 use coney_control::config::{Config, Sync, command, file};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Admin, AdminRequest, Answer, error, ok, unknown};
 use crate::access;
@@ -57,11 +57,13 @@ impl Admin {
                 if let Err(problem) = self.check_sync(&config) {
                     return error(request, &problem.to_string());
                 }
-                if let Err(problem) = self.apply_rules(&config, &texts) {
-                    return error(request, &problem.to_string());
-                }
                 if let Err(problem) = self.parts.engine.retune(&settings::of_engine(&config)) {
+                    self.take_back();
                     return error(request, &format!("ERR CONFIG SET failed - {problem}"));
+                }
+                if let Err(problem) = self.apply_rules(&config, &texts) {
+                    self.take_back();
+                    return error(request, &problem.to_string());
                 }
                 let names: Vec<&str> = texts.iter().map(|(name, _)| *name).collect();
                 info!(client = request.client.id, "CONFIG SET {}", names.join(" "));
@@ -74,6 +76,15 @@ impl Admin {
                 ok(request)
             }
             Err(problem) => error(request, &problem.to_string()),
+        }
+    }
+
+    /// Makes the engine's settings hold again that CONFIG GET shows.
+    fn take_back(&self) {
+        if let Err(problem) = self.parts.engine.retune(&settings::of_engine(&self.parts.config)) {
+            warn!(
+                "settings of RocksDB cannot be taken back, the next CONFIG SET tries again: {problem}"
+            );
         }
     }
 

@@ -186,12 +186,30 @@ const BLOCK_LEN_MAX: u32 = 4096;
 /// system between allows them. A block of a table is packed and not aligned; read by pages it would be
 /// one or two pages longer. (statx(2) knows this only from Linux 6.1 on, and not on every file system.)
 fn block_len(file: &File) -> u32 {
+    if !reads_sectors(file) {
+        return BLOCK_LEN_MAX;
+    }
     let readable = |len: &u32| {
         let mut buffer = DeviceBuffer::zeroed(to_usize(u64::from(*len)));
         // From an offset that is no multiple of a longer block.
         file.read_exact_at(&mut buffer, u64::from(*len)).is_ok()
     };
     BLOCK_LENS.into_iter().find(readable).unwrap_or(BLOCK_LEN_MAX)
+}
+
+/// Whether a short direct read that works is one: other file systems than these may serve it from the page
+/// cache, or by reading and writing whole pages, and a test cannot tell.
+fn reads_sectors(file: &File) -> bool {
+    let is_block_device =
+        file.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+    is_block_device || rustix::fs::fstatfs(file).is_ok_and(|system| knows_sectors(system.f_type))
+}
+
+/// Whether direct I/O of a file system, by its number in statfs(2), goes by the disk's sectors.
+fn knows_sectors(magic: impl TryInto<u64>) -> bool {
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    magic.try_into().is_ok_and(|magic| [EXT4, XFS].contains(&magic))
 }
 
 /// Bytes of the longest request that can be polled for, if the kernel has queues for polling on this block
@@ -218,4 +236,20 @@ fn polled_len_max(file: &File) -> Option<usize> {
         let (sectors_len, segments) = (number("max_sectors_kb")? << 10, number("max_segments")?);
         Some(sectors_len.min(segments * BUFFER_ALIGNMENT))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_a_file_are_short_only_where_direct_io_goes_by_sectors() {
+        // 0x0102_1994 is tmpfs, 0x794c_7630 overlayfs, 0x9123_683e btrfs, 0x6573_5546 FUSE.
+        let known = [0xef53_u64, 0x5846_5342, 0x0102_1994, 0x794c_7630, 0x9123_683e, 0x6573_5546]
+            .map(knows_sectors);
+        assert_eq!(known, [true, true, false, false, false, false]);
+        // Reads of any length work there, and none of them is direct.
+        let file = File::open("/proc/self/maps").unwrap();
+        assert_eq!(block_len(&file), BLOCK_LEN_MAX);
+    }
 }
