@@ -109,7 +109,9 @@ pub(crate) fn lighten(ctx: &mut Context<'_>) -> Result<Option<Ahead>, Stop> {
 /// Writes what is left of collections under new versions, and their entries to `light`.
 fn renew(ctx: &mut Context<'_>, renewed: &[Renewed], light: &mut Batch) -> Result<Ahead, Stop> {
     let engine = std::sync::Arc::clone(&ctx.exec.engine);
-    let new_version = engine.store.latest_sequence() + u64::from(light.count()) + 1;
+    // The first record that is written ahead takes this number: should the batch be lost, the next
+    // version of the key is a later one.
+    let new_version = engine.store.latest_sequence() + 1;
     let versions: Vec<NewVersion> =
         renewed.iter().map(|one| NewVersion::new(&one.meta_key, new_version)).collect();
     let mut writer = ahead::Writer::new(&engine, &versions);
