@@ -394,6 +394,7 @@ impl Executor {
         self.remember_keys(client, spec, args);
         self.command_stripes.clear();
         self.missed_element = false;
+        self.gave_way = false;
         self.seen.clear();
         self.seen_pending = false;
         // Those that only read say so when they meet something of the batch.
