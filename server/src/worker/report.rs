@@ -162,7 +162,8 @@ impl Report {
         timing: &mut Timing,
         (runtime, admin): (&Runtime, &AdminClient),
     ) {
-        let Some(timed) = timed else {
+        let is_exec = table::ALL.get(self.index).is_some_and(|spec| spec.full_name == "exec");
+        let Some(timed) = timed.filter(|_| is_exec) else {
             self.send_if_slow(session, args, runtime, admin);
             return;
         };
@@ -207,12 +208,13 @@ impl Core {
     pub(super) fn note_parked(&mut self, key: SessionKey, parked: &Parked) {
         let args = parked.args.as_args();
         let took = self.now.since(parked.since);
+        // Even if nothing is said of them: they are not the next command's.
+        let timed = self.executor.take_timed();
         let Some(session) = self.sessions.get_mut(key).filter(|_| !parked.has_waited) else {
             return;
         };
         if let Some(index) = table::index_of(args) {
             self.timing.record(index, took, 1);
-            let timed = self.executor.take_timed();
             let to = (&*self.runtime, &self.admin);
             let report = Report { took, index, unix_now: self.unix_now };
             report.send(session, args, timed.as_ref(), &mut self.timing, to);

@@ -131,6 +131,23 @@ fn commands_of_a_transaction_are_timed_by_themselves() {
 }
 
 #[test]
+fn what_a_paused_transaction_took_is_not_the_next_commands() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let (mut client, mut admin) = (server.connect(), server.connect());
+    client.ask("MULTI");
+    client.ask("SET paused 1");
+    assert_eq!(admin.ask("CLIENT PAUSE 100 WRITE"), "+OK");
+    assert_eq!(client.ask("EXEC"), "*1 +OK");
+    assert_eq!(client.ask("PING next"), "\"next\"");
+    eventually("the next one is logged", || {
+        admin.ask("SLOWLOG GET -1").contains("\"PING\" \"next\"")
+    });
+    // It waited, and says nothing of its speed.
+    let log = admin.ask("SLOWLOG GET -1");
+    assert!(!log.contains("\"SET\" \"paused\""), "{log}");
+}
+
+#[test]
 fn saving_is_answered_honestly() {
     let server = Server::start(&[]);
     let mut client = server.connect();
