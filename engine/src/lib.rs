@@ -62,6 +62,7 @@ pub mod reclaim;
 mod renew;
 mod roster;
 pub mod score;
+pub mod secret;
 pub mod stopwatch;
 pub mod store;
 pub mod stream;

@@ -7,6 +7,7 @@ use coney_control::clients::{ClientRow, TrackingRow};
 use coney_control::info::{Calls, WorkerRow};
 use coney_control::slowlog::{self, Entry};
 use coney_engine::command::{Flags, table};
+use coney_engine::secret::shown;
 use coney_engine::stopwatch::Timed;
 use coney_resp::{Args, Protocol};
 use rustix::time::{ClockId, clock_gettime};
@@ -188,7 +189,7 @@ impl Report {
                 id: 0,
                 unix_secs,
                 micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
-                args: slowlog::shorten(args.iter()),
+                args: slowlog::shorten(shown(args)),
                 addr: session.peer.to_string(),
                 name: session.client.name.clone(),
             });

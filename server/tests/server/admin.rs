@@ -148,6 +148,32 @@ fn what_a_paused_transaction_took_is_not_the_next_commands() {
 }
 
 #[test]
+fn passwords_are_not_in_the_slow_log() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let mut client = server.connect();
+    for line in [
+        "ACL SETUSER ann on >hush +@all",
+        "AUTH ann hush",
+        "CONFIG SET requirepass hush",
+        "HELLO 2 AUTH ann hush",
+        "MULTI",
+        "CONFIG SET requirepass hush",
+        "ACL SETUSER ann >hush",
+        "EXEC",
+        "PING last",
+    ] {
+        let reply = client.ask(line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+    eventually("all are logged", || {
+        let log = client.ask("SLOWLOG GET -1");
+        log.contains("\"requirepass\" \"(redacted)\"") && log.contains("\"PING\" \"last\"")
+    });
+    let log = client.ask("SLOWLOG GET -1");
+    assert!(!log.contains("hush"), "{log}");
+}
+
+#[test]
 fn saving_is_answered_honestly() {
     let server = Server::start(&[]);
     let mut client = server.connect();
