@@ -83,6 +83,7 @@ pub use expiry::DueKey;
 pub use job::{Job, JobDone};
 pub use store::tuning::{Blobs, BlockCache, Compression, Filter, Tuning};
 pub use store::{OpenError, StoreError};
+pub use usage::Due;
 
 pub use coney_resp::REDIS_VERSION;
 
