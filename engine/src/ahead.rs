@@ -33,6 +33,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(crate) struct NewVersion {
     prefix: Vec<u8>,
     record_key: Vec<u8>,
+    version: u64,
 }
 
 impl NewVersion {
@@ -40,7 +41,7 @@ impl NewVersion {
         let (mut prefix, mut record_key) = (Vec::new(), Vec::new());
         element::write_prefix(&mut prefix, meta_key, version);
         reclaim::write_record_key(&mut record_key, version, meta_key);
-        Self { prefix, record_key }
+        Self { prefix, record_key, version }
     }
 
     /// What its elements begin with.
@@ -71,6 +72,7 @@ pub(crate) struct Writer<'e> {
     engine: &'e Arc<Engine>,
     ahead: Ahead,
     chunk: WriteBatch,
+    last_version: u64,
 }
 
 impl<'e> Writer<'e> {
@@ -88,7 +90,8 @@ impl<'e> Writer<'e> {
         for record_key in &ahead.record_keys {
             engine.store.put(&mut chunk, Family::System, record_key, b"");
         }
-        Self { engine, ahead, chunk }
+        let last_version = versions.iter().map(|version| version.version).max().unwrap_or(0);
+        Self { engine, ahead, chunk, last_version }
     }
 
     /// Writes an element. Waits for the device.
@@ -113,8 +116,13 @@ impl<'e> Writer<'e> {
     ///
     /// # Errors
     /// [`StoreError`]: what was written is removed later.
+    ///
+    /// # Panics
+    /// If a version could come again although its elements are there: see [`crate::element`].
     pub(crate) fn finish(self) -> Result<Ahead, StoreError> {
         self.engine.store.write_patiently(self.chunk)?;
+        let (latest, last) = (self.engine.store.latest_sequence(), self.last_version);
+        assert!(latest >= last, "version {last} is written, and the sequence is at {latest} only");
         Ok(self.ahead)
     }
 }

@@ -25,9 +25,16 @@
 //! later when it is committed. The next version of the same key is taken either later in the same
 //! batch, then from at least `r + 1` records and a sequence number no smaller, or after the commit
 //! (the latch lasts until then), then from a sequence number of at least `v`: it is larger either
-//! way. That some elements are written earlier ([`crate::ahead`]) makes the numbers only larger. A
-//! batch that is lost, in a crash or because its commit failed, takes its version and every
+//! way. A batch that is lost, in a crash or because its commit failed, takes its version and every
 //! trace of it along. Different keys may have the same version: the key is part of every element's.
+//!
+//! Elements that are written ahead ([`crate::ahead`]) outlive a batch that is lost, so the sequence
+//! must reach their version by themselves. A batch that is built on the pool counts only as many
+//! records as it has made versions: with `k` before this one, `v <= s + k + 1`. (Every version of a
+//! key is followed by a record, so the next one of the same key is larger still.) What is written
+//! ahead begins with a record for each version, at least `k + 1`, in one write with the first elements:
+//! if there is any trace of `v`, the sequence is at `v` or later. A collection that is renewed
+//! ([`crate::renew`]) gets `s + 1`, which its record alone reaches.
 
 use crate::compact::Encoding;
 use crate::key;

@@ -394,6 +394,7 @@ impl Executor {
         self.remember_keys(client, spec, args);
         self.command_stripes.clear();
         self.missed_element = false;
+        self.gave_way = false;
         self.seen.clear();
         self.seen_pending = false;
         // Those that only read say so when they meet something of the batch.
@@ -671,11 +672,15 @@ impl Executor {
 
     /// A version for the elements of a latched key; see [`crate::element`].
     pub(crate) fn new_version(&mut self) -> u64 {
-        let version = self.engine.store.latest_sequence() + u64::from(self.batch.count()) + 1;
+        let latest = self.engine.store.latest_sequence();
+        let mut records = u64::from(self.batch.count());
         if matches!(self.place, Place::Building(_)) {
-            self.new_versions.push(NewVersion::new(&self.meta_key, version));
+            // Elements that are written ahead take a sequence number for each of these, not for each
+            // record of the batch.
+            records = records.min(self.new_versions.len() as u64);
+            self.new_versions.push(NewVersion::new(&self.meta_key, latest + records + 1));
         }
-        version
+        latest + records + 1
     }
 
     fn open_batch(&mut self) -> Result<(), Stop> {

@@ -62,6 +62,7 @@ pub mod reclaim;
 mod renew;
 mod roster;
 pub mod score;
+pub mod secret;
 pub mod stopwatch;
 pub mod store;
 pub mod stream;
@@ -82,6 +83,7 @@ pub use expiry::DueKey;
 pub use job::{Job, JobDone};
 pub use store::tuning::{Blobs, BlockCache, Compression, Filter, Tuning};
 pub use store::{OpenError, StoreError};
+pub use usage::Due;
 
 pub use coney_resp::REDIS_VERSION;
 

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::command::{CommandSpec, Flags};
 use crate::executor::Executor;
 use crate::mail::Mail;
+use crate::secret;
 
 /// How many clients of each worker are in MONITOR.
 #[derive(Debug)]
@@ -72,28 +73,19 @@ impl Executor {
         }
         let is_free = |worker: &usize| !self.engine.mailboxes.is_full(*worker);
         let workers = monitors.workers().filter(is_free).collect();
-        self.send(Mail::Monitored(line(now, client, spec, args)), workers);
+        self.send(Mail::Monitored(line(now, client, args)), workers);
     }
 }
 
 #[cold]
-fn line(now: UnixMillis, client: &Client, spec: &CommandSpec, args: Args<'_>) -> Vec<u8> {
+fn line(now: UnixMillis, client: &Client, args: Args<'_>) -> Vec<u8> {
     let addr = client.addr.map(|addr| addr.to_string()).unwrap_or_default();
     let (seconds, micros) = (now.0 / 1000, now.0 % 1000 * 1000);
     let mut line = format!("{seconds}.{micros:06} [{} {addr}]", client.database).into_bytes();
-    let mut redacted = 0;
-    for (at, arg) in args.iter().enumerate() {
+    for arg in secret::shown(args) {
         line.extend_from_slice(b" \"");
-        if redacted > 0 || spec.full_name == "auth" && at > 0 {
-            redacted = usize::saturating_sub(redacted, 1);
-            line.extend_from_slice(b"(redacted)");
-        } else {
-            quote(arg, &mut line);
-        }
+        quote(arg, &mut line);
         line.push(b'"');
-        if spec.full_name == "hello" && at > 1 && arg.eq_ignore_ascii_case(b"AUTH") {
-            redacted = 2;
-        }
     }
     line
 }
@@ -119,15 +111,12 @@ mod tests {
     use coney_resp::OwnedArgs;
 
     use super::*;
-    use crate::command::table;
 
     fn shown(words: &[&[u8]]) -> String {
         let args = OwnedArgs::from_parts(words);
-        let spec = table::find(args.as_args()).unwrap();
         let mut client = Client::new(1);
         client.addr = Some(([127, 0, 0, 1], 5).into());
-        String::from_utf8(line(UnixMillis(1_700_000_000_012), &client, spec, args.as_args()))
-            .unwrap()
+        String::from_utf8(line(UnixMillis(1_700_000_000_012), &client, args.as_args())).unwrap()
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! that names the old one as dead, and the end of the record that named the new one. Elements of a
 //! version that is dead after the batch need no removal of their own at all.
 //!
-//! That costs as many writes as elements are left, and is done only if these are no more than
-//! [`LEFT_PER_CHANGE`] for each change; else the worker commits the changes, about a microsecond each.
+//! That costs as many writes as elements are left, and is done only if these are not many more than the
+//! changes ([`left_max`]); else the worker commits the changes, about a microsecond each.
 
 use std::collections::BTreeMap;
 
@@ -24,8 +24,11 @@ use crate::reclaim;
 
 /// Fewer changes of a collection are committed by the worker.
 const CHANGES_MIN: usize = 2048;
-/// Elements that are written again for each change that the worker is spared.
-const LEFT_PER_CHANGE: u64 = 16;
+/// Elements that are written again for each change that the worker is spared. The keys of the whole
+/// stripe are held meanwhile.
+const LEFT_PER_CHANGE: u64 = 4;
+/// Of a collection with more elements left, at most one for each change: a second or so.
+const LEFT_MAX: u64 = 1_000_000;
 
 /// A collection that gets a new version.
 struct Renewed {
@@ -42,6 +45,11 @@ fn records_of(kind: Kind, body: &LargeBody) -> u64 {
         Kind::String => body.count / chunk::LEN as u64,
         Kind::Hash | Kind::List | Kind::Set | Kind::ZSet | Kind::Stream => body.count,
     }
+}
+
+/// How many elements may be left of a collection with so many changes.
+fn left_max(changes: u64) -> u64 {
+    changes.saturating_mul(LEFT_PER_CHANGE).min(changes.max(LEFT_MAX))
 }
 
 /// How many elements of each version the batch changes: by what their keys begin with.
@@ -84,7 +92,7 @@ pub(crate) fn lighten(ctx: &mut Context<'_>) -> Result<Option<Ahead>, Stop> {
                 let (header, body) = Header::parse(value)?;
                 if header.version == Some(old_version) {
                     let left = records_of(header.kind, &LargeBody::parse(body)?);
-                    if left > LEFT_PER_CHANGE.saturating_mul(count as u64) {
+                    if left > left_max(count as u64) {
                         continue;
                     }
                     let (prefix, body) = (prefix.clone(), body.to_vec());
@@ -109,7 +117,9 @@ pub(crate) fn lighten(ctx: &mut Context<'_>) -> Result<Option<Ahead>, Stop> {
 /// Writes what is left of collections under new versions, and their entries to `light`.
 fn renew(ctx: &mut Context<'_>, renewed: &[Renewed], light: &mut Batch) -> Result<Ahead, Stop> {
     let engine = std::sync::Arc::clone(&ctx.exec.engine);
-    let new_version = engine.store.latest_sequence() + u64::from(light.count()) + 1;
+    // The first record that is written ahead takes this number: should the batch be lost, the next
+    // version of the key is a later one.
+    let new_version = engine.store.latest_sequence() + 1;
     let versions: Vec<NewVersion> =
         renewed.iter().map(|one| NewVersion::new(&one.meta_key, new_version)).collect();
     let mut writer = ahead::Writer::new(&engine, &versions);

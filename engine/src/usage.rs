@@ -11,9 +11,11 @@
 //!   [`Engine::settle_tables`];
 //! - removed and overwritten entries stay on disk until RocksDB compacts them.
 //!
-//! Therefore a thread that may wait calls [`Engine::measure_tables`] every second, and, if a table is
-//! near its limit or beyond, [`Engine::settle_tables`]: it writes memtables to disk, and compacts a
-//! table that is still full and of which something was removed since the last time. Nothing here is
+//! Therefore a thread that may wait calls [`Engine::measure_tables`] every second, and, if that says so,
+//! [`Engine::settle_tables`]: it writes memtables to disk, and compacts a table that is still full and
+//! of which something may have been removed since the last time. A table that was emptied counts as
+//! empty at once: what is still on disk is compacted before it is measured again. All of that is the
+//! whole server's work, so a table gets it only for what may change its state: [`Due`]. Nothing here is
 //! kept: RocksDB writes its memtables to disk when it recovers a log, so after a start all is there.
 //!
 //! Without a limit of bytes, a commit costs one load more.
@@ -24,6 +26,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::batch::{Batch, Family, Pending};
 use crate::engine::Engine;
+use crate::reclaim;
 use crate::store::StoreError;
 
 /// The families whose keys begin with a table. Deadlines, counters and the records of dead versions
@@ -34,12 +37,31 @@ const FAMILIES: [Family; 3] = [Family::Meta, Family::Data, Family::Score];
 /// and its share of filters and indexes.
 const ENTRY_BYTES: usize = 16;
 
-/// A table with more than `1 - 1/NEAR_PARTS` of its limit is settled.
+/// A table with more than `1 - 1/NEAR_PARTS` of its limit is near it.
 const NEAR_PARTS: u64 = 8;
 
-/// So is one that has grown by so many bytes since the last time: most of that is on disk by then, and
-/// counted twice.
+/// One that is near its limit is settled when it has grown by this part of it, but no less than
+/// [`GROWN_MIN`]: memtables are everybody's, and small ones make much work for compactions.
+const GROWN_PARTS: u64 = 32;
+const GROWN_MIN: u64 = 16 << 20;
+
+/// So is every one that has grown by so many bytes since the last time: most of that is on disk by then,
+/// and counted twice.
 const GROWN_MAX: u64 = 256 << 20;
+
+/// Records of dead versions that are looked at for those of one table.
+const DEAD_MAX: usize = 100_000;
+
+/// Whether [`Engine::settle_tables`] has something to do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Due {
+    /// Nothing.
+    Never,
+    /// What is counted has become inexact, and refuses nothing yet.
+    Soon,
+    /// A table refuses writes that it may have room for, or has been emptied.
+    Now,
+}
 
 /// What one table takes.
 #[derive(Debug, Default)]
@@ -55,6 +77,10 @@ struct Usage {
     changes: AtomicU64,
     /// [`Engine::state_of`] when it was compacted last.
     compacted_at: AtomicU64,
+    /// It had no dead versions when it was compacted last, and nothing was written to it since.
+    is_swept: AtomicBool,
+    /// It was emptied, and what it had is on disk still.
+    is_emptied: AtomicBool,
 }
 
 impl Usage {
@@ -64,6 +90,18 @@ impl Usage {
 
     fn bytes(&self) -> u64 {
         self.on_disk.load(Ordering::Relaxed).saturating_add(self.grown())
+    }
+
+    fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.is_swept.store(false, Ordering::Relaxed);
+    }
+
+    fn note_emptied(&self) {
+        self.is_emptied.store(true, Ordering::Relaxed);
+        self.on_disk.store(0, Ordering::Relaxed);
+        self.grown.store(0, Ordering::Relaxed);
+        self.note_change();
     }
 
     /// Removing what was on disk before takes nothing off what is not: never below zero.
@@ -116,8 +154,7 @@ impl Usages {
         for (begin, end) in batch.emptied_ranges() {
             for (table, usage) in (0u16..).zip(&self.tables) {
                 if (begin..end).contains(&&table.to_be_bytes()[..]) {
-                    usage.grown.store(0, Ordering::Relaxed);
-                    usage.changes.fetch_add(1, Ordering::Relaxed);
+                    usage.note_emptied();
                 }
             }
         }
@@ -141,7 +178,7 @@ impl Usages {
         }
         for (usage, bytes) in grown {
             usage.grow(bytes);
-            usage.changes.fetch_add(1, Ordering::Relaxed);
+            usage.note_change();
         }
     }
 
@@ -151,8 +188,14 @@ impl Usages {
             && let Some(usage) = self.counted(key)
         {
             usage.grow(as_i64(key.len() + value.len() + ENTRY_BYTES));
+            // Its version may never be named.
+            usage.is_swept.store(false, Ordering::Relaxed);
         }
     }
+}
+
+fn is_near(bytes: u64, limit: u64) -> bool {
+    bytes >= limit - limit / NEAR_PARTS
 }
 
 fn as_i64(len: usize) -> i64 {
@@ -185,19 +228,42 @@ impl Engine {
 
     /// Changes with everything after which compacting a table may free something.
     fn state_of(&self, usage: &Usage) -> u64 {
-        let removed = self.reclaimed.load(Ordering::Relaxed);
+        let removed = match usage.is_swept.load(Ordering::Relaxed) {
+            // What is removed belongs to others.
+            true => 0,
+            false => self.reclaimed.load(Ordering::Relaxed),
+        };
         usage.changes.load(Ordering::Relaxed).wrapping_add(removed)
     }
 
-    /// Measures the tables with a limit of bytes. `true`: [`Engine::settle_tables`] has something to
-    /// do. Waits for the device; for a table that had no limit before, until its memtables are
-    /// written.
+    /// Whether dead versions of a table may wait to be removed. Waits for the device.
+    fn may_have_dead(&self, table: u16) -> bool {
+        let mut first = Vec::new();
+        reclaim::write_record_key(&mut first, 0, &[]);
+        let version_at = first.len() - size_of::<u64>();
+        let mut iter = self.store.iter(Family::System);
+        iter.seek(&first);
+        for _ in 0..DEAD_MAX {
+            let Some(key) = iter.key().filter(|key| key.starts_with(&first[..version_at])) else {
+                return iter.status().is_err();
+            };
+            if key.get(first.len()..).is_some_and(|key| key.starts_with(&table.to_be_bytes())) {
+                return true;
+            }
+            iter.next();
+        }
+        true
+    }
+
+    /// Measures the tables with a limit of bytes, and says whether [`Engine::settle_tables`] has
+    /// something to do. Waits for the device; for a table that had no limit before, until its memtables
+    /// are written.
     ///
     /// # Errors
     /// [`StoreError`]: a table is not measured, and its limit does not hold yet.
-    pub fn measure_tables(&self) -> Result<bool, StoreError> {
+    pub fn measure_tables(&self) -> Result<Due, StoreError> {
         if !self.tenants.is_used() {
-            return Ok(false);
+            return Ok(Due::Never);
         }
         let _measuring = self.usages.measuring.lock().unwrap_or_else(PoisonError::into_inner);
         let limited = self.limited_tables();
@@ -207,6 +273,7 @@ impl Engine {
                 usage.is_measured.store(false, Ordering::Relaxed);
                 usage.on_disk.store(0, Ordering::Relaxed);
                 usage.grown.store(0, Ordering::Relaxed);
+                usage.is_emptied.store(false, Ordering::Relaxed);
             }
         }
         self.usages.is_counting.store(!limited.is_empty(), Ordering::Relaxed);
@@ -216,20 +283,32 @@ impl Engine {
             // What was written before it was counted.
             self.store.flush_families(&FAMILIES)?;
         }
-        let mut is_due = false;
+        let mut due = Due::Never;
         for (table, limit) in limited {
             let Some(usage) = of(table) else { continue };
-            usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
+            let on_disk = self.bytes_on_disk(table);
+            // Most of what an emptied table has on disk is gone. Little is not worth a compaction.
+            let is_hollow = usage.is_emptied.load(Ordering::Relaxed) && is_near(on_disk, limit);
+            if !is_hollow {
+                usage.is_emptied.store(false, Ordering::Relaxed);
+                usage.on_disk.store(on_disk, Ordering::Relaxed);
+            }
             usage.is_measured.store(true, Ordering::Relaxed);
-            is_due |= self.is_due(usage, limit);
+            due = due.max(self.settlement_due(usage, limit));
         }
-        Ok(is_due)
+        Ok(due)
     }
 
-    fn is_due(&self, usage: &Usage, limit: u64) -> bool {
+    fn settlement_due(&self, usage: &Usage, limit: u64) -> Due {
         let (bytes, grown) = (usage.bytes(), usage.grown());
-        let is_near = bytes >= limit - limit / NEAR_PARTS;
-        (is_near && grown > 0) || grown >= GROWN_MAX || self.wants_compaction(usage, limit)
+        let is_emptied = usage.is_emptied.load(Ordering::Relaxed);
+        // Where the disk alone is full, writing more to it changes nothing.
+        let is_full_by_count = bytes >= limit && usage.on_disk.load(Ordering::Relaxed) < limit;
+        if is_emptied || is_full_by_count || self.wants_compaction(usage, limit) {
+            return Due::Now;
+        }
+        let is_inexact = grown >= (limit / GROWN_PARTS).max(GROWN_MIN) && is_near(bytes, limit);
+        if is_inexact || grown >= GROWN_MAX { Due::Soon } else { Due::Never }
     }
 
     fn wants_compaction(&self, usage: &Usage, limit: u64) -> bool {
@@ -248,22 +327,31 @@ impl Engine {
         let mut tables = Vec::new();
         for (table, limit) in self.limited_tables() {
             if let Some(usage) = self.usages.of(table)
-                && self.is_due(usage, limit)
+                && self.settlement_due(usage, limit) != Due::Never
             {
                 // All of this is on disk after the flush.
-                tables.push((table, limit, usage, usage.grown.load(Ordering::Relaxed)));
+                let grown = usage.grown.load(Ordering::Relaxed);
+                let is_emptied = usage.is_emptied.load(Ordering::Relaxed);
+                tables.push((table, limit, usage, grown, is_emptied));
             }
         }
         self.store.flush_families(&FAMILIES)?;
-        for &(table, _, usage, grown) in &tables {
-            usage.grow(-grown);
-            usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
+        for &(table, _, usage, grown, is_emptied) in &tables {
+            // Of an emptied table it stays counted until the rest is compacted.
+            if !is_emptied {
+                usage.grow(-grown);
+                usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
+            }
         }
         // TABLE SET does not wait for compactions.
         drop(measuring);
-        for (table, limit, usage, _) in tables {
-            if !self.wants_compaction(usage, limit) {
+        for (table, limit, usage, grown, is_emptied) in tables {
+            if !is_emptied && !self.wants_compaction(usage, limit) {
                 continue;
+            }
+            usage.is_swept.store(true, Ordering::Relaxed);
+            if self.may_have_dead(table) {
+                usage.is_swept.store(false, Ordering::Relaxed);
             }
             let state = self.state_of(usage);
             // What an earlier moment is read for stays.
@@ -274,6 +362,13 @@ impl Engine {
             }
             if !has_snapshots {
                 usage.compacted_at.store(state, Ordering::Relaxed);
+            }
+            if is_emptied {
+                if has_snapshots {
+                    continue;
+                }
+                usage.is_emptied.store(false, Ordering::Relaxed);
+                usage.grow(-grown);
             }
             usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
         }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use coney_base::{Clock, Instant};
-use coney_engine::Engine;
+use coney_engine::{Due, Engine};
 use tracing::error;
 
 /// How often it measures.
@@ -15,6 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// It rests so many times as long as settling tables has taken, so that a table which stays near its limit
 /// costs the others at most so small a part of the device.
 const REST_FACTOR: u32 = 10;
+
+/// So long it rests at least where no table refuses anything.
+const INTERVAL_OF_SETTLING: Duration = Duration::from_secs(10);
 
 /// The running thread.
 #[derive(Debug)]
@@ -52,13 +55,20 @@ impl QuotaKeeper {
 fn run(engine: &Engine, stopping: &AtomicBool, clock: Clock) {
     let mut is_failing = false;
     let mut rests_until = Instant::ZERO;
+    let mut rests_longer_until = Instant::ZERO;
     while !stopping.load(Ordering::Acquire) {
         let begin = clock.now();
-        let done = engine.measure_tables().and_then(|is_due| {
-            if is_due && begin >= rests_until {
+        let done = engine.measure_tables().and_then(|due| {
+            let is_due = match due {
+                Due::Never => false,
+                Due::Soon => begin >= rests_until.max(rests_longer_until),
+                Due::Now => begin >= rests_until,
+            };
+            if is_due {
                 engine.settle_tables()?;
                 let end = clock.now();
                 rests_until = end + end.since(begin) * REST_FACTOR;
+                rests_longer_until = end + INTERVAL_OF_SETTLING;
             }
             Ok(())
         });

@@ -137,9 +137,15 @@ impl Context<'_> {
         }
     }
 
-    /// Whether a worker itself changes so many elements, which the client names.
+    /// Whether a worker itself changes so many elements, which the client names. In a transaction that
+    /// the pool cannot execute it has to.
     pub(crate) fn check_names(&self, count: usize) -> Result<(), Stop> {
-        if count > NAMES_MAX && self.is_on_worker() { Err(Stop::TooLong) } else { Ok(()) }
+        let is_light = count <= NAMES_MAX || !self.is_on_worker();
+        if is_light || super::transaction::is_in_exclusive(self) {
+            Ok(())
+        } else {
+            Err(Stop::TooLong)
+        }
     }
 
     /// Notes so many bytes of strings in chunks, which are read faster than elements.

@@ -354,6 +354,12 @@ fn is_exclusive(queue: &[Queued]) -> bool {
     queue.iter().any(|queued| names.contains(&queued.spec.full_name))
 }
 
+/// Whether this is executed by an EXEC that works alone.
+pub(super) fn is_in_exclusive(ctx: &Context<'_>) -> bool {
+    let transaction = ctx.client.transaction.as_ref().filter(|_| ctx.exec.in_transaction);
+    transaction.is_some_and(|transaction| is_exclusive(&transaction.queue))
+}
+
 /// Ends the transaction, and what is watched for it.
 fn end(executor: &Executor, client: &mut Client) {
     client.transaction = None;

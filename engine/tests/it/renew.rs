@@ -133,6 +133,10 @@ fn few_changes_of_much_are_written_as_they_are() {
     assert!((2500..2600).contains(&count), "{count} records");
     assert_eq!(bench.ask("LINDEX many 0"), "$4\r\n2500\r\n");
     check(&mut bench, 0);
+    let (got, count) = ask_and_count(&mut bench, "LTRIM many 10000 -1");
+    assert_eq!(got, "+OK\r\n");
+    assert!((10_000..10_100).contains(&count), "{count} records");
+    check(&mut bench, 0);
 }
 
 #[test]

@@ -26,6 +26,20 @@ fn another_worker_sees_all_of_a_transaction_or_nothing() {
 }
 
 #[test]
+fn one_that_empties_a_database_may_name_very_many_elements() {
+    let (_dir, mut a, mut b) = two_workers();
+    let members: Vec<String> = (0..5000).map(|at| format!("m{at}")).collect();
+    let sadd = format!("SADD s {}", members.join(" "));
+    for (empties, replies) in [("FLUSHDB", "+OK\r\n:5000"), ("SWAPDB 0 1", "+OK\r\n:5000")] {
+        a.say(&["MULTI", empties, &sadd]);
+        assert_eq!(a.ask("EXEC"), format!("*2\r\n{replies}\r\n"), "{empties}");
+        a.commit();
+        assert_eq!(b.ask("SCARD s"), ":5000\r\n");
+        b.commit();
+    }
+}
+
+#[test]
 fn keys_that_are_only_read_are_latched_too() {
     let (_dir, mut a, mut b) = two_workers();
     a.say(&["MULTI", "GET x", "SET y 1"]);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use coney_engine::Engine;
+use coney_engine::{Due, Engine};
 use tempfile::TempDir;
 
 use crate::peer::{Worker, open, two_workers};
@@ -25,7 +25,7 @@ fn noise(seed: &mut u64, len: usize) -> String {
 fn settle(engine: &Arc<Engine>) {
     for _ in 0..3 {
         engine.reclaim(1000).unwrap();
-        if engine.measure_tables().unwrap() {
+        if engine.measure_tables().unwrap() != Due::Never {
             engine.settle_tables().unwrap();
         }
     }
@@ -68,6 +68,20 @@ fn fill_from(
         assert!(sum < 4 * LIMIT, "it is never refused: {}", &line[..20]);
     }
     sum
+}
+
+/// Fills a table until what is on disk is as much as it may have.
+fn fill_disk(engine: &Arc<Engine>, worker: &mut Worker, seed: &mut u64) {
+    for round in 1..30 {
+        let line = |at, seed: &mut u64| format!("SET key{at} {}", noise(seed, 20_000));
+        fill_from(round * 1_000_000, worker, seed, &line);
+        settle(engine);
+        if worker.ask("SET k v").starts_with(FULL) {
+            return;
+        }
+        worker.commit();
+    }
+    panic!("it does not become full");
 }
 
 type Load = (&'static str, &'static dyn Fn(usize, &mut u64) -> String);
@@ -123,6 +137,63 @@ fn a_table_is_filled_emptied_and_filled_again() {
             engine.check().unwrap();
         }
     }
+}
+
+#[test]
+fn an_emptied_table_takes_writes_at_once() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(&dir, 1);
+    let mut worker = Worker::new(&engine, 0);
+    shop(&mut worker);
+    let mut seed = 1;
+    fill_disk(&engine, &mut worker, &mut seed);
+    assert_eq!(worker.ask("FLUSHDB"), "+OK\r\n");
+    worker.commit();
+    assert_eq!(worker.ask("SET k v"), "+OK\r\n");
+    worker.commit();
+    // Measured before anything is compacted.
+    assert_eq!(engine.measure_tables().unwrap(), Due::Now);
+    assert_eq!(worker.ask("SET k w"), "+OK\r\n");
+    worker.commit();
+    settle(&engine);
+    assert_eq!(engine.measure_tables().unwrap(), Due::Never);
+    assert!(field(&mut worker, "bytes") < LIMIT / 8);
+}
+
+#[test]
+fn a_table_near_its_limit_is_settled_only_for_what_may_change_something() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(&dir, 1);
+    let mut worker = Worker::new(&engine, 0);
+    shop(&mut worker);
+    let mut seed = 1;
+    let mut at = 0;
+    while field(&mut worker, "bytes") < LIMIT - LIMIT / 8 {
+        at += 1;
+        let line = format!("SET key{at} {}", noise(&mut seed, 50_000));
+        assert_eq!(worker.ask(&line), "+OK\r\n");
+        worker.commit();
+        if engine.measure_tables().unwrap() != Due::Never {
+            engine.settle_tables().unwrap();
+        }
+    }
+    assert!(field(&mut worker, "bytes") < LIMIT);
+    assert_eq!(worker.ask("SET k v"), "+OK\r\n");
+    worker.commit();
+    assert_eq!(engine.measure_tables().unwrap(), Due::Never);
+    fill_disk(&engine, &mut worker, &mut seed);
+    assert_eq!(engine.measure_tables().unwrap(), Due::Never);
+    // What others remove frees nothing here.
+    worker.ask("SELECT 0");
+    let members: Vec<String> = (0..1000).map(|at| format!("m{at}")).collect();
+    assert_eq!(worker.ask(&format!("SADD s {}", members.join(" "))), ":1000\r\n");
+    worker.commit();
+    assert_eq!(worker.ask("DEL s"), ":1\r\n");
+    worker.commit();
+    for _ in 0..3 {
+        engine.reclaim(1000).unwrap();
+    }
+    assert_eq!(engine.measure_tables().unwrap(), Due::Never);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use coney_control::clients::{ClientRow, TrackingRow};
 use coney_control::info::{Calls, WorkerRow};
 use coney_control::slowlog::{self, Entry};
 use coney_engine::command::{Flags, table};
+use coney_engine::secret::shown;
 use coney_engine::stopwatch::Timed;
 use coney_resp::{Args, Protocol};
 use rustix::time::{ClockId, clock_gettime};
@@ -162,7 +163,8 @@ impl Report {
         timing: &mut Timing,
         (runtime, admin): (&Runtime, &AdminClient),
     ) {
-        let Some(timed) = timed else {
+        let is_exec = table::ALL.get(self.index).is_some_and(|spec| spec.full_name == "exec");
+        let Some(timed) = timed.filter(|_| is_exec) else {
             self.send_if_slow(session, args, runtime, admin);
             return;
         };
@@ -187,7 +189,7 @@ impl Report {
                 id: 0,
                 unix_secs,
                 micros: u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX),
-                args: slowlog::shorten(args.iter()),
+                args: slowlog::shorten(shown(args)),
                 addr: session.peer.to_string(),
                 name: session.client.name.clone(),
             });
@@ -207,12 +209,13 @@ impl Core {
     pub(super) fn note_parked(&mut self, key: SessionKey, parked: &Parked) {
         let args = parked.args.as_args();
         let took = self.now.since(parked.since);
+        // Even if nothing is said of them: they are not the next command's.
+        let timed = self.executor.take_timed();
         let Some(session) = self.sessions.get_mut(key).filter(|_| !parked.has_waited) else {
             return;
         };
         if let Some(index) = table::index_of(args) {
             self.timing.record(index, took, 1);
-            let timed = self.executor.take_timed();
             let to = (&*self.runtime, &self.admin);
             let report = Report { took, index, unix_now: self.unix_now };
             report.send(session, args, timed.as_ref(), &mut self.timing, to);

@@ -131,6 +131,49 @@ fn commands_of_a_transaction_are_timed_by_themselves() {
 }
 
 #[test]
+fn what_a_paused_transaction_took_is_not_the_next_commands() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let (mut client, mut admin) = (server.connect(), server.connect());
+    client.ask("MULTI");
+    client.ask("SET paused 1");
+    assert_eq!(admin.ask("CLIENT PAUSE 100 WRITE"), "+OK");
+    assert_eq!(client.ask("EXEC"), "*1 +OK");
+    assert_eq!(client.ask("PING next"), "\"next\"");
+    eventually("the next one is logged", || {
+        admin.ask("SLOWLOG GET -1").contains("\"PING\" \"next\"")
+    });
+    // It waited, and says nothing of its speed.
+    let log = admin.ask("SLOWLOG GET -1");
+    assert!(!log.contains("\"SET\" \"paused\""), "{log}");
+}
+
+#[test]
+fn passwords_are_not_in_the_slow_log() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let mut client = server.connect();
+    for line in [
+        "ACL SETUSER ann on >hush +@all",
+        "AUTH ann hush",
+        "CONFIG SET requirepass hush",
+        "HELLO 2 AUTH ann hush",
+        "MULTI",
+        "CONFIG SET requirepass hush",
+        "ACL SETUSER ann >hush",
+        "EXEC",
+        "PING last",
+    ] {
+        let reply = client.ask(line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+    }
+    eventually("all are logged", || {
+        let log = client.ask("SLOWLOG GET -1");
+        log.contains("\"requirepass\" \"(redacted)\"") && log.contains("\"PING\" \"last\"")
+    });
+    let log = client.ask("SLOWLOG GET -1");
+    assert!(!log.contains("hush"), "{log}");
+}
+
+#[test]
 fn saving_is_answered_honestly() {
     let server = Server::start(&[]);
     let mut client = server.connect();
