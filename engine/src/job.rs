@@ -82,6 +82,17 @@ pub enum JobDone {
     Built(Box<Built>),
 }
 
+impl Executor {
+    /// Makes an error of what a command has built: nothing of it is to be committed.
+    fn fail_built(&mut self, error: &CommandError, name: &str, reply: &mut Reply<'_>) {
+        reply.truncate(0);
+        error.write(reply, name);
+        self.batch.clear();
+        self.changes.clear();
+        self.outgoing.clear();
+    }
+}
+
 impl Engine {
     /// Does a job. Waits for the device if it has to.
     pub fn run(self: &Arc<Self>, job: Job) -> JobDone {
@@ -144,11 +155,7 @@ impl Engine {
         let is_error = match done {
             Ok(()) => false,
             Err(Stop::Error(error)) => {
-                reply.truncate(0);
-                error.write(&mut reply, spec.full_name);
-                executor.batch.clear();
-                executor.changes.clear();
-                executor.outgoing.clear();
+                executor.fail_built(&error, spec.full_name, &mut reply);
                 true
             }
             Err(stop) => unreachable!("{} waits for {stop:?} on the pool", spec.full_name),
@@ -157,7 +164,15 @@ impl Engine {
             (Purpose::Rehearse, _) => JobDone::Fetched,
             (Purpose::Build { .. }, Some(hold)) => {
                 let versions = std::mem::take(&mut executor.new_versions);
-                let ahead = ahead::write(self, &mut executor.batch, &versions).ok().flatten();
+                let ahead = ahead::write(self, &mut executor.batch, &versions);
+                // What was written of the versions is named as dead: they must not be committed.
+                let (ahead, is_error) = match ahead {
+                    Ok(ahead) => (ahead, is_error),
+                    Err(problem) => {
+                        executor.fail_built(&problem.into(), spec.full_name, &mut reply);
+                        (None, true)
+                    }
+                };
                 let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
