@@ -99,15 +99,16 @@ impl<'a> Chunk<'a> {
         let count = usize::try_from(indexes.end.checked_sub(indexes.start)?).ok()?;
         let (ends, bytes) = (self.ends, self.bytes);
         let end_at = |at: usize| {
-            let end = ends.get(at * END_LEN..)?.first_chunk::<END_LEN>()?;
+            let end = ends.get(at.checked_mul(END_LEN)?..)?.first_chunk::<END_LEN>()?;
             usize::try_from(u32::from_le_bytes(*end)).ok()
         };
         let mut start = match first.checked_sub(1) {
             Some(before) => end_at(before)?,
             None => 0,
         };
-        end_at((first + count).checked_sub(1)?)?;
-        Some((first..first + count).map_while(move |at| {
+        let behind = first.checked_add(count)?;
+        end_at(behind.checked_sub(1)?)?;
+        Some((first..behind).map_while(move |at| {
             let end = end_at(at)?;
             let element = bytes.get(start..end);
             start = end;
@@ -120,6 +121,17 @@ impl<'a> Chunk<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn indexes_beyond_all_bounds_are_not_there() {
+        let mut builder = Builder::default();
+        builder.push(b"a");
+        let value = builder.build();
+        let chunk = Chunk::parse(&value).unwrap();
+        for end in [u64::MAX, u64::MAX / 2, u64::MAX / 8] {
+            assert!(chunk.elements(&(0..end)).is_none());
+        }
+    }
 
     #[test]
     fn indexes_of_a_chunk_are_those_of_the_list() {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use rocksdb::statistics::Ticker;
+use rocksdb::statistics::Histogram;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch};
 use tempfile::TempDir;
 
@@ -257,26 +257,28 @@ fn a_limit_holds_at_once_after_there_was_none() {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.enable_statistics();
-    options.set_compression_type(rocksdb::DBCompressionType::None);
     options.set_ratelimiter(NO_RATE_LIMIT, 100_000, 10);
-    let db = DB::open_cf(&options, dir.path(), ["default"]).unwrap();
+    let mut of_family = Options::default();
+    of_family.set_compression_type(rocksdb::DBCompressionType::None);
+    let families = [rocksdb::ColumnFamilyDescriptor::new("default", of_family)];
+    let db = DB::open_cf_descriptors(&options, dir.path(), families).unwrap();
     let family = db.cf_handle("default").unwrap();
-    // Waits for the limiter's next refill, of which there are ten a second, while 3 MiB are flushed.
-    let waits = || {
-        let count = || options.get_ticker_count(Ticker::NumberRateLimiterDrains);
-        let before = count();
+    // Microseconds for flushing 3 MiB, as RocksDB takes them.
+    let flush_usec = || {
+        let sum = || options.get_histogram_data(Histogram::FlushTime).sum();
+        let before = sum();
         for number in 0..3_u8 {
             db.put([number], vec![number; 1 << 20]).unwrap();
         }
         db.flush().unwrap();
-        count() - before
+        sum() - before
     };
-    assert!(waits() <= 1);
+    assert!(flush_usec() > 0, "flushes are timed at all");
     assert!(set_rate_limit(family, 1 << 20));
-    let limited = waits();
-    assert!(limited > 5, "3 MiB at 1 MiB a second waited {limited} times");
+    let limited = flush_usec();
+    assert!(limited > 1_500_000, "3 MiB at 1 MiB a second took {limited} us");
     // And up again.
     assert!(set_rate_limit(family, NO_RATE_LIMIT));
-    let unlimited = waits();
-    assert!(unlimited <= 1, "{unlimited} times without a limit");
+    let unlimited = flush_usec();
+    assert!(unlimited < limited / 2, "{unlimited} us without a limit");
 }
