@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet, prometheus_text,
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+    prometheus_text,
 };
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
@@ -248,15 +249,9 @@ impl Metrics<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels, V)>,
     ) -> fmt::Result {
-        let mut rows = rows.into_iter().peekable();
-        if rows.peek().is_none() {
-            return Ok(());
-        }
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in rows {
-            encoder.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
-        }
-        Ok(())
+        self.family(name, help, MetricType::Counter, rows, |mut row, value| {
+            row.encode_counter::<NoLabelSet, _, f64>(&value, None)
+        })
     }
 
     fn gauges<V: EncodeGaugeValue>(
@@ -265,12 +260,8 @@ impl Metrics<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels, V)>,
     ) -> fmt::Result {
-        let mut rows = rows.into_iter().peekable();
-        if rows.peek().is_none() {
-            return Ok(());
-        }
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        rows.try_for_each(|(labels, value)| encoder.encode_family(&labels)?.encode_gauge(&value))
+        let encode = |mut row: MetricEncoder<'_>, value| row.encode_gauge(&value);
+        self.family(name, help, MetricType::Gauge, rows, encode)
     }
 
     fn histograms<'t>(
@@ -279,22 +270,27 @@ impl Metrics<'_> {
         help: &str,
         rows: impl IntoIterator<Item = (Labels, &'t Times)>,
     ) -> fmt::Result {
+        self.family(name, help, MetricType::Histogram, rows, |mut row, times| {
+            let (sum, buckets) = (times.total().as_secs_f64(), times.buckets_seconds());
+            row.encode_histogram::<NoLabelSet>(sum, times.count(), &buckets, None)
+        })
+    }
+
+    /// A metric with a row for each set of labels, if there is one.
+    fn family<V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        metric_type: MetricType,
+        rows: impl IntoIterator<Item = (Labels, V)>,
+        encode: impl Fn(MetricEncoder<'_>, V) -> fmt::Result,
+    ) -> fmt::Result {
         let mut rows = rows.into_iter().peekable();
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (labels, times) in rows {
-            let buckets = times.buckets_seconds();
-            let mut family = encoder.encode_family(&labels)?;
-            family.encode_histogram::<NoLabelSet>(
-                times.total().as_secs_f64(),
-                times.count(),
-                &buckets,
-                None,
-            )?;
-        }
-        Ok(())
+        let mut encoder = self.0.encode_descriptor(name, help, None, metric_type)?;
+        rows.try_for_each(|(labels, value)| encode(encoder.encode_family(&labels)?, value))
     }
 }
 
