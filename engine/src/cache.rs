@@ -5,11 +5,13 @@
 //! variant). An entry is valid while its stripe's epoch is the one it was cached under, see
 //! [`crate::stripe`]. The commit path updates it from the batch's own keys, never a command.
 
-use ahash::RandomState;
-use quick_cache::unsync::{Cache as QuickCache, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::Weighter;
 
 use crate::{element, list_chunk};
+
+mod shards;
+
+use shards::Shards;
 
 /// Values longer than this are not cached: they would push out too much.
 pub const VALUE_LEN_MAX: usize = 64 * 1024;
@@ -64,7 +66,7 @@ impl Weighter<u64, Entry> for ByteWeighter {
 /// elements.
 #[derive(Debug)]
 pub struct Cache {
-    inner: QuickCache<u64, Entry, ByteWeighter, RandomState>,
+    shards: Shards,
     /// Keys of which chunks may be cached.
     chunked: Filter,
     /// Keys of which fields or members may be.
@@ -78,25 +80,15 @@ pub struct Cache {
 impl Cache {
     /// A cache of at most `capacity_bytes`; 0 caches nothing.
     pub fn new(capacity_bytes: u64) -> Self {
-        let estimate = usize::try_from(capacity_bytes / 256).unwrap_or(usize::MAX).max(16);
-        let options = OptionsBuilder::new()
-            .estimated_items_capacity(estimate)
-            .weight_capacity(capacity_bytes)
-            .build()
-            .expect("both required options are given");
-        let inner = QuickCache::with_options(
-            options,
-            ByteWeighter,
-            RandomState::new(),
-            DefaultLifecycle::default(),
-        );
         let (chunked, named) = (Filter::default(), Filter::default());
-        Self { inner, chunked, named, hits: 0, misses: 0 }
+        let shards = Shards::new(capacity_bytes);
+        Self { shards, chunked, named, hits: 0, misses: 0 }
     }
 
     /// The value cached under `epoch`.
     pub fn get(&mut self, meta_key: &[u8], epoch: u32) -> Option<&[u8]> {
-        let entry = self.inner.get(&place(meta_key)).filter(|entry| entry.epoch == epoch);
+        let place = place(meta_key);
+        let entry = self.shards.of(place).get(&place).filter(|entry| entry.epoch == epoch);
         let value = entry.and_then(|entry| entry.value_of(meta_key));
         match value {
             Some(_) => self.hits += 1,
@@ -107,12 +99,14 @@ impl Cache {
 
     /// How long the value cached of a key is, whatever its epoch; not counted as a hit or a miss.
     pub fn value_len(&self, meta_key: &[u8]) -> Option<usize> {
-        Some(self.inner.peek(&place(meta_key))?.value_of(meta_key)?.len())
+        let place = place(meta_key);
+        Some(self.shards.of(place).peek(&place)?.value_of(meta_key)?.len())
     }
 
     /// The page cached under `epoch`; not counted as a hit or a miss.
     pub fn page(&self, key: &[u8], epoch: u32) -> Option<&[u8]> {
-        let entry = self.inner.get(&page_place(key)).filter(|entry| entry.epoch == epoch);
+        let place = page_place(key);
+        let entry = self.shards.of(place).get(&place).filter(|entry| entry.epoch == epoch);
         entry.and_then(|entry| entry.value_of(key))
     }
 
@@ -120,7 +114,7 @@ impl Cache {
     /// cache: the lookups here do not depend on each other, and their cache misses overlap.
     pub fn warm(&self, places: &[u64]) {
         let touch = |sum: u8, place: &u64| {
-            let first = self.inner.peek(place).and_then(|entry| entry.bytes.first());
+            let first = self.shards.of(*place).peek(place).and_then(|entry| entry.bytes.first());
             sum ^ first.copied().unwrap_or_default()
         };
         std::hint::black_box(places.iter().fold(0, touch));
@@ -151,8 +145,7 @@ impl Cache {
     /// An element of `data` with this key is written or removed: forgets its chunk, if it is a list's.
     pub fn forget_chunk(&mut self, element_key: &[u8]) {
         if self.chunked.has(element_key) {
-            let number = list_chunk::number_of_key(element_key);
-            self.inner.remove(&place_of(element_key, number));
+            self.forget_at(place_of(element_key, list_chunk::number_of_key(element_key)));
         }
     }
 
@@ -161,7 +154,8 @@ impl Cache {
         if !self.named.has(key) {
             return None;
         }
-        let entry = self.inner.get(&member_place(key)).filter(|entry| entry.epoch == epoch);
+        let place = member_place(key);
+        let entry = self.shards.of(place).get(&place).filter(|entry| entry.epoch == epoch);
         entry.and_then(|entry| entry.value_of(key))
     }
 
@@ -180,57 +174,62 @@ impl Cache {
     pub fn change_member(&mut self, key: &[u8], value: Option<&[u8]>, epoch: u32) {
         let place = member_place(key);
         let value = value.filter(|value| value.len() <= VALUE_LEN_MAX);
-        match (self.inner.get_mut(&place), value) {
+        match (self.shards.of_mut(place).get_mut(&place), value) {
             (None, _) => {}
             (Some(mut entry), Some(value)) if entry.value_of(key).is_some() => {
                 entry.set(key, value, epoch);
             }
             (Some(entry), _) => {
                 drop(entry);
-                self.inner.remove(&place);
+                self.forget_at(place);
             }
         }
     }
 
     fn put_at(&mut self, place: u64, meta_key: &[u8], value: &[u8], epoch: u32) {
         if value.len() > VALUE_LEN_MAX {
-            self.inner.remove(&place);
+            self.forget_at(place);
             return;
         }
-        if let Some(mut entry) = self.inner.get_mut(&place) {
+        let shard = self.shards.of_mut(place);
+        if let Some(mut entry) = shard.get_mut(&place) {
             entry.set(meta_key, value, epoch);
             return;
         }
         let mut entry = Entry { epoch, key_len: 0, bytes: Vec::new() };
         entry.set(meta_key, value, epoch);
-        self.inner.insert(place, entry);
+        shard.insert(place, entry);
+    }
+
+    fn forget_at(&mut self, place: u64) {
+        self.shards.of_mut(place).remove(&place);
     }
 
     /// Forgets a key.
     pub fn remove(&mut self, meta_key: &[u8]) {
-        self.inner.remove(&place(meta_key));
+        self.forget_at(place(meta_key));
     }
 
     /// Forgets a page.
     pub fn remove_page(&mut self, key: &[u8]) {
-        self.inner.remove(&page_place(key));
+        self.forget_at(page_place(key));
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.inner.clear();
+        self.shards.clear();
         self.chunked = Filter::default();
         self.named = Filter::default();
     }
 
     /// Bytes in use and entries.
     pub fn usage(&self) -> (u64, usize) {
-        (self.inner.weight(), self.inner.len())
+        self.shards.usage()
     }
 
     /// Changes the bound.
     pub fn set_capacity(&mut self, capacity_bytes: u64) {
-        self.inner.set_capacity(capacity_bytes);
+        self.shards.set_capacity(capacity_bytes);
     }
 }
 
