@@ -49,8 +49,8 @@ pub(crate) const ALL: &[Alternative] = &[
     (Kind::Small, "rate limit", "64 MiB/s", |config| config.tuning.rate_limit_bytes = 64 << 20),
     (Kind::Small, "pipelined write", "on", |config| config.tuning.pipelined_write = true),
     (Kind::Small, "bytes-per-sync", "off", |config| config.tuning.sync_bytes = 0),
-    (Kind::Small, "block cache", "HyperClock", |config| {
-        config.tuning.block_cache = BlockCache::HyperClock;
+    (Kind::Small, "block cache", "LRU", |config| {
+        config.tuning.block_cache = BlockCache::Lru;
     }),
     (Kind::Small, "block cache", "two of half the size", |config| {
         config.tuning.dedicated_caches = true;

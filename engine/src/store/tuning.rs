@@ -122,7 +122,7 @@ impl Tuning {
     pub fn small() -> Self {
         Self {
             block_bytes: 4 << 10,
-            block_cache: BlockCache::Lru,
+            block_cache: BlockCache::HyperClock,
             dedicated_caches: false,
             filter: Filter::Bloom,
             filter_bits: 10,
