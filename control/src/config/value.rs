@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
@@ -21,7 +22,7 @@ pub enum BadValue {
     /// More than all.
     NotPercentage,
     /// None of these words.
-    NotOneOf(&'static [&'static str]),
+    NotOneOf(Vec<&'static str>),
     /// Anything else; says what is expected.
     Expected(&'static str),
 }
@@ -123,6 +124,10 @@ pub(super) fn listen_address(text: &str) -> Result<Option<SocketAddr>, BadValue>
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_unparsable| EXPECTED) }
 }
 
+pub(super) fn show_listen_address(address: &Option<SocketAddr>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
 /// yes or no; TOML's true and false mean the same.
 pub(super) fn yes_no(text: &str) -> Result<bool, BadValue> {
     match text.to_ascii_lowercase().as_str() {
@@ -132,24 +137,51 @@ pub(super) fn yes_no(text: &str) -> Result<bool, BadValue> {
     }
 }
 
+pub(super) fn show_bool(value: bool) -> String {
+    if value { "yes" } else { "no" }.to_owned()
+}
+
+/// The words of a setting with their values.
+pub(super) type Words<T> = &'static [(&'static str, T)];
+
 /// The value that belongs to a word.
-pub(super) fn choice<T: Copy>(
-    text: &str,
-    words: &'static [&'static str],
-    values: &[T],
-) -> Result<T, BadValue> {
-    let at = words.iter().position(|word| word.eq_ignore_ascii_case(text));
-    at.and_then(|at| values.get(at).copied()).ok_or(BadValue::NotOneOf(words))
+pub(super) fn choice<T: Copy>(text: &str, words: Words<T>) -> Result<T, BadValue> {
+    let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+    let others = || BadValue::NotOneOf(words.iter().map(|(word, _)| *word).collect());
+    found.map(|(_, value)| *value).ok_or_else(others)
 }
 
 /// The word that belongs to a value.
-pub(super) fn word<T: PartialEq>(
-    value: T,
-    words: &'static [&'static str],
-    values: &[T],
-) -> &'static str {
-    let at = values.iter().position(|known| *known == value);
-    at.and_then(|at| words.get(at)).copied().unwrap_or_default()
+pub(super) fn word<T: PartialEq>(value: T, words: Words<T>) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| *word)
+}
+
+/// A directory; there is no default to fall back to.
+pub(super) fn directory(text: &str) -> Result<PathBuf, BadValue> {
+    if text.is_empty() { Err(BadValue::Expected("a directory")) } else { Ok(text.into()) }
+}
+
+pub(super) fn show_path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The name of a network interface, or nothing.
+pub(super) fn interface_name(text: &str) -> Result<String, BadValue> {
+    // IFNAMSIZ, from linux/if.h, counts the terminating zero.
+    if text.len() > 15 || text.contains(['/', ' ']) {
+        return Err(BadValue::Expected("the name of a network interface, such as eth0"));
+    }
+    Ok(text.to_owned())
+}
+
+/// What is logged.
+pub(super) fn log_filter(text: &str) -> Result<String, BadValue> {
+    if text.is_empty() {
+        return Err(BadValue::Expected(
+            "error, warn, info, debug, trace, or a filter such as info,coney_datapath=debug",
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Addresses separated by spaces; `*` is every IPv4 address, `::*` every IPv6 one.
