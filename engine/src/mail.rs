@@ -184,7 +184,7 @@ impl Executor {
 
     /// Whether mail waits for clients of this worker.
     pub fn has_mail(&self) -> bool {
-        self.engine.mailboxes.has_some(self.id) || self.tracked.is_overfull()
+        self.engine.mailboxes.has_some(self.id) || self.surplus() > 0
     }
 
     /// Takes the mail for clients of this worker.
@@ -192,7 +192,7 @@ impl Executor {
         let mailboxes = &self.engine.mailboxes;
         let mut mail =
             if mailboxes.has_some(self.id) { mailboxes.take(self.id) } else { Vec::new() };
-        if self.tracked.is_overfull() {
+        if self.surplus() > 0 {
             mail.push(Arc::new(Mail::Invalidated(self.surplus_tracked())));
         }
         mail

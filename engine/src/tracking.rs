@@ -134,15 +134,6 @@ pub(crate) struct Tracked {
     /// Clients in [`Tracked::keys`].
     items: usize,
     prefixes: BTreeMap<Vec<u8>, BTreeSet<u64>>,
-    /// How many keys may be remembered.
-    keys_max: usize,
-}
-
-impl Tracked {
-    /// Whether more is remembered than may be.
-    pub(crate) fn is_overfull(&self) -> bool {
-        self.keys.len() > self.keys_max
-    }
 }
 
 /// Figures for INFO: clients, keys, clients of keys, prefixes.
@@ -162,7 +153,6 @@ impl Executor {
             self.engine.trackers.by_worker[self.id].fetch_add(1, Ordering::SeqCst);
             self.engine.trackers.total.fetch_add(1, Ordering::SeqCst);
         }
-        self.limit_tracked();
     }
 
     /// The client tracks nothing any more. What it has read is forgotten when it is written.
@@ -186,11 +176,16 @@ impl Executor {
         }
     }
 
-    /// Learns how many keys may be remembered now.
-    fn limit_tracked(&mut self) {
-        let keys_max = self.engine.trackers.keys_max.load(Ordering::Relaxed);
-        let workers = self.engine.trackers.by_worker.len();
-        self.tracked.keys_max = if keys_max == 0 { usize::MAX } else { keys_max.div_ceil(workers) };
+    /// How many keys more are remembered than may be.
+    pub(crate) fn surplus(&self) -> usize {
+        if self.tracked.keys.is_empty() {
+            return 0;
+        }
+        let trackers = &self.engine.trackers;
+        match trackers.keys_max.load(Ordering::Relaxed) {
+            0 => 0,
+            all => self.tracked.keys.len().saturating_sub(all.div_ceil(trackers.by_worker.len())),
+        }
     }
 
     /// The client is about to read the keys of a command.
@@ -205,7 +200,6 @@ impl Executor {
             let is_new = self.tracked.keys.entry(meta_key).or_default().insert(client.id);
             self.tracked.items += usize::from(is_new);
         }
-        self.limit_tracked();
     }
 
     /// The client has written the records since `mark`.
@@ -263,9 +257,8 @@ impl Executor {
 
     /// About as many keys as are too many: they are forgotten as if they had been written.
     pub(crate) fn surplus_tracked(&mut self) -> Invalidated {
-        let count = self.tracked.keys.len().saturating_sub(self.tracked.keys_max);
         let mut keys = BTreeSet::new();
-        for _ in 0..count {
+        for _ in 0..self.surplus() {
             let random = self.next_random();
             let table = self.tracked.keys.keys().next().and_then(|key| MetaKey::parse(key));
             let mut start = table.map_or(0, |key| key.table).to_be_bytes().to_vec();

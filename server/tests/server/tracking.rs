@@ -164,6 +164,26 @@ fn the_table_of_tracked_keys_is_bounded() {
     assert!(server.connect().info("tracking_total_keys") <= 10);
 }
 
+// What could break: the new bound waits for the next key that somebody reads.
+#[test]
+fn a_lower_bound_of_tracked_keys_holds_at_once() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut readers = trackers(&server, "");
+    for reader in &mut readers {
+        for key in ["a", "b", "c"] {
+            assert_eq!(reader.ask(&format!("GET {key}")), "nil");
+        }
+    }
+    let mut admin = server.connect();
+    admin.ask("CONFIG SET tracking-table-max-keys 2");
+    for reader in &mut readers {
+        for _ in 0..2 {
+            assert!(next(reader).starts_with(">2 \"invalidate\""));
+        }
+    }
+    assert_eq!(admin.info("tracking_total_keys"), 2);
+}
+
 #[test]
 fn a_pause_holds_writes_or_everything_until_its_end() {
     let server = Server::start(&["--workers", "2"]);
