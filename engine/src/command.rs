@@ -35,6 +35,7 @@ mod connection;
 mod dump;
 mod error;
 mod expire;
+mod first;
 pub(crate) mod hash;
 mod hyperloglog;
 mod increment;

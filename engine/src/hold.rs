@@ -20,6 +20,7 @@ use crate::command::CommandSpec;
 use crate::counts::Changes;
 use crate::executor::{Executor, stripe_of};
 use crate::mail::Outgoing;
+use crate::stopwatch::Timed;
 
 /// Bytes of a batch that a command may make on the pool: it is kept in memory, and RocksDB takes
 /// it as a whole.
@@ -50,6 +51,8 @@ pub struct Built {
     pub(crate) ahead: Vec<Ahead>,
     /// What EXEC made of its client.
     pub(crate) client_after: Option<Box<Client>>,
+    /// Of EXEC: how long its commands took.
+    pub(crate) timed: Option<Timed>,
 }
 
 impl Executor {
@@ -155,6 +158,7 @@ impl Executor {
         self.earliest_deadline_ms = self.earliest_deadline_ms.min(built.earliest_deadline_ms);
         self.outgoing.extend(outgoing);
         self.ahead.append(&mut built.ahead);
+        self.stopwatch.timed = built.timed.take();
         Some(built)
     }
 }

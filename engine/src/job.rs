@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::hold::{BUILT_BYTES_MAX, Built};
 use crate::renew;
+use crate::stopwatch::Stopwatch;
 
 /// What a parked command needs.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub struct SlowCommand {
     pub(crate) client: u64,
     /// For EXEC: the client with its transaction.
     pub(crate) state: Option<Box<Client>>,
+    /// Times the commands of an EXEC.
+    pub(crate) stopwatch: Stopwatch,
     pub(crate) purpose: Purpose,
 }
 
@@ -90,6 +93,7 @@ impl Executor {
         self.batch.clear();
         self.changes.clear();
         self.outgoing.clear();
+        self.stopwatch.timed = None;
     }
 }
 
@@ -123,13 +127,24 @@ impl Engine {
     }
 
     fn run_whole(self: &Arc<Self>, command: SlowCommand) -> JobDone {
-        let SlowCommand { spec, args, database, protocol, now, random, client: id, state, purpose } =
-            command;
+        let SlowCommand {
+            spec,
+            args,
+            database,
+            protocol,
+            now,
+            random,
+            client: id,
+            state,
+            stopwatch,
+            purpose,
+        } = command;
         let (hold, stripes) = match &purpose {
             Purpose::Build { hold, stripes } => (Some(*hold), Some(stripes.clone())),
             Purpose::Reply | Purpose::Rehearse => (None, None),
         };
         let mut executor = Executor::on_pool(Arc::clone(self), stripes, random);
+        executor.stopwatch = stopwatch;
         let is_transaction = state.is_some();
         let mut client = state.map_or_else(|| Client::new(id), |state| *state);
         (client.database, client.protocol) = (database, protocol);
@@ -173,6 +188,7 @@ impl Engine {
                         (None, true)
                     }
                 };
+                let timed = executor.take_timed();
                 let (batch, changes, earliest_deadline_ms, outgoing) = executor.into_parts();
                 JobDone::Built(Box::new(Built {
                     client: id,
@@ -185,6 +201,7 @@ impl Engine {
                     outgoing,
                     ahead: renewed.into_iter().chain(ahead).collect(),
                     client_after: is_transaction.then(|| Box::new(client)),
+                    timed,
                 }))
             }
             (Purpose::Reply | Purpose::Build { .. }, _) => JobDone::Replied(out),

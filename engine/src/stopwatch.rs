@@ -3,7 +3,7 @@
 //! EXEC runs them within one call, and this crate reads no clock: whoever owns one hands a look at it
 //! in ([`Executor::time_with`]), and takes what it has shown ([`Executor::take_timed`]). As outside of
 //! transactions, commands that cannot take long are not worth a look each: those between two looks
-//! share the time equally. An EXEC that the pool executes is not timed within.
+//! share the time equally. An EXEC that the pool executes is timed there, with the worker's clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::executor::Executor;
 use crate::transaction::Queued;
 
 /// A look at a clock.
-pub type Now = Box<dyn Fn() -> Instant + Send>;
+pub type Now = Arc<dyn Fn() -> Instant + Send + Sync>;
 
-/// What a worker measures commands of transactions with.
+/// What commands of transactions are measured with.
 #[derive(Default)]
 pub(crate) struct Stopwatch {
     now: Option<Now>,
     /// Every command is timed by itself.
     is_exact: bool,
-    timed: Option<Timed>,
+    pub(crate) timed: Option<Timed>,
 }
 
 impl std::fmt::Debug for Stopwatch {
@@ -58,6 +58,11 @@ pub(crate) struct Lap {
 }
 
 impl Stopwatch {
+    /// One with the same clock, which has shown nothing yet.
+    pub(crate) fn another(&self) -> Self {
+        Self { now: self.now.clone(), is_exact: self.is_exact, timed: None }
+    }
+
     /// A transaction begins.
     pub(crate) fn begin(&mut self) -> Option<Lap> {
         self.timed = None;

@@ -292,7 +292,8 @@ pub struct NamedTable {
 }
 
 impl Engine {
-    /// The named tables, in the order of their names. Waits for the device.
+    /// The named tables, in the order of their names. How many bytes one without a limit takes was
+    /// measured by [`Engine::measure_unlimited_tables`].
     pub fn named_tables(&self) -> Vec<NamedTable> {
         let int = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let of = |tenant: &Arc<Tenant>| NamedTable {

@@ -18,7 +18,9 @@
 //! whole server's work, so a table gets it only for what may change its state: [`Due`]. Nothing here is
 //! kept: RocksDB writes its memtables to disk when it recovers a log, so after a start all is there.
 //!
-//! Without a limit of bytes, a commit costs one load more.
+//! Without a limit of bytes, a commit costs one load more. What a named table without one takes is
+//! measured for those who look ([`Engine::measure_unlimited_tables`]), and kept, because they do not
+//! wait for the device.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -138,7 +140,7 @@ impl Usages {
         self.of(table).filter(|usage| usage.is_counted.load(Ordering::Relaxed))
     }
 
-    /// What a table takes, if it has a limit.
+    /// What a table takes, if it has a limit; otherwise what it took when it was measured last.
     pub(crate) fn bytes(&self, table: u16) -> u64 {
         self.of(table).map_or(0, Usage::bytes)
     }
@@ -209,12 +211,21 @@ impl Engine {
         FAMILIES.into_iter().map(|family| self.store.bytes_on_disk(family, &start, &end)).sum()
     }
 
-    /// What the table of a database takes. Waits for the device.
+    /// What the table of a database takes, as far as it is known without looking.
     pub(crate) fn bytes_of(&self, database: u16) -> u64 {
-        let table = self.databases.table_of(database);
-        match self.usages.of(table) {
-            Some(usage) if usage.is_counted.load(Ordering::Relaxed) => usage.bytes(),
-            _ => self.bytes_on_disk(table),
+        self.usages.bytes(self.databases.table_of(database))
+    }
+
+    /// Measures the named tables without a limit of bytes. Waits for the device.
+    pub fn measure_unlimited_tables(&self) {
+        let _measuring = self.usages.measuring.lock().unwrap_or_else(PoisonError::into_inner);
+        for tenant in self.tenants.all() {
+            let table = self.databases.table_of(tenant.table);
+            if let Some(usage) = self.usages.of(table)
+                && !usage.is_counted.load(Ordering::Relaxed)
+            {
+                usage.on_disk.store(self.bytes_on_disk(table), Ordering::Relaxed);
+            }
         }
     }
 

@@ -13,7 +13,8 @@ use tracing::error;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// It rests so many times as long as settling tables has taken, so that a table which stays near its limit
-/// costs the others at most so small a part of the device.
+/// costs the others at most so small a part of the device. The same goes for the figures of tables without
+/// a limit.
 const REST_FACTOR: u32 = 10;
 
 /// So long it rests at least where no table refuses anything.
@@ -56,6 +57,7 @@ fn run(engine: &Engine, stopping: &AtomicBool, clock: Clock) {
     let mut is_failing = false;
     let mut rests_until = Instant::ZERO;
     let mut rests_longer_until = Instant::ZERO;
+    let mut figures_stand_until = Instant::ZERO;
     while !stopping.load(Ordering::Acquire) {
         let begin = clock.now();
         let done = engine.measure_tables().and_then(|due| {
@@ -80,6 +82,12 @@ fn run(engine: &Engine, stopping: &AtomicBool, clock: Clock) {
                 }
                 is_failing = true;
             }
+        }
+        let begin = clock.now();
+        if begin >= figures_stand_until {
+            engine.measure_unlimited_tables();
+            let end = clock.now();
+            figures_stand_until = end + end.since(begin) * REST_FACTOR;
         }
         std::thread::park_timeout(INTERVAL);
     }

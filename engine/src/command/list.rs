@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use coney_resp::{Args, Reply};
 
 use super::blocking::{self, Timeout};
+use super::first::{self, First};
 use super::option::{int, is, pop_count};
 use super::{CommandError, Context, Done, Stop};
 use crate::meta::Kind;
@@ -228,24 +229,8 @@ fn pop_first(
     reply: &mut Reply<'_>,
     gives_way: bool,
 ) -> Result<bool, Stop> {
-    let positive = |arg: &[u8], message| {
-        let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
-        number.filter(|number| *number > 0).ok_or(CommandError::Text(message))
-    };
-    let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
-    let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
-    let end_at = keys_count.checked_add(2).ok_or(CommandError::Syntax)?;
-    let end = End::parse(args.get(end_at).ok_or(CommandError::Syntax)?)?;
-    let mut count = None;
-    let mut at = end_at + 1;
-    while let Some(option) = args.get(at) {
-        let value = args.get(at + 1).filter(|_| is(option, "COUNT") && count.is_none());
-        let value = value.ok_or(CommandError::Syntax)?;
-        count = Some(positive(value, "ERR count should be greater than 0")?);
-        at += 2;
-    }
-    let count = count.unwrap_or(1);
-    for key in args.iter().skip(2).take(keys_count) {
+    let First { keys, end, count } = first::parse(args, End::parse)?;
+    for key in keys {
         let list = List::open(ctx, key)?;
         let len = list.len();
         if len > 0 && !(gives_way && blocking::gives_way(ctx, key, Kind::List)?) {

@@ -96,6 +96,7 @@ pub(super) fn drop_name(ctx: &SlowContext<'_>, args: Args<'_>, reply: &mut Reply
 }
 
 pub(super) fn list(ctx: &SlowContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> SlowDone {
+    ctx.engine.measure_unlimited_tables();
     let all = ctx.engine.named_tables();
     reply.array(all.len());
     for table in all {

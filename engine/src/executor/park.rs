@@ -119,6 +119,7 @@ impl Executor {
             random: self.next_random(),
             client: client.id,
             state: self.state_for_pool(client, &purpose),
+            stopwatch: self.stopwatch.another(),
             purpose,
         };
         Park::Job(Box::new(Job::Command(Box::new(command))))

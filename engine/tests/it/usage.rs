@@ -302,3 +302,31 @@ fn expired_keys_make_room() {
     assert!(field(&mut worker, "bytes") < LIMIT);
     assert_eq!(worker.ask("SET k v"), "+OK\r\n");
 }
+
+// INFO and the page of metrics read it on a thread that shall not wait for the device.
+#[test]
+fn what_a_table_without_a_limit_takes_is_measured_and_kept() {
+    let dir = TempDir::new().unwrap();
+    let engine = open(&dir, 1);
+    let mut worker = Worker::new(&engine, 0);
+    worker.ask("TABLE CREATE shop DB 3");
+    worker.ask("SELECT shop");
+    let mut seed = 1;
+    worker.ask(&format!("SET key {}", noise(&mut seed, 100_000)));
+    worker.commit();
+    engine.flush().unwrap();
+    let told = || {
+        let tables = engine.named_tables();
+        let [table] = &tables[..] else { panic!("{tables:?}") };
+        table.fields.iter().find(|(name, _)| *name == "bytes").unwrap().1
+    };
+    assert_eq!(told(), 0, "nobody has looked");
+    engine.measure_unlimited_tables();
+    assert!((50_000..200_000).contains(&told()), "{}", told());
+    // Who asks for it waits, and gets what lies there now.
+    worker.ask(&format!("SET other {}", noise(&mut seed, 200_000)));
+    worker.commit();
+    engine.flush().unwrap();
+    assert!(told() < 200_000);
+    assert!(field(&mut worker, "bytes") > 200_000);
+}

@@ -146,7 +146,7 @@ pub(crate) struct CoreParts {
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
         let (mut executor, clock) = (parts.executor, parts.clock);
-        executor.time_with(Box::new(move || clock.now()));
+        executor.time_with(Arc::new(move || clock.now()));
         Self {
             executor,
             sessions: Sessions::new(parts.transports),

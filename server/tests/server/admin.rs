@@ -130,6 +130,32 @@ fn commands_of_a_transaction_are_timed_by_themselves() {
     assert!(histogram.contains("\"incr\" *4 \"calls\" :2"), "{histogram}");
 }
 
+// It reads too much for a worker, and the pool owns no clock.
+#[test]
+fn commands_of_a_transaction_on_the_pool_are_timed_by_themselves() {
+    let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
+    let mut client = server.connect();
+    for line in ["CONFIG RESETSTAT", "MULTI", "KEYS nothing*", "SET k 1", "INCR k"] {
+        client.ask(line);
+    }
+    assert_eq!(client.ask("EXEC"), "*3 *0 +OK :2");
+    assert_eq!(client.info("pool_writes"), 1, "it was executed there");
+    assert_eq!(client.ask("PING next"), "\"next\"");
+    eventually("the next one is logged", || {
+        client.ask("SLOWLOG GET -1").contains("\"PING\" \"next\"")
+    });
+    let log = client.ask("SLOWLOG GET -1");
+    for command in ["\"KEYS\" \"nothing*\"", "\"SET\" \"k\" \"1\"", "\"INCR\" \"k\""] {
+        assert_eq!(log.matches(command).count(), 1, "{command}: {log}");
+    }
+    assert!(!log.contains("\"EXEC\""), "{log}");
+    let stats = client.ask_text("INFO commandstats");
+    for name in ["keys", "set", "incr", "exec"] {
+        let row = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
+        assert!(row.is_some_and(|row| row.contains("calls=1,usec=")), "{name}: {row:?}");
+    }
+}
+
 #[test]
 fn what_a_paused_transaction_took_is_not_the_next_commands() {
     let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);

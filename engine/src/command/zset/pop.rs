@@ -10,7 +10,8 @@ use super::tell;
 use crate::command::blocking::{self, Timeout};
 use crate::command::collection::Large;
 use crate::command::collection::edit::Form;
-use crate::command::option::{Window, int, is, pop_count};
+use crate::command::first::{self, First};
+use crate::command::option::{Window, is, pop_count};
 use crate::command::{CommandError, Context, Done, Stop};
 use crate::edges::{END_BYTES_MAX, END_LEN_MAX};
 use crate::meta::{Kind, MetaError};
@@ -173,10 +174,15 @@ pub(in super::super) fn bzmpop(
     blocking::wait(ctx, timeout, reply, Reply::null_array)
 }
 
-/// A number from 1.
-fn positive(arg: &[u8], error: &'static str) -> Result<u64, CommandError> {
-    let number = int(arg).ok().and_then(|number| u64::try_from(number).ok());
-    number.filter(|number| *number > 0).ok_or(CommandError::Text(error))
+/// The end that ZMPOP names: whether the highest scores come first.
+fn highest_first(arg: &[u8]) -> Result<bool, CommandError> {
+    if is(arg, "MIN") {
+        Ok(false)
+    } else if is(arg, "MAX") {
+        Ok(true)
+    } else {
+        Err(CommandError::Syntax)
+    }
 }
 
 pub(in super::super) fn zmpop(
@@ -198,27 +204,12 @@ fn pop_first(
     reply: &mut Reply<'_>,
     gives_way: bool,
 ) -> Result<bool, Stop> {
-    let keys_count = positive(&args[1], "ERR numkeys should be greater than 0")?;
-    let keys_count = usize::try_from(keys_count).unwrap_or(usize::MAX);
-    let end = keys_count.saturating_add(2);
-    let is_reverse = match args.get(end) {
-        Some(end) if is(end, "MIN") => false,
-        Some(end) if is(end, "MAX") => true,
-        _ => return Err(CommandError::Syntax.into()),
-    };
-    let mut count = None;
-    let mut at = end + 1;
-    while let Some(option) = args.get(at) {
-        let value = args.get(at + 1).filter(|_| count.is_none() && is(option, "COUNT"));
-        let value = value.ok_or(CommandError::Syntax)?;
-        count = Some(positive(value, "ERR count should be greater than 0")?);
-        at += 2;
-    }
-    for key in args.iter().skip(2).take(keys_count) {
+    let First { keys, end: is_reverse, count } = first::parse(args, highest_first)?;
+    for key in keys {
         if gives_way && blocking::gives_way(ctx, key, Kind::ZSet)? {
             continue;
         }
-        let members = take(ctx, key, count.unwrap_or(1), is_reverse)?;
+        let members = take(ctx, key, count, is_reverse)?;
         if members.is_empty() {
             continue;
         }

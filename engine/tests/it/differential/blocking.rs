@@ -64,6 +64,24 @@ impl Random {
     }
 }
 
+fn is_for_several(words: &[String]) -> bool {
+    match words[0].as_str() {
+        "BRPOP" | "BZPOPMAX" => words.len() > 3,
+        "BLMPOP" | "BZMPOP" => words[2] != "1",
+        "XREAD" => words.iter().any(|word| word == "x2"),
+        _ => false,
+    }
+}
+
+fn moves(words: &[String]) -> bool {
+    matches!(words[0].as_str(), "BLMOVE" | "BRPOPLPUSH")
+}
+
+/// Whether one of two that move elements moves them to where the other waits.
+fn feeds(one: &[String], other: &[String]) -> bool {
+    one[1] != one[2] && one[2] == other[1]
+}
+
 struct Crowd {
     pair: Pair,
     theirs: Vec<Listener>,
@@ -142,13 +160,23 @@ impl Crowd {
     /// Whether somebody waits for more than one key. If one EXEC fills several of them, Redis 7.0 pops from
     /// the one that was written first, 7.2 and the engine from the first of the command's.
     fn waits_for_several(&self) -> bool {
-        let several = |words: &Vec<String>| match words[0].as_str() {
-            "BRPOP" | "BZPOPMAX" => words.len() > 3,
-            "BLMPOP" | "BZMPOP" => words[2] != "1",
-            "XREAD" => words.iter().any(|word| word == "x2"),
-            _ => false,
-        };
-        self.waiting.iter().flatten().any(several)
+        self.waiting.iter().flatten().any(|words| is_for_several(words))
+    }
+
+    /// Whether this may wait beside those who wait already. Where one push serves somebody who moves an element
+    /// on, it fills two keys as well; and Redis serves all who wait for the first one before anybody who waits
+    /// for the second, the engine in the order in which they were called.
+    fn may_wait(&self, words: &[String]) -> bool {
+        self.waiting.iter().flatten().all(|other| {
+            let is_pair = moves(words) && moves(other);
+            !(moves(words) && is_for_several(other) || is_for_several(words) && moves(other))
+                && !(is_pair && (feeds(words, other) || feeds(other, words)))
+        })
+    }
+
+    /// Whether two move elements: one EXEC that fills the keys of both is the same case.
+    fn has_movers(&self) -> bool {
+        self.waiting.iter().flatten().filter(|words| moves(words)).count() > 1
     }
 
     fn round(&mut self, seed: u64) -> Result<(), String> {
@@ -161,11 +189,14 @@ impl Crowd {
         for id in 1..=COMMANDS {
             let at = random.below(CLIENTS);
             if random.below(2) == 0 && self.waiting[at].is_none() {
-                self.wait(at, random.waiting_command())?;
+                let words = random.waiting_command();
+                if self.may_wait(&words) {
+                    self.wait(at, words)?;
+                }
                 continue;
             }
             let mut lines = vec![random.serving_command(id)];
-            if random.below(6) == 0 && !self.waits_for_several() {
+            if random.below(6) == 0 && !self.waits_for_several() && !self.has_movers() {
                 lines.insert(0, line("MULTI"));
                 lines.push(random.serving_command(id));
                 lines.push(line("EXEC"));
