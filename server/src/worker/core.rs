@@ -545,6 +545,7 @@ impl Core {
         if exceeds_output_limit(session, &self.runtime, self.now) {
             self.stats.output_limit_disconnections += 1;
             session.state = State::Closed;
+            self.executor.release(&mut session.client);
             transport.abort(self.now, key.conn);
             return;
         }
@@ -563,6 +564,8 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.is_finished() {
             session.state = State::Closed;
+            // Now, and not when the peer has closed too: that is its own business.
+            self.executor.release(&mut session.client);
             transport.close(self.now, key.conn);
             return;
         }

@@ -184,6 +184,19 @@ fn a_lower_bound_of_tracked_keys_holds_at_once() {
     assert_eq!(admin.info("tracking_total_keys"), 2);
 }
 
+// What could break: who has quit counts as long as it does not close its side.
+#[test]
+fn who_quits_tracks_nothing() {
+    let server = Server::start(&["--workers", "2"]);
+    let mut readers = trackers(&server, "");
+    let mut admin = server.connect();
+    assert_eq!(admin.info("tracking_clients"), CLIENTS as u64);
+    for reader in &mut readers {
+        assert_eq!(reader.ask("QUIT"), "+OK");
+    }
+    eventually("they track nothing", || admin.info("tracking_clients") == 0);
+}
+
 #[test]
 fn a_pause_holds_writes_or_everything_until_its_end() {
     let server = Server::start(&["--workers", "2"]);
