@@ -21,11 +21,11 @@ use memory::{Limited, Usage};
 use place::{PLACES, Place, make_device};
 use steps::{Cost, OPERATIONS, Step, VALUE_LEN};
 
-/// All memory of a place, the page cache with it. The process with 4 MiB of block cache
-/// takes up to 45 MiB.
-const MEMORY_LEN: u64 = 112 << 20;
+/// All memory of a place, the page cache with it. The process takes up to 50 MiB beside its
+/// block cache.
+const MEMORY_LEN: u64 = 224 << 20;
 /// Of it, the block cache where there is no page cache behind it.
-const BLOCK_CACHE_MIB: u64 = 56;
+const BLOCK_CACHE_MIB: u64 = 152;
 /// Of it, the block cache where the page cache has the rest.
 const EXT4_BLOCK_CACHE_MIB: u64 = 8;
 /// For jemalloc: what was freed goes back soon, because what it keeps is somebody's cache.
@@ -51,7 +51,7 @@ fn main() -> Result<(), Error> {
 }
 
 fn plan(arguments: &[String]) -> Result<Plan, Error> {
-    let (directory, mut entries, mut rounds) = (std::env::temp_dir(), 600_000, 5);
+    let (directory, mut entries, mut rounds) = (std::env::temp_dir(), 1_200_000, 5);
     let (mut arguments, mut words, mut ext4_mib) =
         (arguments.iter(), Vec::new(), EXT4_BLOCK_CACHE_MIB);
     let mut prepopulates = false;
