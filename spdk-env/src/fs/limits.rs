@@ -43,5 +43,7 @@ pub(crate) const JOURNALED_TAILS_DIVISOR: usize = 16;
 pub(crate) const SNAPSHOT_APPEND_LEN_MAX: usize = 4096;
 /// Queues to the device that are kept for later; more are closed after use.
 pub(crate) const IDLE_QUEUES_MAX: usize = 32;
+/// Buffers for appended bytes ([`TAIL_LEN_MAX`] each) that are kept for whoever appends next; more are freed.
+pub(crate) const IDLE_BUFFERS_MAX: usize = 8;
 /// Blocks by which a file grows at least, so that it does not fragment; given back on close.
 pub(crate) const GROW_BLOCKS: u64 = 64;

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::io::Io;
-use super::limits::{IDLE_QUEUES_MAX, TAIL_LEN_MAX};
+use super::limits::{IDLE_BUFFERS_MAX, IDLE_QUEUES_MAX, TAIL_LEN_MAX};
 use super::lock;
 use crate::buffer::DeviceBuffer;
 use crate::device::{BlockDevice, DeviceError};
@@ -72,7 +72,7 @@ impl<D: BlockDevice> Queues<D> {
     pub(super) fn give_buffers(&self, given: &mut Vec<DeviceBuffer>) {
         let mut buffers = lock(&self.buffers);
         for mut buffer in given.drain(..) {
-            if buffers.len() < IDLE_QUEUES_MAX && buffer.capacity() == TAIL_LEN_MAX {
+            if buffers.len() < IDLE_BUFFERS_MAX && buffer.capacity() == TAIL_LEN_MAX {
                 buffer.set_len(TAIL_LEN_MAX);
                 buffers.push(buffer);
             }
