@@ -64,7 +64,7 @@ impl FramePool {
             }
             FrameState::InFlight => *state = FrameState::Leaving,
             FrameState::Free | FrameState::Leaving => {
-                panic!("transmit frame {index} is freed but it is {state:?}")
+                unreachable!("transmit frame {index} is freed but it is {state:?}")
             }
         }
     }

@@ -265,7 +265,7 @@ impl Peer<'_> {
             }
             let bytes = frame.get(sent.payload).unwrap_or_default();
             bare += usize::from(bytes.is_empty());
-            let begin = self.iss.map_or(Seq::default(), |iss| iss.plus(1));
+            let begin = self.iss.map_or_else(Seq::default, |iss| iss.plus(1));
             let position = seq.0.wrapping_sub(begin.0);
             for (position, byte) in (u64::from(position)..).zip(bytes) {
                 assert_eq!(*byte, low_byte(position), "the byte at {position}");

@@ -74,7 +74,7 @@ impl Replies {
     }
 
     /// Writes what must not be sent, and takes it back.
-    fn regret(&mut self, frames: &mut dyn ReplyFrames, len: usize) {
+    fn regret(&self, frames: &mut dyn ReplyFrames, len: usize) {
         if self.owed > 0 {
             return;
         }
