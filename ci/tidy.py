@@ -13,7 +13,7 @@ LAYERS = {
     "coney-resp": set(),
     "coney-conversation": {"coney-base"},
     "coney-xdp-prog": set(),
-    "coney-dpdk": set(),
+    "coney-dpdk": {"coney-base"},
     "coney-datapath": {"coney-base", "coney-dpdk", "coney-xdp-prog"},
     "coney-memtable": set(),
     "coney-load": {"coney-base", "coney-datapath", "coney-xdp-prog"},

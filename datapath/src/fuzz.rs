@@ -2,6 +2,7 @@
 //! random bytes and with the seeds.
 
 mod frames;
+mod replies;
 mod segments;
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,11 @@ pub(crate) struct Clients<S> {
     chosen: Vec<usize>,
     frame: Vec<u8>,
     requests: Vec<Vec<u8>>,
+    /// Requests that one client sends together.
+    pipeline: Vec<u8>,
+    /// What each of them is answered with.
     reply: Vec<u8>,
-    /// What arrived of a reply of several segments.
+    /// What arrived of replies in several segments.
     received: Vec<u8>,
 }
 
@@ -82,6 +85,7 @@ impl<S: Server> Clients<S> {
             chosen: Vec::with_capacity(BURST),
             frame: vec![0; 2048],
             requests: (0..KEYS).map(wire_format::get).collect(),
+            pipeline: Vec::new(),
             reply: wire_format::reply(len),
             received: Vec::new(),
         };
@@ -166,15 +170,25 @@ impl<S: Server> Clients<S> {
         }
     }
 
-    /// A request of each of some clients.
-    pub(crate) fn burst(&mut self) -> Spent {
+    /// A client sends `depth` requests in one segment.
+    fn request(&mut self, at: usize, depth: usize) {
+        let mut pipeline = std::mem::take(&mut self.pipeline);
+        pipeline.clear();
+        for _ in 0..depth {
+            let key = usize::try_from(self.rng.below(KEYS)).expect("an index");
+            pipeline.extend_from_slice(&self.requests[key]);
+        }
+        assert!(pipeline.len() <= MSS.into(), "one segment");
+        self.inject(at, Flags::ACK | Flags::PSH, &pipeline);
+        self.pipeline = pipeline;
+    }
+
+    /// `depth` requests of each of some clients, whose replies fit into a segment.
+    pub(crate) fn burst(&mut self, depth: usize) -> Spent {
         self.choose();
         let chosen = std::mem::take(&mut self.chosen);
         for &at in &chosen {
-            let key = usize::try_from(self.rng.below(KEYS)).expect("an index");
-            let request = std::mem::take(&mut self.requests[key]);
-            self.inject(at, Flags::ACK | Flags::PSH, &request);
-            self.requests[key] = request;
+            self.request(at, depth);
             self.now = self.now + INTERVAL;
         }
         let requests = self.step();
@@ -182,30 +196,30 @@ impl<S: Server> Clients<S> {
         let reply = &self.reply;
         self.server.take_transmitted(&mut |frame| {
             let payload = &frame[parse(frame).payload];
-            assert_eq!(payload, reply, "the value");
+            assert_eq!(payload.len(), depth * reply.len(), "all replies");
+            assert!(payload.chunks(reply.len()).all(|one| one == reply), "the value");
             replies += 1;
         });
-        assert_eq!(replies, chosen.len(), "each got one reply");
-        let len = self.reply.len();
+        assert_eq!(replies, chosen.len(), "each got one segment");
+        let len = depth * self.reply.len();
         chosen.iter().for_each(|&at| self.take_reply(at, len));
         let acks = self.step();
         self.chosen = chosen;
         Spent { requests, acks }
     }
 
-    /// A client chosen at random asks, and acknowledges what arrives until it has the whole reply.
-    pub(crate) fn fetch(&mut self) -> Duration {
+    /// A client chosen at random sends `depth` requests, and acknowledges what arrives until it has all
+    /// replies.
+    pub(crate) fn fetch(&mut self, depth: usize) -> Duration {
         let at = usize::try_from(self.rng.below(self.peers.len() as u64)).expect("an index");
-        let key = usize::try_from(self.rng.below(KEYS)).expect("an index");
-        let request = std::mem::take(&mut self.requests[key]);
-        self.inject(at, Flags::ACK | Flags::PSH, &request);
-        self.requests[key] = request;
+        self.request(at, depth);
         self.received.clear();
+        let len = depth * self.reply.len();
         let mut spent = Duration::ZERO;
         loop {
             self.now = self.now + INTERVAL;
             spent += self.step();
-            if self.received.len() == self.reply.len() {
+            if self.received.len() == len {
                 break;
             }
             let before = self.received.len();
@@ -214,10 +228,10 @@ impl<S: Server> Clients<S> {
                 received.extend_from_slice(&frame[parse(frame).payload]);
             });
             let len = self.received.len() - before;
-            assert!(len > 0, "more of the reply");
+            assert!(len > 0, "more of the replies");
             self.take_reply(at, len);
         }
-        assert_eq!(self.received, self.reply, "the value");
+        assert!(self.received.chunks(self.reply.len()).all(|one| one == self.reply), "the value");
         spent
     }
 

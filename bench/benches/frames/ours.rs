@@ -115,17 +115,26 @@ impl Server for Coney {
     }
 }
 
+/// Where the worker writes replies that depend on no write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replies {
+    /// Into the connection's transmit frames, at once.
+    InFrames,
+    /// Into the session's outbox, as over kernel sockets, and from there into frames.
+    ThroughOutbox,
+}
+
 /// Clients of the worker; all keys have values.
 pub(crate) fn hot_get(conns: usize) -> Clients<Coney> {
-    hot_get_of(conns, VALUE_LEN)
+    hot_get_of(conns, VALUE_LEN, Replies::InFrames)
 }
 
 /// Clients of the worker; all keys have values of `len` bytes.
-pub(crate) fn hot_get_of(conns: usize, len: usize) -> Clients<Coney> {
+pub(crate) fn hot_get_of(conns: usize, len: usize, replies: Replies) -> Clients<Coney> {
     let dir = tempfile::tempdir().expect("a directory");
     let transport = Rc::new(RefCell::new(transport(conns)));
     let settings = [("protected-mode", "no"), ("maxclients", &*(conns + 1).to_string())];
-    let transports: Vec<Box<dyn Transport>> = vec![Box::new(Lent(Rc::clone(&transport)))];
+    let transports: Vec<Box<dyn Transport>> = vec![Box::new(Lent(Rc::clone(&transport), replies))];
     let worker = SteppedWorker::new(dir.path(), &settings, transports);
     let mut clients = Clients::new(Coney { transport, worker, _dir: dir }, conns, len);
     (0..KEYS).for_each(|key| clients.ask(0, &wire_format::set(key, len)));
@@ -133,11 +142,15 @@ pub(crate) fn hot_get_of(conns: usize, len: usize) -> Clients<Coney> {
 }
 
 /// The worker's hold on a transport whose port the clients reach.
-struct Lent(Rc<RefCell<TcpTransport<SimPort>>>);
+struct Lent(Rc<RefCell<TcpTransport<SimPort>>>, Replies);
 
 impl Transport for Lent {
     fn poll(&mut self, now: Instant, app: &mut dyn App) -> usize {
-        self.0.borrow_mut().poll(now, app)
+        let mut transport = self.0.borrow_mut();
+        match self.1 {
+            Replies::InFrames => transport.poll(now, app),
+            Replies::ThroughOutbox => transport.poll(now, &mut WithoutFrames(app)),
+        }
     }
 
     fn send(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
@@ -178,5 +191,34 @@ impl Transport for Lent {
 
     fn counters(&self, visit: &mut dyn FnMut(&'static str, u64)) {
         self.0.borrow().counters(visit);
+    }
+}
+
+/// An application that does not hear of frames.
+struct WithoutFrames<'a>(&'a mut dyn App);
+
+impl App for WithoutFrames<'_> {
+    fn on_accept(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) -> bool {
+        self.0.on_accept(conn, peer, local)
+    }
+
+    fn expect_data(&mut self, conn: ConnId) {
+        self.0.expect_data(conn);
+    }
+
+    fn on_data(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        self.0.on_data(conn, bytes)
+    }
+
+    fn on_eof(&mut self, conn: ConnId) {
+        self.0.on_eof(conn);
+    }
+
+    fn on_writable(&mut self, conn: ConnId) {
+        self.0.on_writable(conn);
+    }
+
+    fn on_close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.0.on_close(conn, reason);
     }
 }

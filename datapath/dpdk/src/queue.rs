@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use coney_base::FramePool;
+
 use crate::error::Error;
 use crate::ffi::{Properties, Received, Running, TxBuffer, TxBurst};
 
@@ -22,16 +24,6 @@ pub(crate) struct Shape {
 /// Nothing was queued: flush first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingFull;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TxState {
-    Free,
-    Owned,
-    /// The device has it, or will at the next flush; `freed`: the owner gave it up meanwhile.
-    InFlight {
-        freed: bool,
-    },
-}
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -58,8 +50,7 @@ pub struct Queue {
     queue: u16,
     rx_free: Vec<u32>,
     rx_burst: Vec<Received>,
-    tx_state: Vec<TxState>,
-    tx_free: Vec<u32>,
+    tx_pool: FramePool,
     /// Submitted since the last flush, and what the device had no room for.
     pending: VecDeque<u32>,
     /// With the device, oldest first.
@@ -74,20 +65,16 @@ pub struct Queue {
 #[derive(Debug)]
 pub struct TxPart<'a> {
     buffers: &'a mut [TxBuffer],
-    state: &'a mut [TxState],
-    free: &'a mut Vec<u32>,
+    pool: &'a mut FramePool,
     pool_empty: &'a mut u64,
 }
 
 impl TxPart<'_> {
     /// Takes a transmit frame.
     pub fn alloc(&mut self) -> Option<u32> {
-        let Some(index) = self.free.pop() else {
-            *self.pool_empty += 1;
-            return None;
-        };
-        *self.state_mut(index) = TxState::Owned;
-        Some(index)
+        let index = self.pool.alloc();
+        *self.pool_empty += u64::from(index.is_none());
+        index
     }
 
     /// The buffer of a transmit frame.
@@ -95,32 +82,18 @@ impl TxPart<'_> {
     /// # Panics
     /// If the caller does not own it.
     pub fn bytes_mut(&mut self, index: u32) -> &mut [u8] {
-        assert_eq!(*self.state_mut(index), TxState::Owned, "frame {index} is the device's");
+        self.pool.expect_owned(index);
         self.buffers.get_mut(index as usize).expect("it has a state").bytes_mut()
     }
 
     /// Gives a transmit frame up.
     pub fn free(&mut self, index: u32) {
-        let state = self.state_mut(index);
-        match *state {
-            TxState::Owned => {
-                *state = TxState::Free;
-                self.free.push(index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
-            TxState::InFlight { freed: true } | TxState::Free => {
-                unreachable!("a frame is freed once")
-            }
-        }
+        self.pool.free(index);
     }
 
     /// Transmit frames that are free.
     pub fn available(&self) -> usize {
-        self.free.len()
-    }
-
-    fn state_mut(&mut self, index: u32) -> &mut TxState {
-        self.state.get_mut(index as usize).expect("the number came from this queue")
+        self.pool.available()
     }
 }
 
@@ -135,13 +108,12 @@ impl Queue {
         })?;
         Ok(Self {
             rx_kept: (0..shape.rx_frames).map(|_| None).collect(),
-            tx_state: vec![TxState::Free; tx.len()],
+            tx_pool: FramePool::new(shape.tx_frames),
             tx,
             shape: shape.clone(),
             queue,
             rx_free: (0..shape.rx_frames).rev().collect(),
             rx_burst: Vec::with_capacity(BURST_MAX),
-            tx_free: (0..shape.tx_frames).rev().collect(),
             pending: VecDeque::new(),
             in_flight: VecDeque::new(),
             burst: TxBurst::default(),
@@ -238,14 +210,14 @@ impl Queue {
     pub fn rx_and_tx(&mut self, slot: u32) -> (&[u8], TxPart<'_>) {
         let kept = self.rx_kept.get(slot as usize).and_then(Option::as_ref);
         let bytes = kept.expect("the caller keeps this frame").bytes();
-        let (buffers, state, free) = (&mut self.tx, &mut self.tx_state, &mut self.tx_free);
-        (bytes, TxPart { buffers, state, free, pool_empty: &mut self.counters.tx_pool_empty })
+        let (buffers, pool) = (&mut self.tx, &mut self.tx_pool);
+        (bytes, TxPart { buffers, pool, pool_empty: &mut self.counters.tx_pool_empty })
     }
 
     /// The transmit frames.
     pub fn tx(&mut self) -> TxPart<'_> {
-        let (buffers, state, free) = (&mut self.tx, &mut self.tx_state, &mut self.tx_free);
-        TxPart { buffers, state, free, pool_empty: &mut self.counters.tx_pool_empty }
+        let (buffers, pool) = (&mut self.tx, &mut self.tx_pool);
+        TxPart { buffers, pool, pool_empty: &mut self.counters.tx_pool_empty }
     }
 
     /// The buffer of a transmit frame.
@@ -253,7 +225,7 @@ impl Queue {
     /// # Panics
     /// If the caller does not own it.
     pub fn tx_bytes_mut(&mut self, index: u32) -> &mut [u8] {
-        assert_eq!(*self.state_mut(index), TxState::Owned, "frame {index} is the device's");
+        self.tx_pool.expect_owned(index);
         self.tx.get_mut(index as usize).expect("it has a state").bytes_mut()
     }
 
@@ -265,7 +237,7 @@ impl Queue {
     /// # Panics
     /// If the caller does not own it, or the part is none of it.
     pub fn tx_submit(&mut self, index: u32, start: usize, len: usize) -> Result<(), RingFull> {
-        assert_eq!(*self.state_mut(index), TxState::Owned, "frame {index} is the device's");
+        self.tx_pool.expect_owned(index);
         let end = start.checked_add(len);
         let is_inside = end.is_some_and(|end| end <= self.shape.frame_bytes);
         assert!(is_inside && len > 0, "the range leaves frame {index}");
@@ -274,7 +246,7 @@ impl Queue {
             return Err(RingFull);
         }
         self.tx.get_mut(index as usize).expect("it has a state").lend(start, len);
-        *self.state_mut(index) = TxState::InFlight { freed: false };
+        self.tx_pool.lend(index);
         self.pending.push_back(index);
         self.counters.tx_bytes += len as u64;
         self.counters.tx_frames += 1;
@@ -283,12 +255,12 @@ impl Queue {
 
     /// Whether the device has the frame, as of the last flush.
     pub fn tx_in_flight(&self, index: u32) -> bool {
-        matches!(self.tx_state.get(index as usize), Some(TxState::InFlight { .. }))
+        self.tx_pool.is_in_flight(index)
     }
 
     /// Transmit frames that are free.
     pub fn tx_available(&self) -> usize {
-        self.tx_free.len()
+        self.tx_pool.available()
     }
 
     /// Hands what was submitted to the device and takes back what it is done with.
@@ -323,13 +295,7 @@ impl Queue {
             }
             self.in_flight.pop_front();
             self.counters.tx_completions += 1;
-            let state = self.state_mut(index);
-            if *state == (TxState::InFlight { freed: true }) {
-                *state = TxState::Free;
-                self.tx_free.push(index);
-            } else {
-                *state = TxState::Owned;
-            }
+            self.tx_pool.complete(index).expect("only frames in flight complete");
         }
     }
 
@@ -356,9 +322,5 @@ impl Queue {
             visit("dpdk_device_rx_no_buffer", stats.rx_no_buffer);
             visit("dpdk_device_tx_errors", stats.tx_errors);
         }
-    }
-
-    fn state_mut(&mut self, index: u32) -> &mut TxState {
-        self.tx_state.get_mut(index as usize).expect("the number came from this queue")
     }
 }

@@ -59,9 +59,9 @@ impl<'a> Reply<'a> {
     }
 
     /// A writer to `sink` and, as far as that has no room or several short pieces are gathered, to
-    /// `out`: what is there follows what is in the sink, so `out` must be empty.
+    /// `out`: what is there follows what is in the sink. Earlier replies that are in `out` may go to
+    /// the sink too, and count as the rest.
     pub fn with_sink(out: &'a mut Vec<u8>, protocol: Protocol, sink: &'a mut dyn Sink) -> Self {
-        debug_assert!(out.is_empty(), "earlier replies would be overtaken");
         Self { out, protocol, sink: Some(sink), sunk: 0, is_sink_full: false }
     }
 
@@ -70,7 +70,7 @@ impl<'a> Reply<'a> {
         self.is_sink_full = true;
     }
 
-    /// Bytes in the sink.
+    /// Bytes that this writer put into the sink.
     pub fn sunk(&self) -> usize {
         self.sunk
     }

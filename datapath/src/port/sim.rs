@@ -11,6 +11,8 @@
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 
+use coney_base::FramePool;
+
 use super::{Port, PortCaps, RxFrame, TxFrame, TxFrames, TxRingFull};
 use crate::wire::CHECKSUM_AT;
 use crate::wire::checksum::Sum;
@@ -65,43 +67,17 @@ impl Default for SimPortConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TxState {
-    Free,
-    Owned,
-    /// The device has it; `freed`: the owner gave it up meanwhile.
-    InFlight {
-        freed: bool,
-    },
-}
-
 /// The transmit frames of a [`SimPort`].
 #[derive(Debug)]
 pub struct SimTx {
     bytes: Vec<Box<[u8]>>,
-    state: Vec<TxState>,
-    free: Vec<u32>,
+    pool: FramePool,
     scrub: bool,
-}
-
-impl SimTx {
-    fn complete(&mut self, index: u32) {
-        let state = &mut self.state[index as usize];
-        match *state {
-            TxState::InFlight { freed: true } => {
-                *state = TxState::Free;
-                self.free.push(index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::Owned,
-            TxState::Free | TxState::Owned => unreachable!("only frames in flight complete"),
-        }
-    }
 }
 
 impl TxFrames for &mut SimTx {
     fn alloc(&mut self) -> Option<TxFrame> {
-        let index = self.free.pop()?;
-        self.state[index as usize] = TxState::Owned;
+        let index = self.pool.alloc()?;
         if self.scrub {
             self.bytes[index as usize].fill(0xa5);
         }
@@ -109,27 +85,16 @@ impl TxFrames for &mut SimTx {
     }
 
     fn bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
-        let at = frame.index as usize;
-        assert_eq!(self.state[at], TxState::Owned, "frame {at} is the device's");
-        &mut self.bytes[at]
+        self.pool.expect_owned(frame.index);
+        &mut self.bytes[frame.index as usize]
     }
 
     fn free(&mut self, frame: TxFrame) {
-        let state = &mut self.state[frame.index as usize];
-        match *state {
-            TxState::Owned => {
-                *state = TxState::Free;
-                self.free.push(frame.index);
-            }
-            TxState::InFlight { freed: false } => *state = TxState::InFlight { freed: true },
-            TxState::InFlight { freed: true } | TxState::Free => {
-                unreachable!("a token exists once, so it is freed once")
-            }
-        }
+        self.pool.free(frame.index);
     }
 
     fn available(&self) -> usize {
-        self.free.len()
+        self.pool.available()
     }
 }
 
@@ -192,8 +157,7 @@ impl SimPort {
             completion_flushes: config.completion_flushes,
             tx: SimTx {
                 bytes: (0..tx_frames).map(|_| vec![0; config.frame_bytes].into()).collect(),
-                state: vec![TxState::Free; config.tx_frames],
-                free: (0..tx_frames).rev().collect(),
+                pool: FramePool::new(tx_frames),
                 scrub: config.scrub,
             },
             tx_ring: VecDeque::new(),
@@ -242,20 +206,19 @@ impl SimPort {
 
     /// Whether every frame is back in its pool: nothing leaked, nothing in flight, nothing queued.
     pub fn is_quiescent(&self) -> bool {
-        self.tx.free.len() == self.caps.tx_frames_max
+        self.tx.pool.available() == self.caps.tx_frames_max
             && self.rx_free.len() == self.caps.rx_frames_max
     }
 
     fn submit(&mut self, submitted: Submitted) -> Result<(), TxRingFull> {
         let Submitted { index, start, len, segment_at: _ } = submitted;
-        let at = index as usize;
-        assert_eq!(self.tx.state[at], TxState::Owned, "frame {at} is the device's");
-        assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {at}");
+        self.tx.pool.expect_owned(index);
+        assert!(start + len <= self.caps.frame_bytes_max, "the range leaves frame {index}");
         if self.tx_ring.len() >= self.tx_ring_max {
             self.counters.tx_ring_full += 1;
             return Err(TxRingFull);
         }
-        self.tx.state[at] = TxState::InFlight { freed: false };
+        self.tx.pool.lend(index);
         self.tx_ring.push_back(submitted);
         Ok(())
     }
@@ -295,9 +258,8 @@ impl Port for SimPort {
     }
 
     fn tx_bytes_mut(&mut self, frame: &mut TxFrame) -> &mut [u8] {
-        let at = frame.index as usize;
-        assert_eq!(self.tx.state[at], TxState::Owned, "frame {at} is the device's");
-        &mut self.tx.bytes[at]
+        self.tx.pool.expect_owned(frame.index);
+        &mut self.tx.bytes[frame.index as usize]
     }
 
     fn tx_submit(
@@ -321,11 +283,11 @@ impl Port for SimPort {
     }
 
     fn tx_in_flight(&self, frame: &TxFrame) -> bool {
-        matches!(self.tx.state[frame.index as usize], TxState::InFlight { .. })
+        self.tx.pool.is_in_flight(frame.index)
     }
 
     fn tx_available(&self) -> usize {
-        self.tx.free.len()
+        self.tx.pool.available()
     }
 
     fn tx_flush(&mut self) {
@@ -351,7 +313,7 @@ impl Port for SimPort {
                 break;
             }
             self.completing.pop_front();
-            self.tx.complete(index);
+            self.tx.pool.complete(index).expect("only frames in flight complete");
         }
     }
 

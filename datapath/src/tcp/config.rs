@@ -31,7 +31,7 @@ pub struct Config {
     /// ahead of a gap are dropped. Never more than a quarter of the port's.
     pub held_frames_max: usize,
     /// Transmit frames that are never used for queued data, so that acknowledgements, resets and
-    /// handshakes go on when data has taken all others.
+    /// handshakes go on when data has taken all others. Half of them may be taken to split segments.
     pub reserved_frames: usize,
     /// How long no transmit frame may be free before connections that make no progress are reset
     /// and new ones are not accepted (`transport/tcp/pressure.rs`).

@@ -520,9 +520,13 @@ impl Tcb {
         true
     }
 
-    /// Whether the peer takes nothing, or does not answer.
-    pub fn is_stalled(&self) -> bool {
-        matches!(self.rtx_timer, RtxTimer::Persist(_)) || self.backoff >= 2
+    /// Whether the peer takes nothing, or does not answer: to two retransmissions, or for `patience`,
+    /// because a peer that echoes old timestamps makes the wait for the first one as long as it likes,
+    /// and a connection that finds no frame to split a segment sends nothing that could be answered.
+    pub fn is_stalled(&self, now: Instant, patience: Duration) -> bool {
+        matches!(self.rtx_timer, RtxTimer::Persist(_))
+            || self.backoff >= 2
+            || (!self.queue.is_empty() && now.since(self.last_rx) >= patience)
     }
 
     /// Whether the application closed, so that received bytes have no taker.

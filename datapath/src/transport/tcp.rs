@@ -384,7 +384,9 @@ impl<P: Port> TcpTransport<P> {
         {
             let Some(tcb) = self.conns.get_mut(conn) else { continue };
             tcb.is_starved = false;
-            if std::mem::take(&mut tcb.want_writable) {
+            // One that wants a frame to split a segment may have a full queue.
+            let has_room = tcb.queue.len() < self.shared.config.send_frames_max;
+            if has_room && std::mem::take(&mut tcb.want_writable) {
                 free -= 1;
                 app.on_writable(conn);
             }

@@ -36,7 +36,7 @@ use crate::sync::SyncHandle;
 
 mod execute;
 
-use execute::{count_error, execute};
+use execute::{count_error, end_burst, execute};
 
 /// A session with more unsent output than this executes nothing until some was sent.
 pub(crate) const OUTPUT_PAUSE_BYTES: usize = 32 * 1024 * 1024;
@@ -583,11 +583,19 @@ impl Core {
         bytes: &[u8],
         frames: Option<&mut (dyn ReplyFrames + '_)>,
     ) -> usize {
+        let Some(session) = self.sessions.get_mut(key) else { return bytes.len() };
+        // Earlier replies wait in the outbox, and these behind them.
+        let mut frames = frames.filter(|_| session.outbox.is_empty());
         let bulk_len_max = self.runtime.bulk_len_max.load(Ordering::Relaxed);
         let is_exact = self.runtime.slower_than().is_some_and(|least| least < EXACT_BELOW);
         self.timing.begin(is_exact, self.stats.idle_iterations);
         self.executor.time_all(is_exact);
-        let consumed = self.process_burst(key, bytes, bulk_len_max, frames);
+        let consumed = self.process_burst(key, bytes, bulk_len_max, frames.as_deref_mut());
+        if let Some(frames) = frames
+            && let Some(session) = self.sessions.get_mut(key)
+        {
+            end_burst((&mut self.due, &mut self.stats), session, frames);
+        }
         self.timing.end();
         consumed
     }

@@ -93,6 +93,11 @@ impl Outbox {
         self.sent == self.buf.len()
     }
 
+    /// Whether all of it may leave, and none of it did.
+    pub(crate) fn is_free(&self) -> bool {
+        self.sent == 0 && self.uncommitted_from.is_none() && self.holds.is_empty()
+    }
+
     /// The reply that starts at `start` depends on writes that are not committed yet.
     pub(crate) fn mark_uncommitted(&mut self, start: usize) {
         if self.buf.len() > start {

@@ -2,17 +2,15 @@
 //!
 //! ```text
 //! receive:   Device -- received --> Caller -- released --> Device
-//! transmit:  Pool -- alloc --> Caller -- submit --> Device -- completed --> Caller
-//!              ^                 |                     | free
-//!              |                 | free                v
-//!              +-----------------+<-- completed -- DeviceThenPool
+//! transmit:  as [`coney_base::FramePool`] has it
 //! ```
 
+use coney_base::frame_pool::NotInFlight;
 use rustix::io::Errno;
 
 use super::error::{Error, classify};
 use super::options::Options;
-use super::sys::chunks::{Chunks, Owner, Part};
+use super::sys::chunks::{Chunks, RxOwner, TxChunks};
 use super::sys::mapping::Mapping;
 
 /// A completion or a received frame names a chunk that the device does not have: a bug of the
@@ -27,8 +25,6 @@ pub(super) struct Umem {
     /// Chunks below this receive, the others transmit.
     rx_frames: u32,
     rx_held: u32,
-    /// Transmit frames that nobody has, last freed on top (its bytes are still in the cache).
-    tx_pool: Vec<u32>,
     /// Bytes that each transmit chunk has in front of the caller's, for a note to the device; 0:
     /// none is taken.
     tx_metadata_len: usize,
@@ -51,11 +47,10 @@ impl Umem {
             })?;
         mapping.keep_from_children();
         Ok(Self {
-            chunks: Chunks::new(mapping, chunk_len, count),
+            chunks: Chunks::new(mapping, chunk_len, options.rx_frames, options.tx_frames),
             chunk_shift: chunk_bytes.trailing_zeros(),
             rx_frames: options.rx_frames,
             rx_held: 0,
-            tx_pool: (0..options.tx_frames).rev().collect(),
             tx_metadata_len: 0,
             huge_pages,
         })
@@ -83,7 +78,7 @@ impl Umem {
     /// Lends every receive chunk to the device; the addresses go into its fill ring.
     pub(super) fn lend_rx(&mut self) -> impl Iterator<Item = u64> + use<> {
         for chunk in 0..self.rx_frames {
-            self.chunks.set_owner(chunk, Owner::Device);
+            self.chunks.set_rx_owner(chunk, RxOwner::Device);
         }
         self.rx_held = 0;
         let shift = self.chunk_shift;
@@ -99,11 +94,11 @@ impl Umem {
     pub(super) fn receive(&mut self, addr: u64, len: u32) -> Result<(), NotTheDevices> {
         let (chunk, start) = self.split(addr).ok_or(NotTheDevices)?;
         let ends_inside = start.checked_add(to_usize(len)).is_some_and(|end| end <= self.len());
-        let lent = chunk < self.rx_frames && self.chunks.owner(chunk) == Some(Owner::Device);
+        let lent = self.chunks.rx_owner(chunk) == Some(RxOwner::Device);
         if !ends_inside || !lent {
             return Err(NotTheDevices);
         }
-        self.chunks.set_owner(chunk, Owner::Caller);
+        self.chunks.set_rx_owner(chunk, RxOwner::Caller);
         self.rx_held += 1;
         Ok(())
     }
@@ -114,7 +109,7 @@ impl Umem {
     /// If the caller does not have the frame (a bug of the caller).
     pub(super) fn rx_bytes(&self, addr: u64, len: u32) -> &[u8] {
         let (chunk, start) = self.split(addr).expect("a received frame of this port");
-        self.chunks.bytes(chunk, start, to_usize(len))
+        self.chunks.rx_bytes(chunk, start, to_usize(len))
     }
 
     /// Lends a received frame's chunk to the device again; returns the address for the fill ring.
@@ -123,12 +118,12 @@ impl Umem {
     /// If the caller does not have the frame (a bug of the caller).
     pub(super) fn rx_release(&mut self, addr: u64) -> u64 {
         let (chunk, _) = self.split(addr).expect("a received frame of this port");
-        let owner = self.chunks.owner(chunk);
+        let owner = self.chunks.rx_owner(chunk);
         assert!(
-            chunk < self.rx_frames && owner == Some(Owner::Caller),
+            owner == Some(RxOwner::Caller),
             "receive chunk {chunk} is released but belongs to {owner:?}"
         );
-        self.chunks.set_owner(chunk, Owner::Device);
+        self.chunks.set_rx_owner(chunk, RxOwner::Device);
         self.rx_held -= 1;
         u64::from(chunk) << self.chunk_shift
     }
@@ -139,16 +134,13 @@ impl Umem {
     /// As [`Self::rx_bytes`].
     pub(super) fn rx_and_tx(&mut self, addr: u64, len: u32) -> (&[u8], UmemTx<'_>) {
         let (chunk, start) = self.split(addr).expect("a received frame of this port");
-        let range = (chunk, start, to_usize(len));
-        let (bytes, part) = self.chunks.bytes_beside(range, self.rx_frames);
-        let tx = UmemTx { part, pool: &mut self.tx_pool, metadata_len: self.tx_metadata_len };
-        (bytes, tx)
+        let (bytes, chunks) = self.chunks.rx_and_tx(chunk, start, to_usize(len));
+        (bytes, UmemTx { chunks, metadata_len: self.tx_metadata_len })
     }
 
     /// The transmit frames.
     pub(super) fn tx(&mut self) -> UmemTx<'_> {
-        let part = self.chunks.part(self.rx_frames);
-        UmemTx { part, pool: &mut self.tx_pool, metadata_len: self.tx_metadata_len }
+        UmemTx { chunks: self.chunks.tx(), metadata_len: self.tx_metadata_len }
     }
 
     /// Takes a transmit frame from the pool.
@@ -158,8 +150,8 @@ impl Umem {
     }
 
     /// Transmit frames in the pool.
-    pub(super) const fn tx_available(&self) -> usize {
-        self.tx_pool.len()
+    pub(super) fn tx_available(&self) -> usize {
+        self.chunks.tx_frames().available()
     }
 
     /// All bytes of a transmit frame.
@@ -168,7 +160,7 @@ impl Umem {
     /// If the caller does not have the frame or it is in flight (a bug of the caller).
     pub(super) fn tx_bytes_mut(&mut self, index: u32) -> &mut [u8] {
         let reserved = self.tx_metadata_len;
-        self.chunks.bytes_mut(self.tx_chunk(index)).get_mut(reserved..).unwrap_or_default()
+        self.chunks.tx().into_bytes_mut(index).get_mut(reserved..).unwrap_or_default()
     }
 
     /// Puts a note to the device in front of the bytes that begin at `start` of a frame.
@@ -181,7 +173,8 @@ impl Umem {
         // `tx_metadata_len + start`.
         let end = start.saturating_add(metadata.len());
         self.chunks
-            .bytes_mut(self.tx_chunk(index))
+            .tx()
+            .bytes_mut(index)
             .get_mut(start..end)
             .expect("the range is the caller's")
             .copy_from_slice(metadata);
@@ -193,59 +186,38 @@ impl Umem {
     /// If the caller does not have the frame, it is in flight, or the range leaves it (a bug of
     /// the caller).
     pub(super) fn tx_address(&self, index: u32, start: usize, len: usize) -> (u64, u32) {
-        let chunk = self.tx_chunk(index);
-        let owner = self.chunks.owner(chunk);
-        assert!(
-            owner == Some(Owner::Caller),
-            "transmit frame {index} is submitted but belongs to {owner:?}"
-        );
+        self.chunks.tx_frames().expect_owned(index);
         let fits = start.checked_add(len).is_some_and(|end| end <= self.tx_frame_bytes());
         let frame_bytes = self.tx_frame_bytes();
         assert!(fits, "{len} bytes at {start} leave a transmit frame of {frame_bytes} bytes");
         let start = u64::try_from(self.tx_metadata_len + start).expect("checked to lie in a chunk");
         let len = u32::try_from(len).expect("checked to lie in a chunk");
+        // It exists, so the sum is one of the chunks' numbers.
+        let chunk = self.rx_frames + index;
         ((u64::from(chunk) << self.chunk_shift) + start, len)
     }
 
     /// Lends a transmit frame to the device, after [`Self::tx_address`].
     pub(super) fn tx_lend(&mut self, index: u32) {
-        self.chunks.set_owner(self.tx_chunk(index), Owner::Device);
+        self.chunks.tx_lend(index);
     }
 
     /// The device is done with the frame that `addr` lies in.
     pub(super) fn tx_complete(&mut self, addr: u64) -> Result<(), NotTheDevices> {
         let (chunk, _) = self.split(addr).ok_or(NotTheDevices)?;
         let index = chunk.checked_sub(self.rx_frames).ok_or(NotTheDevices)?;
-        match self.chunks.owner(chunk) {
-            Some(Owner::Device) => self.chunks.set_owner(chunk, Owner::Caller),
-            Some(Owner::DeviceThenPool) => self.tx_recycle(index),
-            Some(Owner::Pool | Owner::Caller) | None => return Err(NotTheDevices),
-        }
-        Ok(())
+        self.chunks.tx_complete(index).map_err(|NotInFlight| NotTheDevices)
     }
 
     /// Whether the device has the frame.
     pub(super) fn tx_in_flight(&self, index: u32) -> bool {
-        match self.chunks.owner(self.tx_chunk(index)) {
-            Some(Owner::Device | Owner::DeviceThenPool) => true,
-            Some(Owner::Pool | Owner::Caller) | None => false,
-        }
+        self.chunks.tx_frames().is_in_flight(index)
     }
 
     /// As [`UmemTx::free`].
     #[cfg(test)]
     fn tx_free(&mut self, index: u32) {
         self.tx().free(index);
-    }
-
-    fn tx_recycle(&mut self, index: u32) {
-        self.chunks.set_owner(self.tx_chunk(index), Owner::Pool);
-        self.tx_pool.push(index);
-    }
-
-    /// Saturating: an index of another port then names no chunk.
-    const fn tx_chunk(&self, index: u32) -> u32 {
-        self.rx_frames.saturating_add(index)
     }
 
     const fn len(&self) -> usize {
@@ -262,18 +234,15 @@ impl Umem {
 /// The transmit frames of a [`Umem`], apart from its receive frames.
 #[derive(Debug)]
 pub(super) struct UmemTx<'a> {
-    /// The transmit chunks: a frame's index is its chunk's number here.
-    part: Part<'a>,
-    pool: &'a mut Vec<u32>,
+    /// A frame's index is its chunk's number here.
+    chunks: TxChunks<'a>,
     metadata_len: usize,
 }
 
 impl UmemTx<'_> {
     /// Takes a transmit frame from the pool.
     pub(super) fn alloc(&mut self) -> Option<u32> {
-        let index = self.pool.pop()?;
-        self.part.set_owner(index, Owner::Caller);
-        Some(index)
+        self.chunks.alloc()
     }
 
     /// As [`Umem::tx_bytes_mut`].
@@ -281,7 +250,7 @@ impl UmemTx<'_> {
     /// # Panics
     /// If the caller does not have the frame or it is in flight (a bug of the caller).
     pub(super) fn bytes_mut(&mut self, index: u32) -> &mut [u8] {
-        self.part.bytes_mut(index).get_mut(self.metadata_len..).unwrap_or_default()
+        self.chunks.bytes_mut(index).get_mut(self.metadata_len..).unwrap_or_default()
     }
 
     /// Takes a frame from the caller: into the pool, or, in flight, there once it is completed.
@@ -289,22 +258,12 @@ impl UmemTx<'_> {
     /// # Panics
     /// If the caller does not have the frame (a bug of the caller).
     pub(super) fn free(&mut self, index: u32) {
-        let owner = self.part.owner(index);
-        assert!(
-            matches!(owner, Some(Owner::Caller | Owner::Device)),
-            "transmit frame {index} is freed but belongs to {owner:?}"
-        );
-        if owner == Some(Owner::Device) {
-            self.part.set_owner(index, Owner::DeviceThenPool);
-        } else {
-            self.part.set_owner(index, Owner::Pool);
-            self.pool.push(index);
-        }
+        self.chunks.free(index);
     }
 
     /// Transmit frames in the pool.
     pub(super) fn available(&self) -> usize {
-        self.pool.len()
+        self.chunks.frames().available()
     }
 }
 

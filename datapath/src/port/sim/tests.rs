@@ -51,7 +51,7 @@ fn a_frame_can_be_sent_again_once_completed() {
 }
 
 #[test]
-#[should_panic(expected = "is the device's")]
+#[should_panic(expected = "is used by its owner but it is Some(InFlight)")]
 fn touching_a_frame_in_flight_panics() {
     let mut port = port(0);
     let mut frame = transmit(&mut port, b"one");

@@ -38,7 +38,7 @@ impl<P: Port> TcpTransport<P> {
         }
         let since = *self.pressure_since.get_or_insert(now);
         if self.is_under_pressure(now)
-            && let Some(conn) = self.most_dispensable()
+            && let Some(conn) = self.most_dispensable(now)
             && let Some(tcb) = self.remove(conn)
         {
             self.shared.counters.shed += 1;
@@ -50,8 +50,10 @@ impl<P: Port> TcpTransport<P> {
     }
 
     /// O(n), at most ten times a second and only in need.
-    fn most_dispensable(&self) -> Option<ConnId> {
-        let rank = |tcb: &crate::tcp::tcb::Tcb| match (tcb.discards(), tcb.is_stalled()) {
+    fn most_dispensable(&self, now: Instant) -> Option<ConnId> {
+        let patience = self.shared.config.pressure_after;
+        let is_stalled = |tcb: &crate::tcp::tcb::Tcb| tcb.is_stalled(now, patience);
+        let rank = |tcb: &crate::tcp::tcb::Tcb| match (tcb.discards(), is_stalled(tcb)) {
             (true, _) => 2,
             (false, true) => 1,
             (false, false) => 0,

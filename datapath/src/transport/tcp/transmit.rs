@@ -110,6 +110,11 @@ impl<P: Port> TcpTransport<P> {
             result = self.tx.transmit(&mut self.shared, tcb, now, output);
         }
         tcb.is_dirty = result.is_err();
+        // It wants no more room, but that there is none must be noticed.
+        let starves = result == Err(PushedBack::NoFrame);
+        if starves && !std::mem::replace(&mut tcb.is_starved, true) {
+            self.starved.push_back(conn);
+        }
         tcb.settle(now, &self.shared);
         if let Some(idle) = self.shared.config.keepalive_idle
             && !tcb.is_keepalive_armed
@@ -195,7 +200,8 @@ impl<P: Port> Tx<P> {
         Ok(())
     }
 
-    /// Cuts a segment in two; the rest is copied into a frame of its own.
+    /// Cuts a segment in two; the rest is copied into a frame of its own. Of the reserved ones half
+    /// may be taken: peers that narrow their windows shall not have those for acknowledgements.
     fn split(
         &mut self,
         shared: &mut Shared,
@@ -208,7 +214,8 @@ impl<P: Port> Tx<P> {
             shared.counters.tx_in_flight += 1;
             return Err(PushedBack::InFlight);
         }
-        let Some(mut rest) = self.port.tx_alloc() else {
+        let is_free = self.port.tx_available() > shared.config.reserved_frames / 2;
+        let Some(mut rest) = is_free.then(|| self.port.tx_alloc()).flatten() else {
             shared.counters.no_tx_frame += 1;
             return Err(PushedBack::NoFrame);
         };

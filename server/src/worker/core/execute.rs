@@ -1,8 +1,9 @@
 //! One command: where its reply goes, and what that waits for.
 //!
 //! A reply that depends on no write goes into the connection's transmit frames, if its transport lends
-//! them and no earlier reply waits. Everything else goes to the session's outbox. What a command writes
-//! is known only afterwards, so a reply may have to be moved from there to here.
+//! them and no earlier reply waits. Short ones behind each other are gathered in the session's outbox
+//! until the burst ends: one call for many. Everything else goes to the outbox for good. What a command
+//! writes is known only afterwards, so a reply may have to be moved from there to here.
 
 use coney_base::UnixMillis;
 use coney_datapath::transport::ReplyFrames;
@@ -12,6 +13,9 @@ use coney_resp::{Args, Reply, Sink};
 use super::Due;
 use crate::worker::session::{Session, State};
 use crate::worker::stats::Stats;
+
+/// Short replies that are gathered before they go into frames: a few segments, still in the cache.
+const GATHERED_BYTES_MAX: usize = 8 * 1024;
 
 /// The frames of one connection, as a place for replies.
 struct Frames<'a, 'f>(&'a mut (dyn ReplyFrames + 'f));
@@ -40,7 +44,7 @@ pub(super) fn execute(
     {
         session.outbox.adopt(buf);
     }
-    let mut frames = frames.filter(|_| session.outbox.is_empty()).map(Frames);
+    let mut frames = frames.filter(|_| session.outbox.is_free()).map(Frames);
     let start = session.outbox.end();
     let writes_before = executor.write_count();
     let protocol = session.client.protocol;
@@ -73,22 +77,17 @@ pub(super) fn execute(
     if sunk == 0 {
         count_error(stats, session, start);
     }
+    session.tx_bytes += sunk as u64;
+    stats.tx_bytes += sunk as u64;
     if let Some(frames) = &mut frames
         && !is_bound
         && matches!(outcome, Outcome::Done)
+        && session.state == State::Open
     {
-        if !session.outbox.is_empty() {
-            let taken = frames.0.write(&[session.outbox.sendable()]);
-            session.outbox.advance(taken);
-            sunk += taken;
+        if session.outbox.pending_len() >= GATHERED_BYTES_MAX {
+            end_burst((due, stats), session, frames.0);
         }
-        session.tx_bytes += sunk as u64;
-        stats.tx_bytes += sunk as u64;
-        if session.outbox.is_empty() && session.state == State::Open {
-            // The transport sends it without being told.
-            session.outbox.surrender().into_iter().for_each(|buf| due.keep_buffer(buf));
-            return None;
-        }
+        return None;
     }
     due.mark_dirty(session);
     match outcome {
@@ -98,6 +97,26 @@ pub(super) fn execute(
             None
         }
         Outcome::Park(park) => Some(park),
+    }
+}
+
+/// Puts what was gathered into the frames; what finds no room is sent from the outbox.
+pub(super) fn end_burst(
+    (due, stats): (&mut Due, &mut Stats),
+    session: &mut Session,
+    frames: &mut (dyn ReplyFrames + '_),
+) {
+    if session.outbox.is_free() && !session.outbox.is_empty() {
+        let taken = frames.write(&[session.outbox.sendable()]);
+        session.outbox.advance(taken);
+        session.tx_bytes += taken as u64;
+        stats.tx_bytes += taken as u64;
+    }
+    if session.outbox.is_empty() {
+        // The transport sends what is in frames without being told.
+        session.outbox.surrender().into_iter().for_each(|buf| due.keep_buffer(buf));
+    } else {
+        due.mark_dirty(session);
     }
 }
 
