@@ -109,9 +109,12 @@ impl Pair {
 
     fn events_round(&mut self, listener: &mut Listener, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
-        let flush = bytes(&["FLUSHALL".to_owned()]);
-        self.ours(&flush);
-        self.redis.ask(&flush);
+        // Another round may have chosen another database, and a new engine has not.
+        for line in [vec!["SELECT", "0"], vec!["FLUSHALL"]] {
+            let line = bytes(&line.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            self.ours(&line);
+            self.redis.ask(&line);
+        }
         let limit = [128, 128, 0, 4][random.below(4)];
         for name in [
             "hash-max-listpack-entries",
@@ -125,7 +128,10 @@ impl Pair {
         for _ in 0..COMMANDS {
             let words =
                 if random.below(3) == 0 { random.telling_command() } else { random.any_command() };
-            self.check_events(listener, &words)?;
+            // Commands above set deadlines by the clocks, which are two.
+            if words[0] != "PEXPIRETIME" {
+                self.check_events(listener, &words)?;
+            }
         }
         Ok(())
     }
