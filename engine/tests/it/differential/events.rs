@@ -128,8 +128,9 @@ impl Pair {
         for _ in 0..COMMANDS {
             let words =
                 if random.below(3) == 0 { random.telling_command() } else { random.any_command() };
-            // Commands above set deadlines by the clocks, which are two.
-            if words[0] != "PEXPIRETIME" {
+            // Commands above set deadlines by the clocks, which are two; and SORT changes the encoding of a
+            // sorted set in Redis.
+            if !["PEXPIRETIME", "OBJECT"].contains(&words[0].as_str()) {
                 self.check_events(listener, &words)?;
             }
         }
