@@ -299,8 +299,7 @@ fn change(
         };
         match (after, shown) {
             (Some(after), Some(shown)) => {
-                changes |=
-                    is_longer || matches!(step.action, Action::Increment(..)) || after != before;
+                changes |= is_longer || after != before;
                 save(&mut window, step.kind, step.offset, after);
                 let bytes = bytes_of(step);
                 let in_window = usize::try_from(bytes.end - bytes.start).unwrap_or(WINDOW_LEN);
