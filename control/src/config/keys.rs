@@ -111,10 +111,10 @@ macro_rules! key {
         key!(@row $name, $change, $in_file, Bool, $($field).+, yes_no, |value| show_bool(*value))
     };
     (@kind $name:literal, $change:ident, $in_file:literal, $($field:ident).+, text) => {
-        key!(@row $name, $change, $in_file, Text, $($field).+, as_is, |value| value.clone())
+        key!(@kind $name, $change, $in_file, $($field).+, Text(as_is, String::clone))
     };
     (@kind $name:literal, $change:ident, $in_file:literal, $($field:ident).+, path) => {
-        key!(@row $name, $change, $in_file, Text, $($field).+, path, |value| show_path(value))
+        key!(@kind $name, $change, $in_file, $($field).+, Text(path, show_path))
     };
     (@kind $name:literal, $change:ident, $in_file:literal, $($field:ident).+, $form:ident($read:expr, $show:expr)) => {
         key!(@row $name, $change, $in_file, $form, $($field).+, $read, |value| ($show)(value))

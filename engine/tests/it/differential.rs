@@ -842,9 +842,8 @@ impl Pair {
         Ok(())
     }
 
-    /// One round; the message if something differs.
-    fn round(&mut self, seed: u64) -> Result<(), String> {
-        let mut random = Random(seed);
+    /// A round begins: both sides are empty, in database 0, and have limits of its own.
+    fn begin(&mut self, random: &mut Random) {
         for line in [["FLUSHALL"].as_slice(), &["SELECT", "0"]] {
             let words: Vec<Vec<u8>> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
             self.ours(&words);
@@ -860,6 +859,12 @@ impl Pair {
             self.limit(name, limit);
         }
         self.limit("list-max-listpack-size", [-2, -2, 1, 4][random.below(4)]);
+    }
+
+    /// One round; the message if something differs.
+    fn round(&mut self, seed: u64) -> Result<(), String> {
+        let mut random = Random(seed);
+        self.begin(&mut random);
         for _ in 0..COMMANDS {
             let words = random.any_command();
             self.check(&words)?;

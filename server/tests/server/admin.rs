@@ -98,6 +98,12 @@ fn commands_that_waited_are_in_the_slow_log() {
     assert!(!client.ask("SLOWLOG GET -1").contains(sleep));
 }
 
+/// By the text of `INFO commandstats`.
+fn assert_was_called_once(stats: &str, name: &str) {
+    let row = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
+    assert!(row.is_some_and(|row| row.contains("calls=1,usec=")), "{name}: {row:?}");
+}
+
 #[test]
 fn commands_of_a_transaction_are_timed_by_themselves() {
     let server = Server::start(&["--set", "slowlog-log-slower-than=0"]);
@@ -116,9 +122,7 @@ fn commands_of_a_transaction_are_timed_by_themselves() {
     assert!(!log.contains("\"EXEC\""), "{log}");
     let stats = client.ask_text("INFO commandstats latencystats everything");
     for name in ["set", "sadd", "incr", "exec"] {
-        let row = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
-        let row = row.unwrap_or_else(|| panic!("{name}"));
-        assert!(row.contains("calls=1,usec="), "{row}");
+        assert_was_called_once(&stats, name);
     }
     client.ask("CONFIG SET slowlog-log-slower-than 100000");
     for line in ["MULTI", "SET k 1", "SMEMBERS s", "INCR k"] {
@@ -151,8 +155,7 @@ fn commands_of_a_transaction_on_the_pool_are_timed_by_themselves() {
     assert!(!log.contains("\"EXEC\""), "{log}");
     let stats = client.ask_text("INFO commandstats");
     for name in ["keys", "set", "incr", "exec"] {
-        let row = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:")));
-        assert!(row.is_some_and(|row| row.contains("calls=1,usec=")), "{name}: {row:?}");
+        assert_was_called_once(&stats, name);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settings of Redis's that mean nothing here, but that clients ask for.
 
-use super::super::value::{BadValue, integer, memory, yes_no};
+use super::super::value::{BadValue, integer, memory, show_bool, yes_no};
 
 /// Settings of Redis's that mean nothing to this server, with what CONFIG GET shows until CONFIG
 /// SET changes it. Clients, tools and Redis's own tests ask for them.
@@ -8,7 +8,7 @@ pub const ECHOED: &[(&str, &str)] = &[
     // Every write is in a log that is read at the start: that is what these two ask about.
     ("appendonly", "yes"),
     ("save", ""),
-    // Memory is bounded by the caches and buffers above; nothing is ever evicted.
+    // Memory is bounded by caches and buffers, which have settings; nothing is ever evicted.
     ("maxmemory", "0"),
     ("maxmemory-clients", "0"),
     ("maxmemory-policy", "noeviction"),
@@ -81,7 +81,7 @@ pub(in crate::config) fn echoed_value(name: &str, text: &str) -> Result<String, 
         return Ok(memory::<i64>(text, 0, i64::MAX)?.to_string());
     }
     match default {
-        "yes" | "no" => yes_no(text).map(|is_on| if is_on { "yes" } else { "no" }.to_owned()),
+        "yes" | "no" => yes_no(text).map(show_bool),
         _ if default.parse::<i64>().is_ok() => {
             Ok(integer::<i64>(text, i64::MIN, i64::MAX)?.to_string())
         }

@@ -109,22 +109,7 @@ impl Pair {
 
     fn events_round(&mut self, listener: &mut Listener, seed: u64) -> Result<(), String> {
         let mut random = Random(seed);
-        // Another round may have chosen another database, and a new engine has not.
-        for line in [vec!["SELECT", "0"], vec!["FLUSHALL"]] {
-            let line = bytes(&line.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            self.ours(&line);
-            self.redis.ask(&line);
-        }
-        let limit = [128, 128, 0, 4][random.below(4)];
-        for name in [
-            "hash-max-listpack-entries",
-            "set-max-listpack-entries",
-            "set-max-intset-entries",
-            "zset-max-listpack-entries",
-        ] {
-            self.limit(name, limit);
-        }
-        self.limit("list-max-listpack-size", [-2, -2, 1, 4][random.below(4)]);
+        self.begin(&mut random);
         for _ in 0..COMMANDS {
             let words =
                 if random.below(3) == 0 { random.telling_command() } else { random.any_command() };
