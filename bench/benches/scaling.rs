@@ -6,7 +6,8 @@
 //!
 //! A worker is a thread on a core of its own, if there are as many cores, with the executor that the
 //! server gives it. "1 of 2" is one worker that is alone, in an engine made for two: latches and versions
-//! count, but nobody contends. If two workers cost more CPU time for a command than that, they wait for each
+//! count, but nobody contends. "2 x 1" are two engines with one worker each, which share nothing but the
+//! machine: what two workers of one engine do less than that, they wait for each
 //! other's cache lines, locks or latches. All data fits the hot-key caches and one memtable, so that
 //! RocksDB does nothing in the background. Under callgrind, `measured_iteration` has the instructions
 //! (`bench/scaling --instructions`).
@@ -26,6 +27,8 @@ const BATCH: usize = 64;
 /// Iterations with commands of their own, which then come again.
 const BATCHES: usize = 256;
 const KEYS: u64 = 20_000;
+/// More than a run writes: the thread that writes a memtable to disk would take a core from a worker.
+const WRITE_BUFFER_BYTES: usize = 512 << 20;
 
 const COMMANDS: [(&str, &str); 4] = [
     ("GET", "GET string:KEY"),
@@ -34,7 +37,12 @@ const COMMANDS: [(&str, &str); 4] = [
     ("HSET", "HSET hash:KEY field VALUE"),
 ];
 const VALUE: &str = "vvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv";
-const SETUPS: [(&str, usize, usize); 3] = [("1 of 1", 1, 1), ("1 of 2", 1, 2), ("2 of 2", 2, 2)];
+const SETUPS: [Setup; 4] = [
+    Setup { name: "1 of 1", engines: 1, workers: 1, active: 1 },
+    Setup { name: "1 of 2", engines: 1, workers: 2, active: 1 },
+    Setup { name: "2 x 1", engines: 2, workers: 1, active: 1 },
+    Setup { name: "2 of 2", engines: 1, workers: 2, active: 2 },
+];
 
 type Error = Box<dyn std::error::Error>;
 
@@ -43,6 +51,17 @@ enum Keys {
     Own,
     Common,
     One,
+}
+
+/// Who works.
+#[derive(Clone, Copy)]
+struct Setup {
+    name: &'static str,
+    engines: usize,
+    /// For which each engine is made.
+    workers: usize,
+    /// Workers of each engine that work.
+    active: usize,
 }
 
 /// What one run cost.
@@ -73,8 +92,14 @@ fn main() -> Result<(), Error> {
     let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
     println!("{} core(s), {rounds} rounds of {iterations} iterations of {BATCH}", cores.len());
     println!(
-        "{:14}{:>24}{:>24}{:>32}{:>16}",
-        "", "1 of 1, 1/s, ns", "1 of 2, 1/s, ns", "2 of 2, 1/s, ns, latched", "2 of 2 / 1 of 2"
+        "{:14}{:>18}{:>18}{:>18}{:>27}{:>17}{:>17}",
+        "",
+        "1 of 1, 1/s, ns",
+        "1 of 2, 1/s, ns",
+        "2 x 1, 1/s, ns",
+        "2 of 2, 1/s, ns, latched",
+        "2 x 1 / 1 of 1",
+        "2 of 2 / 2 x 1"
     );
     for (name, template) in COMMANDS {
         for (keys, whose) in [(Keys::Own, "own"), (Keys::Common, "common"), (Keys::One, "one")] {
@@ -84,11 +109,11 @@ fn main() -> Result<(), Error> {
             }
             let mut costs = vec![Vec::new(); SETUPS.len()];
             for _ in 0..rounds {
-                for (costs, (name, active, workers)) in costs.iter_mut().zip(SETUPS) {
-                    if setup.as_ref().is_some_and(|setup| setup != name) {
+                for (costs, who) in costs.iter_mut().zip(SETUPS) {
+                    if setup.as_ref().is_some_and(|setup| setup != who.name) {
                         continue;
                     }
-                    costs.push(run(template, keys, active, workers, &cores, iterations)?);
+                    costs.push(run(template, keys, who, &cores, iterations)?);
                 }
             }
             report(&title, &costs);
@@ -106,40 +131,54 @@ fn report(title: &str, costs: &[Vec<Cost>]) {
             of(which, |cost| cost.cpu_ns)
         )
     };
-    let latched = of(2, |cost| cost.latched);
-    let speed = of(2, |cost| cost.commands_per_sec) / of(1, |cost| cost.commands_per_sec);
-    let cpu = of(2, |cost| cost.cpu_ns) / of(1, |cost| cost.cpu_ns);
+    let latched = of(3, |cost| cost.latched);
+    // Of each round, because the machine is not the same in the next one.
+    let speed = |which: usize, base: usize| {
+        let pairs = costs[which].iter().zip(&costs[base]);
+        median(pairs.map(|(cost, base)| cost.commands_per_sec / base.commands_per_sec).collect())
+    };
+    let cpu = of(3, |cost| cost.cpu_ns) / of(2, |cost| cost.cpu_ns);
     println!(
-        "{title:14}{:>24}{:>24}{:>32}{:>16}",
+        "{title:14}{:>18}{:>18}{:>18}{:>27}{:>17}{:>17}",
         cell(0),
         cell(1),
-        format!("{} {latched:7.3}%", cell(2)),
-        format!("{speed:.2}x {cpu:.2}x")
+        cell(2),
+        format!("{} {latched:6.2}%", cell(3)),
+        format!("{:.2}x", speed(2, 0)),
+        format!("{:.2}x {cpu:.2}x", speed(3, 2))
     );
 }
 
 fn run(
     template: &str,
     keys: Keys,
-    active: usize,
-    workers: usize,
+    setup: Setup,
     cores: &[usize],
     iterations: usize,
 ) -> Result<Cost, Error> {
-    let dir = tempfile::TempDir::new()?;
-    let config = EngineConfig { workers, ..EngineConfig::new(dir.path()) };
-    let engine = Arc::new(Engine::open(config)?);
+    let dirs: Vec<_> =
+        (0..setup.engines).map(|_| tempfile::TempDir::new()).collect::<Result<_, _>>()?;
+    let open = |dir: &tempfile::TempDir| {
+        Engine::open(EngineConfig {
+            workers: setup.workers,
+            write_buffer_bytes: WRITE_BUFFER_BYTES,
+            ..EngineConfig::new(dir.path())
+        })
+    };
+    let engines: Vec<_> =
+        dirs.iter().map(|dir| open(dir).map(Arc::new)).collect::<Result<_, _>>()?;
+    let active = setup.engines * setup.active;
     let start = Barrier::new(active);
     let clock = Clock::new();
     let parts: Vec<Result<(f64, f64, u64), rustix::io::Errno>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..active)
             .map(|worker| {
-                let (engine, start, clock) = (&engine, &start, &clock);
+                let (engine, start, clock) = (&engines[worker / setup.active], &start, &clock);
                 scope.spawn(move || {
                     let mut set = CpuSet::new();
                     set.set(cores[worker % cores.len()]);
                     let pinned = sched_setaffinity(None, &set);
-                    let mut driver = Driver::new(engine, worker);
+                    let mut driver = Driver::new(engine, worker % setup.active);
                     fill(&mut driver, worker, keys);
                     let batches = commands(template, keys, worker);
                     // What each worker caches.

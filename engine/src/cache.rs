@@ -215,21 +215,21 @@ impl Cache {
         self.forget_at(page_place(key));
     }
 
-    /// Forgets everything.
+    /// Forgets everything. The memory comes back bit by bit, by [`Cache::free_some`].
     pub fn clear(&mut self) {
         self.shards.clear();
         self.chunked = Filter::default();
         self.named = Filter::default();
     }
 
-    /// Bytes in use and entries.
-    pub fn usage(&self) -> (u64, usize) {
-        self.shards.usage()
+    /// Frees a part of what [`Cache::clear`] left, about a millisecond's work; `false`: there is none.
+    pub fn free_some(&mut self) -> bool {
+        self.shards.free_one()
     }
 
-    /// Changes the bound.
-    pub fn set_capacity(&mut self, capacity_bytes: u64) {
-        self.shards.set_capacity(capacity_bytes);
+    /// Bytes in use and entries, those that are forgotten and not yet freed too.
+    pub fn usage(&self) -> (u64, usize) {
+        self.shards.usage()
     }
 }
 
@@ -375,6 +375,27 @@ mod tests {
         }
         cache.change_member(&key("a"), Some(&vec![0; VALUE_LEN_MAX + 1]), 5);
         assert_eq!(cache.member(&key("a"), 5), None);
+    }
+
+    // What could break: memory that never comes back, or more than two caches of it.
+    #[test]
+    fn what_is_forgotten_is_freed_part_by_part() {
+        let mut cache = Cache::new(16 << 20);
+        let fill = |cache: &mut Cache| {
+            for key in 0..10_000_u64 {
+                cache.put(&(key << 40).to_be_bytes(), &[b'v'; 100], 0);
+            }
+        };
+        fill(&mut cache);
+        cache.clear();
+        assert_eq!(cache.get(&(7_u64 << 40).to_be_bytes(), 0), None);
+        assert_eq!(cache.usage().1, 10_000, "forgotten, not freed");
+        fill(&mut cache);
+        assert_eq!(cache.usage().1, 20_000);
+        cache.clear();
+        assert_eq!(cache.usage().1, 10_000, "those of the first time still wait");
+        let parts = std::iter::repeat_with(|| cache.free_some()).take_while(|more| *more).count();
+        assert_eq!((parts, cache.usage()), (4, (0, 0)));
     }
 
     #[test]

@@ -766,9 +766,10 @@ impl Executor {
         Ok((self.engine.counts.total(table).keys + self.changes.of(table).keys).max(0))
     }
 
-    /// Changes the size of all workers' caches together.
-    pub fn set_hot_cache_bytes(&mut self, bytes: u64) {
-        self.cache.set_capacity(bytes / self.engine.config.workers as u64);
+    /// Frees a part of what FLUSHALL and the like left in the cache, about a millisecond's work; `false`: there is
+    /// none.
+    pub fn free_some(&mut self) -> bool {
+        self.cache.free_some()
     }
 }
 

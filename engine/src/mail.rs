@@ -2,13 +2,14 @@
 //!
 //! Mail that depends on what was written leaves after the commit of the batch that was open then, so
 //! whoever gets it finds what was written before it; it is lost with that batch. Then it goes into the
-//! mailboxes of the workers that have readers. A mailbox is a list behind a lock that is held for one
-//! push or one take; nobody waits in it. What happens while a mailbox is full is up to the sender.
+//! mailboxes of the workers that have readers, which are queues without locks. What happens while a mailbox
+//! is full is up to the sender.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use coney_resp::{Protocol, Reply};
+use crossbeam_queue::SegQueue;
 
 use crate::client::Client;
 use crate::executor::Executor;
@@ -106,8 +107,9 @@ pub(crate) struct Outgoing {
 
 #[derive(Debug, Default)]
 struct Mailbox {
+    /// What is in the queue, or is just being put there.
     bytes: AtomicUsize,
-    letters: Mutex<Vec<Arc<Mail>>>,
+    letters: SegQueue<Arc<Mail>>,
 }
 
 /// One for each worker.
@@ -125,9 +127,8 @@ impl Mailboxes {
 
     fn post(&self, worker: usize, mail: &Arc<Mail>) {
         let mailbox = &self.0[worker];
-        let mut letters = mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.push(Arc::clone(mail));
         mailbox.bytes.fetch_add(mail.bytes(), Ordering::SeqCst);
+        mailbox.letters.push(Arc::clone(mail));
     }
 
     fn has_some(&self, worker: usize) -> bool {
@@ -136,9 +137,11 @@ impl Mailboxes {
 
     fn take(&self, worker: usize) -> Vec<Arc<Mail>> {
         let mailbox = &self.0[worker];
-        let mut letters = mailbox.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        mailbox.bytes.store(0, Ordering::SeqCst);
-        std::mem::take(&mut *letters)
+        let take = |mail: Arc<Mail>| {
+            mailbox.bytes.fetch_sub(mail.bytes(), Ordering::SeqCst);
+            mail
+        };
+        (0..mailbox.letters.len()).map_while(|_| mailbox.letters.pop().map(take)).collect()
     }
 }
 

@@ -6,8 +6,7 @@
 //!
 //! A message is handed on after the commit of the batch that was open when it was published, so
 //! whoever gets it finds what its publisher wrote before; it is lost with that batch. Then it goes
-//! into the mailboxes of the workers that have receivers. A mailbox is a list behind a lock that is
-//! held for one push or one take; nobody waits in it. While a mailbox is full, PUBLISH is parked.
+//! into the mailboxes of the workers that have receivers. While a mailbox is full, PUBLISH is parked.
 //!
 //! Messages to one client come in the order in which each publisher published them.
 

@@ -21,12 +21,13 @@
 //! those who read for a group only the first is called, who calls the next; and they are called too
 //! when the stream is gone or has become something else, because then their commands fail.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coney_resp::Args;
+use crossbeam_queue::SegQueue;
 
 use crate::batch::Pending;
 use crate::client::Client;
@@ -56,11 +57,19 @@ impl Need {
     }
 }
 
+/// A client that can be called.
+#[derive(Clone, Debug)]
+struct Callee {
+    worker: usize,
+    client: u64,
+    /// It is in the mailbox of its worker, once.
+    is_called: Arc<AtomicBool>,
+}
+
 /// A client in the queue of a key.
 #[derive(Debug)]
 struct Waiter {
-    worker: usize,
-    client: u64,
+    callee: Callee,
     need: Need,
 }
 
@@ -68,6 +77,7 @@ struct Waiter {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     ticket: u64,
+    callee: Callee,
     need: Need,
     keys: Vec<Vec<u8>>,
 }
@@ -78,20 +88,6 @@ type Queues = BTreeMap<Vec<u8>, BTreeMap<u64, Waiter>>;
 /// Parts of the table, each with a lock of its own, held for a few steps.
 const SHARDS: usize = 64;
 
-/// Clients in the order in which they were called, each once.
-#[derive(Debug, Default)]
-struct Called {
-    order: Vec<u64>,
-    clients: BTreeSet<u64>,
-}
-
-/// Clients of one worker that were called.
-#[derive(Debug, Default)]
-struct Mailbox {
-    has_some: AtomicBool,
-    called: Mutex<Called>,
-}
-
 /// See the module page. One for all workers.
 #[derive(Debug)]
 pub(crate) struct Waits {
@@ -100,7 +96,8 @@ pub(crate) struct Waits {
     /// The last ticket given out: whoever has a lower one was there before.
     last_ticket: AtomicU64,
     shards: Box<[Mutex<Queues>]>,
-    mailboxes: Box<[Mailbox]>,
+    /// For each worker, those of its clients that were called, in that order. A client is in it once at most.
+    mailboxes: Box<[SegQueue<Callee>]>,
 }
 
 impl Waits {
@@ -109,7 +106,7 @@ impl Waits {
             count: AtomicUsize::new(0),
             last_ticket: AtomicU64::new(0),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            mailboxes: (0..workers).map(|_| Mailbox::default()).collect(),
+            mailboxes: (0..workers).map(|_| SegQueue::new()).collect(),
         }
     }
 
@@ -126,12 +123,13 @@ impl Waits {
     fn enter(&self, worker: usize, client: u64, need: Need, keys: Vec<Vec<u8>>) -> Place {
         self.count.fetch_add(1, Ordering::SeqCst);
         let ticket = self.last_ticket.fetch_add(1, Ordering::SeqCst) + 1;
+        let callee = Callee { worker, client, is_called: Arc::default() };
         for key in &keys {
             let mut queues = self.shard(key);
             let queue = queues.entry(key.clone()).or_default();
-            queue.insert(ticket, Waiter { worker, client, need: need.clone() });
+            queue.insert(ticket, Waiter { callee: callee.clone(), need: need.clone() });
         }
-        Place { ticket, need, keys }
+        Place { ticket, callee, need, keys }
     }
 
     /// Whether somebody else than `client` is the next who gets what a key of this kind holds.
@@ -139,7 +137,7 @@ impl Waits {
         let shard = self.shard(key);
         let mut waiters = shard.get(key).into_iter().flat_map(BTreeMap::values);
         let next = waiters.find(|waiter| waiter.need.kind == kind && waiter.need.uses_up());
-        next.is_some_and(|waiter| waiter.client != client)
+        next.is_some_and(|waiter| waiter.callee.client != client)
     }
 
     /// Takes a client out of its queues, and calls the next of each. Returns their workers.
@@ -154,7 +152,7 @@ impl Waits {
             } else if place.need.uses_up()
                 && let Some(next) = queue.values().find(|waiter| waiter.need == place.need)
             {
-                self.call_client(next.worker, next.client, &mut workers);
+                self.call_client(&next.callee, &mut workers);
             }
         }
         self.count.fetch_sub(1, Ordering::SeqCst);
@@ -199,26 +197,23 @@ impl Waits {
         workers: &mut Vec<usize>,
     ) {
         let mut served: Vec<&Need> = Vec::new();
-        for Waiter { worker, client, need } in queue.values() {
+        for Waiter { callee, need } in queue.values() {
             if !is_concerned(need) || served.contains(&need) {
                 continue;
             }
             if need.uses_up() {
                 served.push(need);
             }
-            self.call_client(*worker, *client, workers);
+            self.call_client(callee, workers);
         }
     }
 
-    fn call_client(&self, worker: usize, client: u64, workers: &mut Vec<usize>) {
-        let mailbox = &self.mailboxes[worker];
-        let mut called = mailbox.called.lock().unwrap_or_else(PoisonError::into_inner);
-        if called.clients.insert(client) {
-            called.order.push(client);
+    fn call_client(&self, callee: &Callee, workers: &mut Vec<usize>) {
+        if !callee.is_called.swap(true, Ordering::SeqCst) {
+            self.mailboxes[callee.worker].push(callee.clone());
         }
-        mailbox.has_some.store(true, Ordering::SeqCst);
-        if !workers.contains(&worker) {
-            workers.push(worker);
+        if !workers.contains(&callee.worker) {
+            workers.push(callee.worker);
         }
     }
 }
@@ -257,13 +252,13 @@ impl Executor {
         awaited.dedup();
         let need = Need::of(spec, args);
         let place = self.engine.waits.enter(self.id, client.id, need, awaited);
-        client.waits = Some(Box::new(place));
         client.last_command = spec.full_name;
         // Whoever it gave way to may have gone before it has entered.
         let gave_way = std::mem::take(&mut self.gave_way);
         if spec.flags.contains(Flags::READONLY) || gave_way {
-            self.engine.waits.call_client(self.id, client.id, &mut Vec::new());
+            self.engine.waits.call_client(&place.callee, &mut Vec::new());
         }
+        client.waits = Some(Box::new(place));
     }
 
     /// The client's blocking command has ended, or waits no longer.
@@ -321,18 +316,18 @@ impl Executor {
 
     /// Whether clients of this worker were called.
     pub fn has_called(&self) -> bool {
-        self.engine.waits.mailboxes[self.id].has_some.load(Ordering::SeqCst)
+        !self.engine.waits.mailboxes[self.id].is_empty()
     }
 
     /// Takes the ids of this worker's clients that were called: their commands are to be executed
     /// again.
     pub fn take_called(&self) -> Vec<u64> {
-        if !self.has_called() {
-            return Vec::new();
-        }
         let mailbox = &self.engine.waits.mailboxes[self.id];
-        let mut called = mailbox.called.lock().unwrap_or_else(PoisonError::into_inner);
-        mailbox.has_some.store(false, Ordering::SeqCst);
-        std::mem::take(&mut *called).order
+        // Before its command looks again: whoever writes after that calls again.
+        let take = |callee: Callee| {
+            callee.is_called.store(false, Ordering::SeqCst);
+            callee.client
+        };
+        (0..mailbox.len()).map_while(|_| mailbox.pop().map(take)).collect()
     }
 }

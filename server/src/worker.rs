@@ -159,6 +159,7 @@ impl Worker {
         for transport in &mut self.transports {
             transport.flush(self.core.now);
         }
+        work += usize::from(self.core.executor.free_some());
         if self.core.now >= self.next_idle_check {
             self.next_idle_check = self.core.now + IDLE_CHECK_INTERVAL;
             self.core.close_slow_readers(&mut self.transports);

@@ -4,10 +4,11 @@
 // so that it can be sorted when somebody wants to iterate.
 //
 //   buckets   [ head ][ head ] ...    head -> newest entry of the bucket -> older -> ...
-//   newest    -> the entry inserted last -> the one before it -> ...          (all entries)
+//   lanes     [ last ][ last ] ...    last -> the entry inserted last -> the one before it -> ...
 //
-// Insert: constant time, two stores. Get: one bucket. Iteration: the entries newer than the last
-// iterator are collected along `newest` and sorted into a run; runs of similar size are merged, so
+// Each entry is in one bucket and in one lane, that of the thread which inserted it. Insert: constant
+// time, two stores. Get: one bucket. Iteration: the entries inserted since the last iterator are
+// collected along the lanes and sorted into a run; runs of similar size are merged, so
 // that there are few and each entry is merged a logarithmic number of times, however often
 // iterators are made while somebody writes. An iterator merges the runs as it goes. A flush pays
 // for one sort, on a background thread. RocksDB's own hash memtables sort with a skip list
@@ -18,10 +19,16 @@
 // - The comparator is bytewise: sorting compares the first eight bytes of keys as one number.
 // - The first eight bytes of a key are as good as a hash of it, or the key is shorter. Coney's meta
 //   keys begin with table, slot and a 32-bit hash of the user key.
-// - One writer at a time (`allow_concurrent_memtable_write = false`). Readers are never blocked and
-//   never block the writer; iterators wait for each other only while one of them sorts.
+//
+// Several threads may insert at once: a bucket and a lane are lists at whose front an entry is put by
+// comparing and swapping, and nothing is ever removed. Sequence numbers do not come in order then, so
+// that a new entry may have its place behind some that are newer. Where RocksDB says that a thread is
+// alone, plain stores do, between which the processor can wait for several cache lines at once.
+// Readers are never blocked and never block a writer; iterators wait for each other only while one of
+// them sorts.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -56,6 +63,20 @@ using rocksdb::Status;
 // An internal key ends with eight bytes: sequence number and type.
 constexpr size_t kTrailerBytes = 8;
 constexpr size_t kBucketsMin = 1024;
+// Threads that write at once should be fewer; more are still right.
+constexpr size_t kLanes = 16;
+constexpr size_t kCacheLineBytes = 64;
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+constexpr auto kAcquire = std::memory_order_acquire;
+constexpr auto kRelease = std::memory_order_release;
+
+// The lane of this thread.
+size_t Lane() {
+  static std::atomic<size_t> threads{0};
+  thread_local const size_t lane = threads.fetch_add(1, kRelaxed) % kLanes;
+  return lane;
+}
 
 // The first eight bytes as a big-endian number, zero-padded: orders like the bytes themselves.
 uint64_t Prefix(const Slice& user_key) {
@@ -83,13 +104,20 @@ uint64_t TrailerOf(const Slice& internal_key) {
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "see TrailerOf");
 
 struct Entry {
-  Entry* next_in_bucket;
-  Entry* older;
+  std::atomic<Entry*> next_in_bucket;
+  Entry* next_in_lane;
   uint64_t prefix;
   // The key and value as RocksDB encodes them follow.
   char* data() { return reinterpret_cast<char*>(this + 1); }
   const char* data() const { return reinterpret_cast<const char*>(this + 1); }
+  uint64_t trailer() const { return TrailerOf(GetLengthPrefixedSlice(data())); }
 };
+
+struct alignas(kCacheLineBytes) LaneEnd {
+  std::atomic<Entry*> last{nullptr};
+};
+// The last entry of each lane at some moment.
+using LaneEnds = std::array<const Entry*, kLanes>;
 
 struct Sorted {
   uint64_t prefix;
@@ -117,27 +145,46 @@ class HashMemtable : public MemTableRep {
   ~HashMemtable() override { free(buckets_); }
 
   KeyHandle Allocate(const size_t len, char** buf) override {
-    auto* entry = reinterpret_cast<Entry*>(allocator_->AllocateAligned(sizeof(Entry) + len));
+    auto* entry = new (allocator_->AllocateAligned(sizeof(Entry) + len)) Entry;
     *buf = entry->data();
     return entry;
   }
 
   void Insert(KeyHandle handle) override {
     auto* entry = static_cast<Entry*>(handle);
-    entry->prefix = Prefix(UserKeyOf(GetLengthPrefixedSlice(entry->data())));
-    auto& head = buckets_[Bucket(entry->prefix, shift_)];
-    entry->next_in_bucket = head.load(std::memory_order_relaxed);
-    entry->older = newest_.load(std::memory_order_relaxed);
+    auto& head = BucketOf(entry);
+    entry->next_in_bucket.store(head.load(kRelaxed), kRelaxed);
+    auto& last = lanes_[Lane()].last;
+    entry->next_in_lane = last.load(kRelaxed);
     // Readers that find the entry find it whole.
-    head.store(entry, std::memory_order_release);
-    newest_.store(entry, std::memory_order_release);
+    head.store(entry, kRelease);
+    last.store(entry, kRelease);
+  }
+
+  void InsertConcurrently(KeyHandle handle) override {
+    auto* entry = static_cast<Entry*>(handle);
+    const uint64_t trailer = entry->trailer();
+    std::atomic<Entry*>* link = &BucketOf(entry);
+    Entry* next = link->load(kAcquire);
+    do {
+      // Mostly the first one is older; another thread may just have put newer ones there.
+      while (next != nullptr && next->trailer() > trailer) {
+        link = &next->next_in_bucket;
+        next = link->load(kAcquire);
+      }
+      entry->next_in_bucket.store(next, kRelaxed);
+    } while (!link->compare_exchange_weak(next, entry, kRelease, kAcquire));
+    auto& last = lanes_[Lane()].last;
+    entry->next_in_lane = last.load(kRelaxed);
+    while (!last.compare_exchange_weak(entry->next_in_lane, entry, kRelease, kRelaxed)) {
+    }
   }
 
   bool Contains(const char* key) const override {
     const Slice internal_key = GetLengthPrefixedSlice(key);
     const Slice user_key = UserKeyOf(internal_key);
     const uint64_t prefix = Prefix(user_key);
-    for (const Entry* at = Head(prefix); at != nullptr; at = at->next_in_bucket) {
+    for (const Entry* at = Head(prefix); at != nullptr; at = Next(at)) {
       if (at->prefix == prefix && GetLengthPrefixedSlice(at->data()) == internal_key) return true;
     }
     return false;
@@ -167,17 +214,24 @@ class HashMemtable : public MemTableRep {
 
  private:
   const Entry* Head(uint64_t prefix) const {
-    return buckets_[Bucket(prefix, shift_)].load(std::memory_order_acquire);
+    return buckets_[Bucket(prefix, shift_)].load(kAcquire);
+  }
+
+  static const Entry* Next(const Entry* entry) { return entry->next_in_bucket.load(kAcquire); }
+
+  // The bucket of a new entry, whose prefix is noted.
+  std::atomic<Entry*>& BucketOf(Entry* entry) {
+    entry->prefix = Prefix(UserKeyOf(GetLengthPrefixedSlice(entry->data())));
+    return buckets_[Bucket(entry->prefix, shift_)];
   }
 
   // Hands the versions of a key that are not newer than the lookup to `callback`, newest first,
-  // until it has enough. A bucket holds the versions of a key in that order, because each new one
-  // has a higher sequence number and comes to the front.
+  // until it has enough. A bucket holds the versions of a key in that order.
   void Lookup(const Slice& internal_key, void* args, bool (*callback)(void*, const char*)) const {
     const Slice user_key = UserKeyOf(internal_key);
     const uint64_t trailer = TrailerOf(internal_key);
     const uint64_t prefix = Prefix(user_key);
-    for (const Entry* at = Head(prefix); at != nullptr; at = at->next_in_bucket) {
+    for (const Entry* at = Head(prefix); at != nullptr; at = Next(at)) {
       if (at->prefix != prefix) continue;
       const Slice found = GetLengthPrefixedSlice(at->data());
       if (UserKeyOf(found) != user_key || TrailerOf(found) > trailer) continue;
@@ -192,15 +246,18 @@ class HashMemtable : public MemTableRep {
   // Everything inserted so far.
   Runs SortedRuns() {
     std::lock_guard<std::mutex> guard(runs_mutex_);
-    const Entry* newest = newest_.load(std::memory_order_acquire);
-    if (newest == sorted_up_to_) return runs_;
+    LaneEnds ends;
+    for (size_t lane = 0; lane < kLanes; lane++) ends[lane] = lanes_[lane].last.load(kAcquire);
+    if (ends == sorted_up_to_) return runs_;
     const auto before = [this](const Sorted& a, const Sorted& b) { return Before(a, b); };
     auto fresh = std::make_shared<Run>();
-    for (const Entry* at = newest; at != sorted_up_to_; at = at->older) {
-      fresh->push_back({at->prefix, at->data()});
+    for (size_t lane = 0; lane < kLanes; lane++) {
+      for (const Entry* at = ends[lane]; at != sorted_up_to_[lane]; at = at->next_in_lane) {
+        fresh->push_back({at->prefix, at->data()});
+      }
     }
     std::sort(fresh->begin(), fresh->end(), before);
-    sorted_up_to_ = newest;
+    sorted_up_to_ = ends;
     std::shared_ptr<const Run> last = std::move(fresh);
     while (!runs_.empty() && runs_.back()->size() <= 2 * last->size()) {
       const Run& older = *runs_.back();
@@ -305,11 +362,11 @@ class HashMemtable : public MemTableRep {
   unsigned shift_;
   size_t bucket_count_;
   std::atomic<Entry*>* buckets_;
-  std::atomic<Entry*> newest_{nullptr};
+  std::array<LaneEnd, kLanes> lanes_;
   std::mutex runs_mutex_;
   Runs runs_;
-  // The newest entry that the runs hold.
-  const Entry* sorted_up_to_ = nullptr;
+  // Up to where the runs hold the lanes.
+  LaneEnds sorted_up_to_{};
 };
 
 class HashMemtableFactory : public MemTableRepFactory {
@@ -318,6 +375,8 @@ class HashMemtableFactory : public MemTableRepFactory {
 
   static const char* kClassName() { return "ConeyHashMemtable"; }
   const char* Name() const override { return kClassName(); }
+
+  bool IsInsertConcurrentlySupported() const override { return true; }
 
   MemTableRep* CreateMemTableRep(const MemTableRep::KeyComparator& compare, Allocator* allocator,
                                  const SliceTransform*, Logger*) override {

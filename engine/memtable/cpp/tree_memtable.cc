@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A memtable for ranges: a B+tree with one writer and readers without locks.
+// A memtable for ranges: a B+tree whose readers take no locks, and whose writers lock what they change.
 //
 //   inner   [ digest | key | child ] ...    child i holds the keys from key i to before key i+1
 //   leaf    [ digest | key ] ...            in order; key points to RocksDB's encoded entry
@@ -16,17 +16,22 @@
 // no bound on one side: its prefix is what its present keys share, a search first compares it with
 // what is searched for, and a new key that begins otherwise makes it shorter.
 //
-// **Readers.** Each node has a version, which is odd while the writer changes the node. A reader
+// **Readers.** Each node has a version, which is odd while a writer changes the node. A reader
 // notes the version, searches, and looks at it again; if it has changed, it begins anew at the root.
 // On the way down it looks at the parent's version again once it knows the child's, so that it sees a
 // split in both nodes or in none. Entries and nodes are never freed before the memtable, and what a
 // reader finds in a node that changes is always a pointer to a whole entry or node, if not the right
-// one. A reader waits for the writer only while that one changes the very node, some hundred
-// nanoseconds. An iterator copies one leaf after the other: what the writer adds to a leaf meanwhile
+// one. A reader waits for a writer only while that one changes the very node, some hundred
+// nanoseconds. An iterator copies one leaf after the other: what a writer adds to a leaf meanwhile
 // is newer than the iterator's snapshot.
 //
-// For families with a bytewise comparator and one writer at a time
-// (`allow_concurrent_memtable_write = false`).
+// **Writers.** Several may insert at once. Each finds its place as a reader does, and then locks the nodes
+// that change, the leaf and, if it is full, those above it up to one with room, by making their versions
+// odd, from the top down. It does so only if a node still has the version that it had on the way
+// down: then all that was found there holds. If one has another, it gives back what it has locked, and
+// begins anew at the root. Nobody waits for a lock with another one in hand.
+//
+// For families with a bytewise comparator.
 
 #include <algorithm>
 #include <atomic>
@@ -126,7 +131,7 @@ struct Node {
   // It has no bound on one side.
   std::atomic<bool> is_edge{true};
   const bool is_leaf;
-  // Where the last entry was inserted. The writer's own.
+  // Where the last entry was inserted. Of who has locked the node.
   uint32_t last_at = kFanout;
   std::atomic<uint64_t> digests[kFanout];
   // Of an inner node, the first is not used: what is before the second is in the first child.
@@ -203,16 +208,25 @@ struct Inner : Node {
   }
 };
 
-// A reader's or the writer's way from the root to a leaf.
+// A node on the way from the root to a leaf.
+struct Step {
+  Node* node;
+  uint32_t version;
+  // The child that was taken.
+  uint32_t child;
+  // The bounds of the node: its first entry and the one after its last, if there are such. They hold as
+  // long as the node has this version.
+  const char* low;
+  const char* high;
+};
+
+// The way of a reader or a writer. The leaf is the step behind the inner ones.
 struct Path {
-  Inner* inner[kHeightMax];
-  uint32_t child[kHeightMax];
-  size_t height = 0;
-  Node* leaf = nullptr;
-  uint32_t version = 0;
-  // The bounds of the leaf: its first entry and the one after its last, if there are such.
-  const char* low = nullptr;
-  const char* high = nullptr;
+  Step steps[kHeightMax + 1];
+  size_t height;
+
+  const Step& leaf() const { return steps[height]; }
+  Inner* inner(size_t level) const { return static_cast<Inner*>(steps[level].node); }
 };
 
 enum class Place { kAt, kBefore, kFirst, kLast };
@@ -227,20 +241,13 @@ class TreeMemtable : public MemTableRep {
     return *buf;
   }
 
-  void Insert(KeyHandle handle) override {
+  void Insert(KeyHandle handle) override { InsertConcurrently(handle); }
+
+  void InsertConcurrently(KeyHandle handle) override {
     const char* entry = static_cast<const char*>(handle);
     const Key key(entry);
-    Path path;
-    Descend(&path, Place::kAt, &key);
-    Node* leaf = path.leaf;
-    const uint32_t at = leaf->LowerBound(0, key);
-    if (leaf->count.load(kRelaxed) == kFanout) {
-      Split(path, at, entry, key);
-      return;
+    while (!TryInsert(entry, key)) {
     }
-    Lock(leaf);
-    InsertAt(leaf, at, entry, key);
-    Unlock(leaf);
   }
 
   bool Contains(const char* entry) const override {
@@ -277,9 +284,14 @@ class TreeMemtable : public MemTableRep {
     return new (allocator_->AllocateAligned(sizeof(T))) T(args...);
   }
 
-  static void Lock(Node* node) {
-    node->version.store(node->version.load(kRelaxed) + 1, kRelaxed);
+  // Locks a node, if what was read of it since it had this version is all of that version.
+  static bool TryLock(const Step& step) {
+    std::atomic_thread_fence(kAcquire);
+    uint32_t version = step.version;
+    const bool is_locked = step.node->version.compare_exchange_strong(version, version + 1, kRelaxed);
+    // What is written to the node comes after that.
     std::atomic_thread_fence(kRelease);
+    return is_locked;
   }
 
   static void Unlock(Node* node) { node->version.store(node->version.load(kRelaxed) + 1, kRelease); }
@@ -294,18 +306,20 @@ class TreeMemtable : public MemTableRep {
   }
 
   // Whether what was read of a node since it had this version was all of that version.
-  static bool IsStill(const Node* node, uint32_t version) {
+  static bool IsStill(const Step& step) {
     std::atomic_thread_fence(kAcquire);
-    return node->version.load(kRelaxed) == version;
+    return step.node->version.load(kRelaxed) == step.version;
   }
 
   bool TryDescend(Path* path, Place place, const Key* key) const {
-    Node* node = root_.load(kAcquire);
-    uint32_t version = StableVersion(node);
-    if (root_.load(kAcquire) != node) return false;
-    *path = Path();
-    while (!node->is_leaf) {
-      auto* inner = static_cast<Inner*>(node);
+    Node* root = root_.load(kAcquire);
+    path->height = 0;
+    path->steps[0] = {root, StableVersion(root), 0, nullptr, nullptr};
+    if (root_.load(kAcquire) != root) return false;
+    for (;;) {
+      Step& step = path->steps[path->height];
+      if (step.node->is_leaf) return true;
+      auto* inner = static_cast<Inner*>(step.node);
       const uint32_t count = inner->count.load(kAcquire);
       uint32_t at = 0;
       switch (place) {
@@ -315,24 +329,17 @@ class TreeMemtable : public MemTableRep {
         case Place::kLast: at = count - 1; break;
       }
       Node* child = inner->children[at].load(kAcquire);
-      const char* low = at > 0 ? inner->keys[at].load(kAcquire) : path->low;
-      const char* high = at + 1 < count ? inner->keys[at + 1].load(kAcquire) : path->high;
+      const char* low = at > 0 ? inner->keys[at].load(kAcquire) : step.low;
+      const char* high = at + 1 < count ? inner->keys[at + 1].load(kAcquire) : step.high;
       child->Prefetch();
-      const uint32_t child_version = StableVersion(child);
-      if (!IsStill(inner, version) || path->height == kHeightMax) return false;
-      path->inner[path->height] = inner;
-      path->child[path->height++] = at;
-      path->low = low;
-      path->high = high;
-      node = child;
-      version = child_version;
+      const uint32_t version = StableVersion(child);
+      if (!IsStill(step) || path->height == kHeightMax) return false;
+      step.child = at;
+      path->steps[++path->height] = {child, version, 0, low, high};
     }
-    path->leaf = node;
-    path->version = version;
-    return true;
   }
 
-  // What is read of the leaf is to be checked by `IsStill`, except by the writer.
+  // What is read of the leaf is to be checked by `IsStill` or `TryLock`.
   void Descend(Path* path, Place place, const Key* key) const {
     while (!TryDescend(path, place, key)) {
     }
@@ -343,11 +350,12 @@ class TreeMemtable : public MemTableRep {
     for (;;) {
       Path path;
       Descend(&path, Place::kAt, &key);
-      uint32_t at = path.leaf->LowerBound(0, key);
-      const uint32_t count = path.leaf->count.load(kAcquire);
+      const Node* leaf = path.leaf().node;
+      uint32_t at = leaf->LowerBound(0, key);
+      const uint32_t count = leaf->count.load(kAcquire);
       if (is_after && at < count) at++;
-      const char* found = at < count ? path.leaf->keys[at].load(kAcquire) : path.high;
-      if (IsStill(path.leaf, path.version)) return found;
+      const char* found = at < count ? leaf->keys[at].load(kAcquire) : path.leaf().high;
+      if (IsStill(path.leaf())) return found;
     }
   }
 
@@ -357,15 +365,15 @@ class TreeMemtable : public MemTableRep {
     for (;;) {
       Path path;
       Descend(&path, Place::kAt, &key);
-      const Node* leaf = path.leaf;
+      const Node* leaf = path.leaf().node;
       const uint32_t at = leaf->LowerBound(0, key);
-      const char* found = path.high;
+      const char* found = path.leaf().high;
       if (at < leaf->count.load(kAcquire)) {
         const bool is_other =
             leaf->digests[at].load(kRelaxed) != key.Digest(leaf->skip.load(kRelaxed));
         found = is_other ? nullptr : leaf->keys[at].load(kAcquire);
       }
-      if (IsStill(leaf, path.version)) return found;
+      if (IsStill(path.leaf())) return found;
     }
   }
 
@@ -444,15 +452,42 @@ class TreeMemtable : public MemTableRep {
     node->count.store(from, kRelease);
   }
 
-  // Inserts at `at` of a leaf that is full. All nodes that change are locked, from the top down,
-  // before the first one changes.
-  void Split(const Path& path, uint32_t at, const char* entry, const Key& key) {
+  // `false`: another writer changed a node on the way.
+  bool TryInsert(const char* entry, const Key& key) {
+    Path path;
+    Descend(&path, Place::kAt, &key);
+    Node* leaf = path.leaf().node;
+    const uint32_t at = leaf->LowerBound(0, key);
+    if (leaf->count.load(kRelaxed) == kFanout) return TrySplit(path, at, entry, key);
+    if (!TryLock(path.leaf())) return false;
+    InsertAt(leaf, at, entry, key);
+    Unlock(leaf);
+    return true;
+  }
+
+  // Locks the nodes of a path from a level to the leaf, or none.
+  static bool TryLockFrom(const Path& path, size_t top) {
+    for (size_t level = top; level <= path.height; level++) {
+      if (TryLock(path.steps[level])) continue;
+      UnlockFrom(path, top, level);
+      return false;
+    }
+    return true;
+  }
+
+  static void UnlockFrom(const Path& path, size_t top, size_t end) {
+    for (size_t level = end; level-- > top;) Unlock(path.steps[level].node);
+  }
+
+  // Inserts at `at` of a leaf that is full. All nodes that change are locked before the first one
+  // changes. `false`: another writer changed one of them.
+  bool TrySplit(const Path& path, uint32_t at, const char* entry, const Key& key) {
     size_t top = path.height;
-    while (top > 0 && path.inner[top - 1]->count.load(kRelaxed) == kFanout) top--;
-    // inner[top - 1] has room; if top is 0, the root is split and a new one comes above it.
-    for (size_t level = top > 0 ? top - 1 : 0; level < path.height; level++) Lock(path.inner[level]);
-    Node* leaf = path.leaf;
-    Lock(leaf);
+    while (top > 0 && path.steps[top - 1].node->count.load(kRelaxed) == kFanout) top--;
+    // The node above `top` has room; if there is none, the root is split and a new one comes above it.
+    top = top > 0 ? top - 1 : 0;
+    if (!TryLockFrom(path, top)) return false;
+    Node* leaf = path.leaf().node;
     // Entries that come in order leave full leaves behind.
     const bool is_sequence = at == leaf->last_at || at == leaf->last_at + 1;
     const uint32_t middle = is_sequence ? at : kFanout / 2;
@@ -464,19 +499,20 @@ class TreeMemtable : public MemTableRep {
       InsertAt(right, at - middle, entry, key);
     }
     const char* separator = right->keys[0].load(kRelaxed);
-    Narrow(leaf, path.low, separator);
-    Narrow(right, separator, path.high);
+    Narrow(leaf, path.leaf().low, separator);
+    Narrow(right, separator, path.leaf().high);
     AddChild(path, right, separator);
-    Unlock(leaf);
-    for (size_t level = path.height; level-- > (top > 0 ? top - 1 : 0);) Unlock(path.inner[level]);
+    UnlockFrom(path, top, path.height + 1);
+    return true;
   }
 
   // Enters `right`, whose first key is `separator`, behind the leaf of the path.
   void AddChild(const Path& path, Node* right, const char* separator) {
-    Node* left = path.leaf;
+    Node* left = path.leaf().node;
     for (size_t level = path.height; level-- > 0;) {
-      Inner* parent = path.inner[level];
-      const uint32_t at = path.child[level] + 1;
+      const Step& step = path.steps[level];
+      Inner* parent = path.inner(level);
+      const uint32_t at = step.child + 1;
       left = parent;
       if (parent->count.load(kRelaxed) < kFanout) {
         InsertChild(parent, at, separator, right);
@@ -493,11 +529,8 @@ class TreeMemtable : public MemTableRep {
       } else {
         InsertChild(sibling, at - middle, separator, right);
       }
-      const char* low = nullptr;
-      const char* high = nullptr;
-      Bounds(path, level, &low, &high);
-      Narrow(parent, low, bound);
-      Narrow(sibling, bound, high);
+      Narrow(parent, step.low, bound);
+      Narrow(sibling, bound, step.high);
       right = sibling;
       separator = bound;
     }
@@ -506,18 +539,6 @@ class TreeMemtable : public MemTableRep {
     root->count.store(1, kRelaxed);
     InsertChild(root, 1, separator, right);
     root_.store(root, kRelease);
-  }
-
-  // The bounds of the inner node at `level`, whose ancestors have not changed yet.
-  static void Bounds(const Path& path, size_t level, const char** low, const char** high) {
-    for (size_t above = level; above-- > 0 && (*low == nullptr || *high == nullptr);) {
-      const Inner* inner = path.inner[above];
-      const uint32_t at = path.child[above];
-      if (*low == nullptr && at > 0) *low = inner->keys[at].load(kRelaxed);
-      if (*high == nullptr && at + 1 < inner->count.load(kRelaxed)) {
-        *high = inner->keys[at + 1].load(kRelaxed);
-      }
-    }
   }
 
   class Iterator : public MemTableRep::Iterator {
@@ -578,13 +599,13 @@ class TreeMemtable : public MemTableRep {
       for (;;) {
         Path path;
         tree_->Descend(&path, place, key);
-        const Node* leaf = path.leaf;
+        const Node* leaf = path.leaf().node;
         count_ = leaf->count.load(kAcquire);
         for (uint32_t at = 0; at < count_; at++) keys_[at] = leaf->keys[at].load(kAcquire);
         at_ = place == Place::kAt ? leaf->LowerBound(0, *key) : 0;
-        low_ = path.low;
-        high_ = path.high;
-        if (IsStill(leaf, path.version)) break;
+        low_ = path.leaf().low;
+        high_ = path.leaf().high;
+        if (IsStill(path.leaf())) break;
       }
       for (uint32_t ahead = 0; ahead < kEntriesAhead; ahead++) Prefetch(at_ + ahead);
     }
@@ -621,6 +642,8 @@ class TreeMemtableFactory : public MemTableRepFactory {
  public:
   static const char* kClassName() { return "ConeyTreeMemtable"; }
   const char* Name() const override { return kClassName(); }
+
+  bool IsInsertConcurrentlySupported() const override { return true; }
 
   MemTableRep* CreateMemTableRep(const MemTableRep::KeyComparator&, Allocator* allocator,
                                  const SliceTransform*, Logger*) override {

@@ -17,8 +17,7 @@ mod tests;
 /// `options` with a hash table as memtable, of about `buckets` hash buckets (one for each expected entry is
 /// right; eight bytes each).
 ///
-/// The database must be opened with `allow_concurrent_memtable_write = false`, and the family must
-/// have a bytewise comparator and keys whose first eight bytes are as good as a hash.
+/// The family must have a bytewise comparator and keys whose first eight bytes are as good as a hash.
 ///
 /// # Errors
 /// RocksDB's words if it does not take the option, which a test rules out.
@@ -29,8 +28,7 @@ pub fn with_hash_memtable(mut options: Options, buckets: usize) -> Result<Option
 
 /// `options` with a B+tree as memtable.
 ///
-/// The database must be opened with `allow_concurrent_memtable_write = false`, and the family must
-/// have a bytewise comparator.
+/// The family must have a bytewise comparator.
 ///
 /// # Errors
 /// RocksDB's words if it does not take the option, which a test rules out.

@@ -5,6 +5,8 @@ use rocksdb::statistics::Histogram;
 use rocksdb::{DB, Direction, IteratorMode, Options, WriteBatch};
 use tempfile::TempDir;
 
+mod writers;
+
 use super::{
     NO_RATE_LIMIT, set_database_option, set_rate_limit, with_hash_memtable, with_tree_memtable,
 };
@@ -18,7 +20,7 @@ enum Memtable {
 fn open(dir: &TempDir, memtable: Memtable) -> DB {
     let mut options = Options::default();
     options.create_if_missing(true);
-    options.set_allow_concurrent_memtable_write(false);
+    options.set_enable_pipelined_write(true);
     let options = match memtable {
         // Few buckets, so that they hold several entries.
         Memtable::Hash => with_hash_memtable(options, 16).unwrap(),

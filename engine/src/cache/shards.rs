@@ -3,6 +3,8 @@
 //! A table that is full moves to one twice as large, all at once. Of a single table for 128 MiB of entries the
 //! last of these moves took 30 ms, and the list of its entries 100 ms, in one iteration of a worker. Of a part of
 //! [`SHARD_BYTES`] both take a fraction of a millisecond.
+//!
+//! Freeing all entries takes long too. What is forgotten is freed part by part, by [`Shards::free_one`].
 
 use ahash::RandomState;
 use quick_cache::OptionsBuilder;
@@ -21,7 +23,12 @@ type Shard = QuickCache<u64, Entry, ByteWeighter, RandomState>;
 
 /// See the module page.
 #[derive(Debug)]
-pub(super) struct Shards(Box<[Shard]>);
+pub(super) struct Shards {
+    capacity_bytes: u64,
+    parts: Box<[Shard]>,
+    /// Parts of which nothing is looked at any more.
+    retired: Vec<Shard>,
+}
 
 impl Shards {
     /// Parts that hold at most `capacity_bytes` together.
@@ -39,40 +46,43 @@ impl Shards {
             let (options, hasher) = (options.clone(), hasher.clone());
             Shard::with_options(options, ByteWeighter, hasher, DefaultLifecycle::default())
         };
-        Self((0..count).map(shard).collect())
+        let parts = (0..count).map(shard).collect();
+        Self { capacity_bytes, parts, retired: Vec::new() }
     }
 
     /// The part that has what is cached at `place`.
     pub(super) fn of(&self, place: u64) -> &Shard {
         let number = self.number_of(place);
-        &self.0[number]
+        &self.parts[number]
     }
 
     /// The same, to change it.
     pub(super) fn of_mut(&mut self, place: u64) -> &mut Shard {
         let number = self.number_of(place);
-        &mut self.0[number]
+        &mut self.parts[number]
     }
 
     /// Below the number of parts, whatever the place.
     fn number_of(&self, place: u64) -> usize {
         // The high bits of a product are the good ones.
         let spread = place.wrapping_mul(GOLDEN_RATIO) >> 32;
-        usize::try_from((spread * self.0.len() as u64) >> 32).expect("less than their number")
+        usize::try_from((spread * self.parts.len() as u64) >> 32).expect("less than their number")
     }
 
-    /// Changes the bound; how many parts there are stays.
-    pub(super) fn set_capacity(&mut self, capacity_bytes: u64) {
-        let bytes = capacity_bytes / self.0.len() as u64;
-        for shard in &mut self.0 {
-            shard.set_capacity(bytes);
-        }
-    }
-
+    /// Forgets everything. The memory comes back by [`Shards::free_one`]; only if that of the last time is
+    /// still there, so that there are never more than two caches of it, at once.
     pub(super) fn clear(&mut self) {
-        for shard in &mut self.0 {
-            shard.clear();
+        if self.retired.is_empty() {
+            let fresh = Self::new(self.capacity_bytes);
+            self.retired = std::mem::replace(&mut self.parts, fresh.parts).into_vec();
+        } else {
+            self.parts.iter_mut().for_each(Shard::clear);
         }
+    }
+
+    /// Frees one part of what was forgotten; `false`: there was none.
+    pub(super) fn free_one(&mut self) -> bool {
+        self.retired.pop().is_some()
     }
 
     /// Bytes in use and entries.
@@ -80,7 +90,7 @@ impl Shards {
         let add = |(bytes, entries): (u64, usize), shard: &Shard| {
             (bytes + shard.weight(), entries + shard.len())
         };
-        self.0.iter().fold((0, 0), add)
+        self.parts.iter().chain(&self.retired).fold((0, 0), add)
     }
 }
 
@@ -93,7 +103,7 @@ mod tests {
     #[test]
     fn places_spread_over_all_parts() {
         let shards = Shards::new(64 * SHARD_BYTES);
-        assert_eq!(shards.0.len(), 64);
+        assert_eq!(shards.parts.len(), 64);
         let last: Vec<u64> = (0..6400).collect();
         let first: Vec<u64> = (0..6400_u64).map(|number| number << 50).collect();
         for places in [last, first] {
@@ -108,8 +118,8 @@ mod tests {
 
     #[test]
     fn few_bytes_are_one_part_and_very_many_have_not_too_many() {
-        assert_eq!(Shards::new(0).0.len(), 1);
-        assert_eq!(Shards::new(SHARD_BYTES - 1).0.len(), 1);
-        assert_eq!(Shards::new(u64::MAX).0.len() as u64, SHARDS_MAX);
+        assert_eq!(Shards::new(0).parts.len(), 1);
+        assert_eq!(Shards::new(SHARD_BYTES - 1).parts.len(), 1);
+        assert_eq!(Shards::new(u64::MAX).parts.len() as u64, SHARDS_MAX);
     }
 }

@@ -89,8 +89,9 @@ pub(super) fn database(config: &EngineConfig) -> Options {
     options.set_max_total_wal_size(1 << 30);
     options.set_keep_log_file_num(5);
     options.set_max_log_file_size(16 << 20);
-    // One writer at a time commits a batch of a whole iteration: nothing to insert concurrently.
-    options.set_allow_concurrent_memtable_write(false);
+    // Batches of several workers go into the memtables at once; with pipelined writes, while the next ones go
+    // into the log.
+    options.set_allow_concurrent_memtable_write(true);
     options.set_enable_write_thread_adaptive_yield(true);
     options.set_enable_pipelined_write(tuning.pipelined_write);
     // Shutdown keeps the log; flushing memtables first would only make it slow.

@@ -141,7 +141,7 @@ impl Tuning {
             compaction_read_ahead_bytes: 2 << 20,
             auto_compaction: true,
             rate_limit_bytes: 0,
-            pipelined_write: false,
+            pipelined_write: true,
             sync_bytes: 1 << 20,
             element_prefix: false,
             blobs: Blobs {
