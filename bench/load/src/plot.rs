@@ -14,6 +14,8 @@ const POINTS: u32 = 200;
 /// The curve ends with the last of these.
 const NINES: [&str; 7] = ["all", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
 const NINES_MAX: f64 = 6.0;
+/// Of the course; in a longer run each stands for several intervals.
+const COLUMNS_MAX: usize = 300;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -79,11 +81,38 @@ fn latencies(area: &Area<'_>, plan: &Plan, results: &Results) -> Result<(), Fail
     Ok(())
 }
 
+/// Operations a second of some intervals that follow each other.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Column {
+    until_sec: f64,
+    least: f64,
+    mean: f64,
+    most: f64,
+}
+
+impl Column {
+    #[expect(clippy::cast_precision_loss, reason = "intervals of one column")]
+    fn of(intervals: &[Interval]) -> Self {
+        let rates = || intervals.iter().map(Interval::rate);
+        Self {
+            until_sec: intervals.last().map_or(0.0, |last| last.until.as_secs_f64()),
+            least: rates().fold(f64::MAX, f64::min),
+            mean: rates().sum::<f64>() / intervals.len() as f64,
+            most: rates().fold(0.0, f64::max),
+        }
+    }
+}
+
+fn columns(intervals: &[Interval]) -> Vec<Column> {
+    let each = intervals.len().div_ceil(COLUMNS_MAX).max(1);
+    intervals.chunks(each).map(Column::of).collect()
+}
+
+/// The mean as a line, in front of the range from the least to the most.
 fn course(area: &Area<'_>, intervals: &[Interval]) -> Result<(), Failure> {
-    let points: Vec<(f64, f64)> =
-        intervals.iter().map(|it| (it.until.as_secs_f64(), it.rate())).collect();
-    let end = points.last().map_or(1.0, |(until, _)| *until);
-    let highest = points.iter().map(|(_, rate)| *rate).fold(1.0, f64::max);
+    let columns = columns(intervals);
+    let end = columns.last().map_or(1.0, |column| column.until_sec);
+    let highest = columns.iter().map(|column| column.most).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption("operations a second, over time", ("sans-serif", 15))
         .margin(10)
@@ -95,6 +124,37 @@ fn course(area: &Area<'_>, intervals: &[Interval]) -> Result<(), Failure> {
         .x_desc("seconds")
         .y_label_formatter(&|rate| format!("{rate:.0}"))
         .draw()?;
-    chart.draw_series(LineSeries::new(points, BLUE.stroke_width(2)))?;
+    let most = columns.iter().map(|column| (column.until_sec, column.most));
+    let least = columns.iter().rev().map(|column| (column.until_sec, column.least));
+    let range = Polygon::new(most.chain(least).collect::<Vec<_>>(), BLUE.mix(0.2));
+    chart.draw_series([range])?;
+    let mean = columns.iter().map(|column| (column.until_sec, column.mean));
+    chart.draw_series(LineSeries::new(mean, BLUE.stroke_width(2)))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::results::histogram;
+
+    fn interval(until_sec: u64, operations: u64) -> Interval {
+        let mut latency = histogram();
+        latency.record_n(1_000, operations).unwrap();
+        Interval { until: Duration::from_secs(until_sec), length: Duration::from_secs(1), latency }
+    }
+
+    #[test]
+    fn a_long_course_has_few_columns_that_show_its_dips() {
+        let rate = |at: u64| if at == 700 { 1 } else { 100 };
+        let all: Vec<_> = (1..=900).map(|at| interval(at, rate(at))).collect();
+        let columns = columns(&all);
+        assert_eq!(columns.len(), COLUMNS_MAX);
+        assert_eq!(columns[0], Column { until_sec: 3.0, least: 100.0, mean: 100.0, most: 100.0 });
+        assert_eq!(columns[233], Column { until_sec: 702.0, least: 1.0, mean: 67.0, most: 100.0 });
+        assert_eq!(super::columns(&all[..2]).len(), 2);
+        assert_eq!(super::columns(&[]), []);
+    }
 }

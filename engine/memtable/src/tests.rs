@@ -20,7 +20,6 @@ enum Memtable {
 fn open(dir: &TempDir, memtable: Memtable) -> DB {
     let mut options = Options::default();
     options.create_if_missing(true);
-    options.set_enable_pipelined_write(true);
     let options = match memtable {
         // Few buckets, so that they hold several entries.
         Memtable::Hash => with_hash_memtable(options, 16).unwrap(),

@@ -69,8 +69,8 @@ impl Shards {
         usize::try_from((spread * self.parts.len() as u64) >> 32).expect("less than their number")
     }
 
-    /// Forgets everything. The memory comes back by [`Shards::free_one`]; only if that of the last time is
-    /// still there, so that there are never more than two caches of it, at once.
+    /// Forgets everything. The memory comes back by [`Shards::free_one`]. If that of the last time has not come
+    /// back yet, it is freed at once instead, which takes long: there is never the memory of more than two caches.
     pub(super) fn clear(&mut self) {
         if self.retired.is_empty() {
             let fresh = Self::new(self.capacity_bytes);

@@ -3,21 +3,20 @@
 //! order; a split that others see in part.
 
 use std::collections::BTreeSet;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch};
+use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use tempfile::TempDir;
 
 use super::{Memtable, Model, open, pairs};
 
 const WRITERS: u64 = 4;
-const BATCHES: u64 = 400;
-/// Keys that one batch gives the same value.
+const BATCHES: u64 = 150;
+/// Keys that one batch of each writer gives the same value: whose stays is up to the log.
 const GROUP: u64 = 8;
-/// So few that writers come to the same keys.
-const GROUPS: u64 = 12;
 /// Keys of each batch that no other has.
-const OWN: u64 = 24;
+const OWN: u64 = 100;
 
 fn spread(number: u64) -> [u8; 8] {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()
@@ -35,17 +34,23 @@ fn own_key(writer: u64, number: u64) -> Vec<u8> {
     }
 }
 
-fn write(db: &DB, writer: u64) {
+fn write(db: &DB, start: &Barrier, writer: u64) {
+    // The others come together while the log is synced, and then RocksDB lets them insert at once.
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    start.wait();
     for number in 0..BATCHES {
         let value = [writer.to_be_bytes(), number.to_be_bytes()].concat();
         let mut batch = WriteBatch::default();
-        for member in 0..GROUP {
-            batch.put(key_of_group((number + writer) % GROUPS, member), &value);
-        }
-        for own in number * OWN..(number + 1) * OWN {
-            batch.put(own_key(writer, own), &value);
-        }
-        db.write(batch).unwrap();
+        let keys_of_group = (0..GROUP).map(|member| key_of_group(number, member));
+        let own_keys = (number * OWN..(number + 1) * OWN).map(|own| own_key(writer, own));
+        // Whoever comes to a key first has not always the lower sequence number.
+        let keys: Vec<_> = match (number + writer) % 2 {
+            0 => keys_of_group.chain(own_keys).collect(),
+            _ => own_keys.chain(keys_of_group).collect(),
+        };
+        keys.iter().for_each(|key| batch.put(key, &value));
+        db.write_opt(batch, &synced).unwrap();
     }
 }
 
@@ -55,7 +60,7 @@ fn watch(db: &DB, is_over: &AtomicBool) {
         let snapshot = db.snapshot();
         let mut reads = ReadOptions::default();
         reads.set_snapshot(&snapshot);
-        for group in 0..GROUPS {
+        for group in 0..BATCHES {
             let values: BTreeSet<_> = (0..GROUP)
                 .map(|member| snapshot.get(key_of_group(group, member)).unwrap())
                 .collect();
@@ -72,14 +77,15 @@ fn several_writers_at_once_leave_what_the_log_says() {
     for memtable in [Memtable::Hash, Memtable::Tree] {
         let dir = TempDir::new().unwrap();
         let db = open(&dir, memtable);
-        let is_over = AtomicBool::new(false);
+        let (start, is_over) =
+            (Barrier::new(usize::try_from(WRITERS).unwrap()), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let watcher = scope.spawn(|| watch(&db, &is_over));
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| {
                     scope.spawn({
-                        let db = &db;
-                        move || write(db, writer)
+                        let (db, start) = (&db, &start);
+                        move || write(db, start, writer)
                     })
                 })
                 .collect();
@@ -90,7 +96,7 @@ fn several_writers_at_once_leave_what_the_log_says() {
             assert!(ends.into_iter().all(|end| end.is_ok()));
         });
         let all = whole(&db);
-        assert_eq!(all.len() as u64, GROUPS * GROUP + WRITERS * BATCHES * OWN, "{memtable:?}");
+        assert_eq!(all.len() as u64, BATCHES * (GROUP + WRITERS * OWN), "{memtable:?}");
         drop(db);
         // One thread inserts what the log has, in its order.
         assert!(whole(&open(&dir, memtable)) == all, "{memtable:?}: the log has something else");
