@@ -7,6 +7,8 @@
 //! takes the first one looks for some more, which are remembered for those who take the next ones. What
 //! a worker adds or removes itself changes all that; whatever others write makes it invalid, by the same
 //! epochs as in [`crate::cache`]; and all is forgotten when writes that it counted on are taken back.
+//! A command that is built on the pool takes what is known of the sets that it holds along: it would step over
+//! all removed elements otherwise, once for each part of the set that is not in memory.
 
 use std::collections::VecDeque;
 
@@ -97,6 +99,20 @@ impl Edges {
     /// are unknown.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
         self.edges.iter().map(|edge| (&edge.prefix[..], &edge.first[..], &edge.last[..]))
+    }
+
+    /// What is known of the sorted sets that `wanted` chooses by prefix and epoch, for the pool, where there
+    /// is only the epoch 0. It holds there as long as nobody writes to them.
+    pub(crate) fn for_pool(&self, mut wanted: impl FnMut(&[u8], u32) -> bool) -> Self {
+        let mut known = Self::default();
+        for edge in self.edges.iter().filter(|edge| wanted(&edge.prefix, edge.epoch)) {
+            for (key, is_last) in [(&edge.first, false), (&edge.last, true)] {
+                if !key.is_empty() {
+                    known.learn(&edge.prefix, 0, key, is_last);
+                }
+            }
+        }
+        known
     }
 
     fn find(&self, prefix: &[u8], epoch: u32) -> Option<&Edge> {
@@ -253,6 +269,20 @@ mod tests {
 
     fn keys_of(keys: &[&str]) -> Vec<String> {
         keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_pool_is_told_of_chosen_sets_where_they_begin_and_end() {
+        let mut edges = Edges::default();
+        edges.learn(b"a", 7, b"a5", false);
+        edges.learn(b"a", 7, b"a9", true);
+        edges.learn(b"b", 7, b"b5", false);
+        let known = edges.for_pool(|prefix, epoch| prefix == b"a" && epoch == 7);
+        assert_eq!(
+            (known.first(b"a", 0), known.last(b"a", 0)),
+            (Some(&b"a5"[..]), Some(&b"a9"[..]))
+        );
+        assert_eq!(known.first(b"b", 0), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::batch::Batch;
 use crate::client::Client;
 use crate::command::CommandSpec;
 use crate::counts::Changes;
+use crate::edges::Edges;
 use crate::executor::{Executor, stripe_of};
 use crate::mail::Outgoing;
 use crate::stopwatch::Timed;
@@ -79,6 +80,16 @@ impl Executor {
     /// The stripes of a hold.
     pub(crate) fn held_stripes(&self, id: u64) -> &[usize] {
         self.holds.iter().find(|hold| hold.id == id).map_or(&[], |hold| &hold.stripes)
+    }
+
+    /// What this worker knows of the sorted sets in stripes that it holds, of which nothing is uncommitted.
+    pub(crate) fn edges_of(&mut self, stripes: &[usize]) -> Edges {
+        let edges = std::mem::take(&mut self.batch.edges);
+        let known = edges.for_pool(|prefix, epoch| {
+            stripes.contains(&stripe_of(prefix)) && self.epoch_of(prefix) == Some(epoch)
+        });
+        self.batch.edges = edges;
+        known
     }
 
     /// Whether a command holds a stripe.

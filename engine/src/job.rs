@@ -12,6 +12,7 @@ use coney_resp::{OwnedArgs, Protocol, Reply};
 use crate::ahead;
 use crate::client::Client;
 use crate::command::{CommandError, CommandSpec, Context, Handler, SlowContext, Stop};
+use crate::edges::Edges;
 use crate::engine::Engine;
 use crate::executor::Executor;
 use crate::hold::{BUILT_BYTES_MAX, Built};
@@ -70,8 +71,8 @@ pub(crate) enum Purpose {
     Reply,
     /// To bring what it reads into memory; then the worker executes it.
     Rehearse,
-    /// Its batch is committed by the worker, which holds these stripes.
-    Build { hold: u64, stripes: Vec<usize> },
+    /// Its batch is committed by the worker, which holds these stripes, and knows this of sorted sets there.
+    Build { hold: u64, stripes: Vec<usize>, edges: Edges },
 }
 
 /// The outcome of a [`Job`].
@@ -139,11 +140,15 @@ impl Engine {
             stopwatch,
             purpose,
         } = command;
-        let (hold, stripes) = match &purpose {
-            Purpose::Build { hold, stripes } => (Some(*hold), Some(stripes.clone())),
-            Purpose::Reply | Purpose::Rehearse => (None, None),
+        let mut purpose = purpose;
+        let (hold, stripes, edges) = match &mut purpose {
+            Purpose::Build { hold, stripes, edges } => {
+                (Some(*hold), Some(std::mem::take(stripes)), std::mem::take(edges))
+            }
+            Purpose::Reply | Purpose::Rehearse => (None, None, Edges::default()),
         };
         let mut executor = Executor::on_pool(Arc::clone(self), stripes, random);
+        executor.batch.edges = edges;
         executor.stopwatch = stopwatch;
         let is_transaction = state.is_some();
         let mut client = state.map_or_else(|| Client::new(id), |state| *state);

@@ -59,7 +59,9 @@ impl Executor {
                 match self.hold(client) {
                     Some(hold) => {
                         let stripes = self.held_stripes(hold).to_vec();
-                        self.park_on_pool(spec, client, now, args, Purpose::Build { hold, stripes })
+                        let edges = self.edges_of(&stripes);
+                        let purpose = Purpose::Build { hold, stripes, edges };
+                        self.park_on_pool(spec, client, now, args, purpose)
                     }
                     None => {
                         self.commit_requested = true;

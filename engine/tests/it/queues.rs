@@ -6,6 +6,7 @@ use std::sync::Arc;
 use coney_engine::{Client, Engine, Executor};
 use coney_resp::OwnedArgs;
 use proptest::prelude::*;
+use rocksdb::perf::{PerfContext, PerfMetric};
 use tempfile::TempDir;
 
 use crate::peer::{START, commit, execute, open};
@@ -397,4 +398,30 @@ fn popped_members_are_fair() {
         workers.commit();
     }
     assert_fair(&counts);
+}
+
+// What could break: a pop that has to go to the pool steps over all that was popped before it.
+#[test]
+fn the_pool_knows_where_a_queue_begins() {
+    let skipped = || PerfContext::default().metric(PerfMetric::InternalDeleteSkippedCount);
+    for count in [1, 2] {
+        let mut workers = Workers::new(count);
+        let members: Vec<String> =
+            (0..20_000).map(|number| format!("{number} m{number}")).collect();
+        for part in members.chunks(500) {
+            workers.ask(&format!("ZADD queue {}", part.join(" ")));
+            workers.commit();
+        }
+        for number in 0..3000 {
+            assert_eq!(workers.ask("ZPOPMIN queue"), [format!("m{number}"), number.to_string()]);
+        }
+        workers.commit();
+        let (before, holds) = (skipped(), workers.executors[0].stats.holds);
+        assert_eq!(workers.ask("ZPOPMIN queue 1200").len(), 2400);
+        assert_eq!(workers.executors[0].stats.holds, holds + 1, "too many for a worker");
+        workers.commit();
+        assert!(skipped() - before < 100, "{} removed elements", skipped() - before);
+        assert_eq!(workers.ask("ZPOPMIN queue"), ["m4200", "4200"]);
+        assert_eq!(workers.ask("ZPOPMAX queue"), ["m19999", "19999"]);
+    }
 }
