@@ -30,9 +30,8 @@ pub(crate) fn compile(sources: &[&str], library: &str) -> ExitCode {
         .flag("-Wno-unused-parameter")
         .opt_level(3)
         .compile(library);
-    for source in sources {
-        report(&format!("cargo::rerun-if-changed={source}"));
-    }
+    // The sources and what they include.
+    report("cargo::rerun-if-changed=cpp");
     ExitCode::SUCCESS
 }
 

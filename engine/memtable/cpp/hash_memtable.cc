@@ -39,37 +39,15 @@
 #include <string>
 #include <vector>
 
-#include "db/lookup_key.h"
-#include "memory/allocator.h"
-#include "memory/arena.h"
-#include "rocksdb/memtablerep.h"
-#include "rocksdb/utilities/object_registry.h"
+#include "memtable.h"
 
 namespace {
 
-using rocksdb::Allocator;
-using rocksdb::Arena;
-using rocksdb::GetLengthPrefixedSlice;
-using rocksdb::KeyHandle;
-using rocksdb::Logger;
-using rocksdb::LookupKey;
-using rocksdb::MemTableRep;
-using rocksdb::MemTableRepFactory;
-using rocksdb::ObjectLibrary;
-using rocksdb::Slice;
-using rocksdb::SliceTransform;
-using rocksdb::Status;
+using namespace coney;
 
-// An internal key ends with eight bytes: sequence number and type.
-constexpr size_t kTrailerBytes = 8;
 constexpr size_t kBucketsMin = 1024;
 // Threads that write at once should be fewer; more are still right.
 constexpr size_t kLanes = 16;
-constexpr size_t kCacheLineBytes = 64;
-
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
 
 // The lane of this thread.
 size_t Lane() {

@@ -43,29 +43,12 @@
 #include <string>
 #include <thread>
 
-#include "db/lookup_key.h"
-#include "memory/allocator.h"
-#include "memory/arena.h"
-#include "rocksdb/memtablerep.h"
-#include "rocksdb/utilities/object_registry.h"
+#include "memtable.h"
 
 namespace {
 
-using rocksdb::Allocator;
-using rocksdb::Arena;
-using rocksdb::GetLengthPrefixedSlice;
-using rocksdb::KeyHandle;
-using rocksdb::Logger;
-using rocksdb::LookupKey;
-using rocksdb::MemTableRep;
-using rocksdb::MemTableRepFactory;
-using rocksdb::ObjectLibrary;
-using rocksdb::Slice;
-using rocksdb::SliceTransform;
-using rocksdb::Status;
+using namespace coney;
 
-// An internal key ends with eight bytes: sequence number and type.
-constexpr size_t kTrailerBytes = 8;
 constexpr uint32_t kFanout = 32;
 // Levels of inner nodes. Each has two children at least, and most have many more.
 constexpr size_t kHeightMax = 40;
@@ -74,17 +57,12 @@ constexpr size_t kHeightMax = 40;
 constexpr size_t kSkipStep = 4;
 // Once a leaf at an edge has so many keys, what they share is skipped.
 constexpr uint32_t kEdgeKeys = 8;
-constexpr size_t kCacheLineBytes = 64;
 // How many entries ahead an iterator fetches.
 constexpr uint32_t kEntriesAhead = 4;
 // How often a reader looks at a node that changes before it lets other threads run.
 constexpr unsigned kSpins = 64;
 
-constexpr auto kRelaxed = std::memory_order_relaxed;
-constexpr auto kAcquire = std::memory_order_acquire;
-constexpr auto kRelease = std::memory_order_release;
-
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "see DigestOf and TrailerOf");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "see Key");
 
 // An internal key taken apart.
 struct Key {
