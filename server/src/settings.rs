@@ -78,6 +78,7 @@ fn tuning(config: &Config) -> Tuning {
         block_bytes: block_size.unwrap_or(preset.block_bytes),
         filter: if config.bloom_bits == 0 { Filter::None } else { preset.filter },
         filter_bits: config.bloom_bits,
+        partitioned_filters: config.partitioned_filters,
         compression: config.compression.iter().copied().map(compression).collect(),
         compression_bottommost: compression(config.compression_bottommost),
         auto_compaction: config.auto_compaction,

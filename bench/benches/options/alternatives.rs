@@ -17,7 +17,7 @@ pub(crate) const ALL: &[Alternative] = &[
     (Kind::Small, "write buffer", "a quarter", |config| config.write_buffer_bytes /= 4),
     (Kind::Small, "write buffer", "four times", |config| config.write_buffer_bytes *= 4),
     (Kind::Small, "memtables", "2", |config| config.tuning.memtables_max = 2),
-    (Kind::Small, "data-block index", "binary search", |config| config.tuning.hash_index = false),
+    (Kind::Small, "data-block index", "hash table", |config| config.tuning.hash_index = true),
     (Kind::Small, "block size", "1 KiB", |config| config.tuning.block_bytes = 1 << 10),
     (Kind::Small, "block size", "8 KiB", |config| config.tuning.block_bytes = 8 << 10),
     (Kind::Small, "block size", "16 KiB", |config| config.tuning.block_bytes = 16 << 10),
@@ -25,7 +25,15 @@ pub(crate) const ALL: &[Alternative] = &[
     (Kind::Small, "filter", "Bloom, 6 bits", |config| config.tuning.filter_bits = 6),
     (Kind::Small, "filter", "Bloom, 16 bits", |config| config.tuning.filter_bits = 16),
     (Kind::Small, "filter", "ribbon, 10 bits", |config| config.tuning.filter = Filter::Ribbon),
-    (Kind::Small, "index and filter", "in one piece", |config| config.tuning.partitioned = false),
+    (Kind::Small, "index and filter", "in one piece", |config| {
+        config.tuning.partitioned_index = false;
+    }),
+    (Kind::Small, "index and filter", "filter in one piece", |config| {
+        config.tuning.partitioned_filters = false;
+    }),
+    (Kind::Small, "index and filter", "pieces of 32 KiB", |config| {
+        config.tuning.partition_bytes = 32 << 10;
+    }),
     (Kind::Small, "compression", "none at all", |config| {
         config.tuning.compression = vec![Compression::None];
         config.tuning.compression_bottommost = Compression::None;
@@ -47,7 +55,7 @@ pub(crate) const ALL: &[Alternative] = &[
     (Kind::Small, "read-ahead", "none", |config| config.tuning.compaction_read_ahead_bytes = 0),
     (Kind::Small, "background jobs", "4", |config| config.background_jobs = 4),
     (Kind::Small, "rate limit", "64 MiB/s", |config| config.tuning.rate_limit_bytes = 64 << 20),
-    (Kind::Small, "pipelined write", "on", |config| config.tuning.pipelined_write = true),
+    (Kind::Small, "pipelined write", "off", |config| config.tuning.pipelined_write = false),
     (Kind::Small, "bytes-per-sync", "off", |config| config.tuning.sync_bytes = 0),
     (Kind::Small, "block cache", "LRU", |config| {
         config.tuning.block_cache = BlockCache::Lru;
@@ -73,8 +81,8 @@ pub(crate) const ALL: &[Alternative] = &[
     (Kind::Large, "blob compression", "none", |config| {
         config.tuning.blobs.compression = Compression::None;
     }),
-    (Kind::Large, "blob compression", "Zstd", |config| {
-        config.tuning.blobs.compression = Compression::Zstd;
+    (Kind::Large, "blob compression", "LZ4", |config| {
+        config.tuning.blobs.compression = Compression::Lz4;
     }),
     (Kind::Large, "blob file size", "a quarter", |config| config.tuning.blobs.file_bytes /= 4),
     (Kind::Large, "blob file size", "four times", |config| config.tuning.blobs.file_bytes *= 4),

@@ -1,9 +1,9 @@
 //! RocksDB's options, each against what could have been chosen instead: see `docs/rocksdb.md`.
 //!
-//! `cargo bench --workspace --bench options -- [--quick] [--rounds N] [--mb N] [--dir D] [WORDS...]`
+//! `cargo bench --workspace --bench options -- [--quick] [--rounds N] [--mb N] [--scale N] [--dir D] [WORDS...]`
 //!
 //! The engine with one worker, no hot-key cache, and sizes of memtables, tables, levels, blob files
-//! and the block cache a sixteenth of the defaults, over `--mb` megabytes (96) of data: six times
+//! and the block cache a `--scale`th (16) of the defaults, over `--mb` megabytes (96) of data: six times
 //! the block cache. Every alternative changes one option. They take turns; the chosen set has its turn every
 //! few of them, so that its spread shows what is noise. WORDS choose rows, such as `large` or `filter`.
 
@@ -40,12 +40,14 @@ const COLUMNS: [Column; 7] = [
 struct Plan {
     rounds: usize,
     megabytes: u64,
+    scale: u64,
     dir: PathBuf,
     words: Vec<String>,
 }
 
 fn main() -> Result<(), Error> {
-    let mut plan = Plan { rounds: 2, megabytes: 96, dir: std::env::temp_dir(), words: Vec::new() };
+    let mut plan =
+        Plan { rounds: 2, megabytes: 96, scale: 16, dir: std::env::temp_dir(), words: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut next = || arguments.next().ok_or("a value is missing");
@@ -54,6 +56,7 @@ fn main() -> Result<(), Error> {
             "--quick" => (plan.rounds, plan.megabytes) = (1, 2),
             "--rounds" => plan.rounds = next()?.parse()?,
             "--mb" => plan.megabytes = next()?.parse()?,
+            "--scale" => plan.scale = next()?.parse()?,
             "--dir" => plan.dir = next()?.into(),
             _ => plan.words.push(argument.to_lowercase()),
         }
@@ -72,7 +75,7 @@ fn main() -> Result<(), Error> {
 }
 
 fn compare(plan: &Plan, kind: Kind, rows: &[&Alternative]) -> Result<(), Error> {
-    let workload = Workload::new(kind, plan.megabytes << 20);
+    let workload = Workload::new(kind, plan.megabytes << 20, plan.scale);
     let mut chosen = Vec::new();
     let mut costs = vec![Vec::new(); rows.len()];
     for round in 0..plan.rounds {

@@ -14,11 +14,10 @@ use crate::Error;
 
 /// Commands of one iteration, with what they write.
 const BATCH_BYTES: usize = 64 << 10;
-/// Real sizes are larger by this: so the data need not be as large.
-const SCALE: u64 = 16;
 const COLD_READS: u64 = 3000;
-const HOT_BYTES: u64 = 4 << 20;
-const HOT_ROUNDS: u32 = 4;
+/// Of keys and values. Keys lie apart, each in a block of its own: with 16 KiB they still fit the cache.
+const HOT_BYTES: u64 = 256 << 10;
+const HOT_ROUNDS: u32 = 16;
 /// Fields of a hash; above `hash-max-listpack-entries`, so that they lie element by element.
 const FIELDS: u64 = 640;
 const FIELDS_A_COMMAND: u64 = 20;
@@ -68,6 +67,8 @@ impl Kind {
 pub(crate) struct Workload {
     pub(crate) kind: Kind,
     pub(crate) entries: u64,
+    /// Real sizes are larger by this: so the data need not be as large.
+    scale: u64,
     fill: Vec<Vec<OwnedArgs>>,
     fill_count: u32,
     cold: Vec<[OwnedArgs; 1]>,
@@ -95,7 +96,7 @@ pub(crate) struct Cost {
 
 impl Workload {
     /// About `bytes` of keys, every second of them overwritten.
-    pub(crate) fn new(kind: Kind, bytes: u64) -> Self {
+    pub(crate) fn new(kind: Kind, bytes: u64, scale: u64) -> Self {
         let mut random = Random(7);
         // The mean of the lengths above.
         let each = match kind {
@@ -142,6 +143,7 @@ impl Workload {
         Self {
             kind,
             entries,
+            scale,
             fill,
             fill_count: u32::try_from(order.len()).expect("a benchmark is small"),
             cold: (0..reads.min(entries * 4)).map(|_| read(random.below(entries))).collect(),
@@ -152,12 +154,14 @@ impl Workload {
     /// The chosen options with sizes that suit this little data.
     fn config(&self, dir: &Path) -> EngineConfig {
         let mut tuning = self.kind.tuning();
-        tuning.level_base_bytes /= SCALE;
-        tuning.table_bytes /= SCALE;
-        tuning.blobs.file_bytes /= SCALE;
+        tuning.level_base_bytes /= self.scale;
+        tuning.table_bytes /= self.scale;
+        tuning.blobs.file_bytes /= self.scale;
+        let size =
+            |bytes: u64| usize::try_from(bytes / self.scale).expect("less than the defaults");
         EngineConfig {
-            block_cache_bytes: 16 << 20,
-            write_buffer_bytes: 4 << 20,
+            block_cache_bytes: size(256 << 20),
+            write_buffer_bytes: size(64 << 20),
             // Every read is RocksDB's.
             hot_cache_bytes: 0,
             statistics: true,

@@ -183,6 +183,7 @@ pub static KEYS: &[Key] = &[
     key!("blob-gc-percent", Live, blob_gc_percent, integer(0, 100)),
     key!("block-size", Restart, block_size, auto_memory(1 << 10, 4 * MIB)),
     key!("bloom-bits", Restart, bloom_bits, integer(0, 30)),
+    key!("partitioned-filters", Restart, partitioned_filters, yes_no),
     key!("compression", Live, compression, List(levels, show_levels)),
     key!("compression-bottommost", Live, compression_bottommost, choice(COMPRESSION)),
     key!("auto-compaction", Live, auto_compaction, yes_no),

@@ -318,11 +318,12 @@ fn table(config: &EngineConfig, cache: &Cache) -> BlockBasedOptions {
     }
     table.set_optimize_filters_for_memory(true);
     table.set_cache_index_and_filter_blocks(true);
-    if tuning.partitioned {
+    if tuning.partitioned_index {
         // Index and filters in partitions, inside the block cache and its bound, with the top level
         // pinned; those of L0, which every lookup asks, are pinned too.
         table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
-        table.set_partition_filters(true);
+        table.set_partition_filters(tuning.partitioned_filters);
+        table.set_metadata_block_size(tuning.partition_bytes);
         table.set_pin_top_level_index_and_filter(true);
     }
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);

@@ -75,8 +75,12 @@ pub struct Tuning {
     pub filter: Filter,
     /// Their size: one key in about 0.62^bits is looked up in vain.
     pub filter_bits: u8,
-    /// Index and filters in partitions.
-    pub partitioned: bool,
+    /// Indexes of tables in partitions.
+    pub partitioned_index: bool,
+    /// Filters of tables too.
+    pub partitioned_filters: bool,
+    /// Size of a partition, in bytes.
+    pub partition_bytes: usize,
     /// A hash index in each block of keys.
     pub hash_index: bool,
     /// A filter in front of memtables that are skip lists.
@@ -126,8 +130,10 @@ impl Tuning {
             dedicated_caches: false,
             filter: Filter::Bloom,
             filter_bits: 10,
-            partitioned: true,
-            hash_index: true,
+            partitioned_index: true,
+            partitioned_filters: true,
+            partition_bytes: 4 << 10,
+            hash_index: false,
             memtable_filter: true,
             memtable_entry_bytes: 128,
             memtables_max: 4,
@@ -147,7 +153,7 @@ impl Tuning {
             blobs: Blobs {
                 threshold_bytes: 0,
                 file_bytes: 64 << 20,
-                compression: Compression::Lz4,
+                compression: Compression::Zstd,
                 gc_percent: 25,
                 gc_force_ratio: 0.5,
                 read_ahead_bytes: 2 << 20,

@@ -50,6 +50,18 @@ fn value(number: usize) -> String {
     format!("{number:08}").repeat(1000)
 }
 
+/// 8,000 bytes that do not compress well.
+fn random_text(number: u64) -> String {
+    let mut state = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 58) as u8)
+    };
+    (0..8000).map(|_| next()).collect()
+}
+
 fn bulk(text: &str) -> Vec<u8> {
     format!("${}\r\n{text}\r\n", text.len()).into_bytes()
 }
@@ -92,9 +104,7 @@ fn the_space_of_a_dead_collection_in_blob_files_comes_back() {
     let dir = TempDir::new().unwrap();
     let mut system = System::open(config(&dir, 4096));
     for number in 0..3000 {
-        // Nothing that compresses well.
-        let value: String = (0..400).map(|part| format!("{:020}", part * number)).collect();
-        system.ask(&["HSET", "hash", &number.to_string(), &value]);
+        system.ask(&["HSET", "hash", &number.to_string(), &random_text(number)]);
     }
     system.flush();
     let before = figure(&system.engine, "blob_bytes");
@@ -115,9 +125,9 @@ fn the_space_of_a_dead_collection_comes_back_while_an_older_one_lives() {
     let dir = TempDir::new().unwrap();
     let mut system = System::open(config(&dir, 4096));
     // The two that die are neighbours, and share their blob file.
-    let mut fill = |keys: &[&str], count: usize| {
+    let mut fill = |keys: &[&str], count: u64| {
         for number in 0..count {
-            let value: String = (0..400).map(|part| format!("{:020}", part * number)).collect();
+            let value = random_text(number);
             for key in keys {
                 system.ask(&["HSET", key, &number.to_string(), &value]);
             }
