@@ -39,6 +39,7 @@ pub mod stepped;
 mod stop;
 mod storage;
 mod sync;
+mod sys;
 mod threads;
 mod waker;
 mod worker;

@@ -335,6 +335,9 @@ fn start_worker(
             {
                 warn!("worker {id} cannot be pinned to core {core}: {errno}");
             }
+            if let Err(errno) = threads::go_first() {
+                info!("worker {id} may wait for longer where it shares its core: {errno}");
+            }
             let transports = match seat.part.open() {
                 Ok(transports) => transports,
                 Err(problem) => {
