@@ -138,9 +138,8 @@ impl Engine {
             client: id,
             state,
             stopwatch,
-            purpose,
+            mut purpose,
         } = command;
-        let mut purpose = purpose;
         let (hold, stripes, edges) = match &mut purpose {
             Purpose::Build { hold, stripes, edges } => {
                 (Some(*hold), Some(std::mem::take(stripes)), std::mem::take(edges))

@@ -30,7 +30,6 @@ using rocksdb::Status;
 
 // An internal key ends with eight bytes: sequence number and type.
 constexpr size_t kTrailerBytes = 8;
-
 constexpr size_t kCacheLineBytes = 64;
 
 constexpr auto kRelaxed = std::memory_order_relaxed;

@@ -2,7 +2,7 @@
 //! their own, over the same keys, and over one key.
 //!
 //! `cargo bench --workspace --bench scaling -- [--quick] [--rounds N] [--iterations N] [--row TEXT]
-//! [--setup TEXT]`
+//! [--setup TEXT] [--turns]`
 //!
 //! A worker is a thread on a core of its own, if there are as many cores, with the executor that the
 //! server gives it. "1 of 2" is one worker that is alone, in an engine made for two: latches and versions
@@ -10,7 +10,7 @@
 //! machine: what two workers of one engine do less than that, they wait for each
 //! other's cache lines, locks or latches. All data fits the hot-key caches and one memtable, so that
 //! RocksDB does nothing in the background. Under callgrind, `measured_iteration` has the instructions
-//! (`bench/scaling --instructions`).
+//! (`bench/scaling --instructions`). With `--turns`, nothing is measured: see [`turns`].
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -21,6 +21,8 @@ use coney_bench::driver::{Driver, Random, median, thread_cpu_ns};
 use coney_engine::{Engine, EngineConfig};
 use coney_resp::OwnedArgs;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+mod turns;
 
 /// Commands of one iteration: a pipeline of 16 over four connections.
 const BATCH: usize = 64;
@@ -75,6 +77,7 @@ struct Cost {
 
 fn main() -> Result<(), Error> {
     let (mut rounds, mut iterations, mut row, mut setup) = (7, 4000, None, None);
+    let mut in_turns = false;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut next = || arguments.next().ok_or("a value is missing");
@@ -85,8 +88,16 @@ fn main() -> Result<(), Error> {
             "--iterations" => iterations = next()?.parse()?,
             "--row" => row = Some(next()?),
             "--setup" => setup = Some(next()?),
+            "--turns" => in_turns = true,
             other => return Err(format!("{other}: no such option").into()),
         }
+    }
+    if in_turns {
+        for (title, template, keys) in rows(row.as_deref()) {
+            println!("{title}");
+            turns::run(template, keys, iterations)?;
+        }
+        return Ok(());
     }
     let allowed = sched_getaffinity(None)?;
     let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect();
@@ -101,25 +112,28 @@ fn main() -> Result<(), Error> {
         "2 x 1 / 1 of 1",
         "2 of 2 / 2 x 1"
     );
-    for (name, template) in COMMANDS {
-        for (keys, whose) in [(Keys::Own, "own"), (Keys::Common, "common"), (Keys::One, "one")] {
-            let title = format!("{name}, {whose}");
-            if row.as_ref().is_some_and(|row| !title.contains(row.as_str())) {
-                continue;
-            }
-            let mut costs = vec![Vec::new(); SETUPS.len()];
-            for _ in 0..rounds {
-                for (costs, who) in costs.iter_mut().zip(SETUPS) {
-                    if setup.as_ref().is_some_and(|setup| setup != who.name) {
-                        continue;
-                    }
-                    costs.push(run(template, keys, who, &cores, iterations)?);
+    for (title, template, keys) in rows(row.as_deref()) {
+        let mut costs = vec![Vec::new(); SETUPS.len()];
+        for _ in 0..rounds {
+            for (costs, who) in costs.iter_mut().zip(SETUPS) {
+                if setup.as_ref().is_some_and(|setup| setup != who.name) {
+                    continue;
                 }
+                costs.push(run(template, keys, who, &cores, iterations)?);
             }
-            report(&title, &costs);
         }
+        report(&title, &costs);
     }
     Ok(())
+}
+
+/// Rows whose title begins like this: title, command, and whose keys.
+fn rows(wanted: Option<&str>) -> Vec<(String, &'static str, Keys)> {
+    let whose = [(Keys::Own, "own"), (Keys::Common, "common"), (Keys::One, "one")];
+    let all = COMMANDS.iter().flat_map(|(name, template)| {
+        whose.map(|(keys, whose)| (format!("{name}, {whose}"), *template, keys))
+    });
+    all.filter(|(title, ..)| wanted.is_none_or(|wanted| title.starts_with(wanted))).collect()
 }
 
 fn report(title: &str, costs: &[Vec<Cost>]) {
@@ -179,8 +193,8 @@ fn run(
                     set.set(cores[worker % cores.len()]);
                     let pinned = sched_setaffinity(None, &set);
                     let mut driver = Driver::new(engine, worker % setup.active);
-                    fill(&mut driver, worker, keys);
-                    let batches = commands(template, keys, worker);
+                    fill(&mut driver, worker, keys, KEYS);
+                    let batches = commands(template, keys, worker, (KEYS, BATCHES));
                     // What each worker caches.
                     batches.iter().for_each(|batch| driver.iteration(batch));
                     driver.latched = 0;
@@ -214,8 +228,8 @@ fn measured_iteration(driver: &mut Driver, batch: &[OwnedArgs]) {
 }
 
 /// Strings, counters and hashes under every key of this worker.
-fn fill(driver: &mut Driver, worker: usize, keys: Keys) {
-    for number in 0..if keys == Keys::One { 1 } else { KEYS } {
+fn fill(driver: &mut Driver, worker: usize, keys: Keys, count: u64) {
+    for number in 0..if keys == Keys::One { 1 } else { count } {
         let key = key(number, keys, worker);
         let one = |words: &[&str]| OwnedArgs::from_parts(words);
         driver.iteration(&[
@@ -233,14 +247,20 @@ fn key(number: u64, keys: Keys, worker: usize) -> String {
     }
 }
 
-fn commands(template: &str, keys: Keys, worker: usize) -> Vec<Vec<OwnedArgs>> {
+/// So many batches of commands on so many keys.
+fn commands(
+    template: &str,
+    keys: Keys,
+    worker: usize,
+    (count, batches): (u64, usize),
+) -> Vec<Vec<OwnedArgs>> {
     let mut random = Random(worker as u64 + 1);
     let mut one = || {
-        let number = if keys == Keys::One { 0 } else { random.below(KEYS) };
+        let number = if keys == Keys::One { 0 } else { random.below(count) };
         let key = key(number, keys, worker);
         let words =
             template.split(' ').map(|word| word.replace("KEY", &key).replace("VALUE", VALUE));
         OwnedArgs::from_parts(&words.collect::<Vec<String>>())
     };
-    (0..BATCHES).map(|_| (0..BATCH).map(|_| one()).collect()).collect()
+    (0..batches).map(|_| (0..BATCH).map(|_| one()).collect()).collect()
 }
