@@ -63,7 +63,7 @@ def source_breaches():
 
 def executable_breaches():
     for name in ("ci/serve", "ci/test", ".ci/run", "ci/kills", "ci/power-cuts", "bench/compare", "bench/frames", "bench/storage",
-                 "bench/options", "bench/scaling", "bench/lines"):
+                 "bench/options", "bench/scaling", "bench/lines", "bench/executable"):
         path = ROOT / name
         if path.exists() and not path.stat().st_mode & 0o100:
             yield f"{name}: has no run bit"

@@ -95,24 +95,21 @@ impl Edges {
         self.find(prefix, epoch).map(|edge| edge.last.as_slice()).filter(|key| !key.is_empty())
     }
 
-    /// All that is known, whatever the epoch: prefixes, first and last keys, which are empty if they
-    /// are unknown.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-        self.edges.iter().map(|edge| (&edge.prefix[..], &edge.first[..], &edge.last[..]))
-    }
-
-    /// What is known of the sorted sets that `wanted` chooses by prefix and epoch, for the pool, where there
-    /// is only the epoch 0. It holds there as long as nobody writes to them.
-    pub(crate) fn for_pool(&self, mut wanted: impl FnMut(&[u8], u32) -> bool) -> Self {
-        let mut known = Self::default();
-        for edge in self.edges.iter().filter(|edge| wanted(&edge.prefix, edge.epoch)) {
+    /// Takes over where sorted sets begin and end, as another knows it: `epoch_of` gets a prefix and the epoch there,
+    /// and chooses the epoch here; `None`: not this one.
+    pub(crate) fn learn_from(
+        &mut self,
+        other: &Self,
+        mut epoch_of: impl FnMut(&[u8], u32) -> Option<u32>,
+    ) {
+        for edge in &other.edges {
+            let Some(epoch) = epoch_of(&edge.prefix, edge.epoch) else { continue };
             for (key, is_last) in [(&edge.first, false), (&edge.last, true)] {
                 if !key.is_empty() {
-                    known.learn(&edge.prefix, 0, key, is_last);
+                    self.learn(&edge.prefix, epoch, key, is_last);
                 }
             }
         }
-        known
     }
 
     fn find(&self, prefix: &[u8], epoch: u32) -> Option<&Edge> {
@@ -272,12 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn the_pool_is_told_of_chosen_sets_where_they_begin_and_end() {
+    fn others_are_told_of_chosen_sets_where_they_begin_and_end() {
         let mut edges = Edges::default();
         edges.learn(b"a", 7, b"a5", false);
         edges.learn(b"a", 7, b"a9", true);
         edges.learn(b"b", 7, b"b5", false);
-        let known = edges.for_pool(|prefix, epoch| prefix == b"a" && epoch == 7);
+        let mut known = Edges::default();
+        known.learn_from(&edges, |prefix, epoch| (prefix == b"a" && epoch == 7).then_some(0));
         assert_eq!(
             (known.first(b"a", 0), known.last(b"a", 0)),
             (Some(&b"a5"[..]), Some(&b"a9"[..]))

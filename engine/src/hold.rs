@@ -85,8 +85,12 @@ impl Executor {
     /// What this worker knows of the sorted sets in stripes that it holds, of which nothing is uncommitted.
     pub(crate) fn edges_of(&mut self, stripes: &[usize]) -> Edges {
         let edges = std::mem::take(&mut self.batch.edges);
-        let known = edges.for_pool(|prefix, epoch| {
-            stripes.contains(&stripe_of(prefix)) && self.epoch_of(prefix) == Some(epoch)
+        let mut known = Edges::default();
+        known.learn_from(&edges, |prefix, epoch| {
+            let is_valid =
+                stripes.contains(&stripe_of(prefix)) && self.epoch_of(prefix) == Some(epoch);
+            // The pool knows of no other epoch.
+            is_valid.then_some(0)
         });
         self.batch.edges = edges;
         known
@@ -130,17 +134,11 @@ impl Executor {
 
     /// What the pool found of sets and sorted sets to which nobody could write since.
     fn learn_from(&mut self, built: Batch, stripes: &[usize]) {
-        for (prefix, first, last) in built.edges.all() {
-            if !stripes.contains(&stripe_of(prefix)) {
-                continue;
-            }
-            let Some(epoch) = self.epoch_of(prefix) else { continue };
-            for (key, is_last) in [(first, false), (last, true)] {
-                if !key.is_empty() {
-                    self.batch.edges.learn(prefix, epoch, key, is_last);
-                }
-            }
-        }
+        let mut edges = std::mem::take(&mut self.batch.edges);
+        edges.learn_from(&built.edges, |prefix, _| {
+            if stripes.contains(&stripe_of(prefix)) { self.epoch_of(prefix) } else { None }
+        });
+        self.batch.edges = edges;
         for (prefix, members, cursor) in built.draws.into_all() {
             if stripes.contains(&stripe_of(&prefix))
                 && let Some(epoch) = self.epoch_of(&prefix)

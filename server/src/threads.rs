@@ -59,8 +59,8 @@ pub(crate) fn pin(core: usize) -> Result<(), Errno> {
     sched_setaffinity(None, &set)
 }
 
-/// The turn of a worker on a core that it shares: much shorter than those of others (the kernel's are some
-/// milliseconds), so that it goes before compactions and I/O threads when several of them wait.
+/// The turn of a worker on a core that it shares: much shorter than those of others (the kernel's are above a
+/// millisecond), so that it goes before compactions and I/O threads when several of them wait.
 const WORKER_SLICE: Duration = Duration::from_micros(100);
 
 /// Lets the calling thread, a worker, go before others that wait for its core. It does not get more of it.
